@@ -1,0 +1,150 @@
+"""Build of the native kernels: one table of extensions, one table of profiles.
+
+Every ``.pyx`` in ``src/voicecore/_native`` is an extension; hand-written C that one of
+them needs stands in ``C_SOURCES``.  The environment variable ``VOICECORE_BUILD`` picks a
+row of ``PROFILES``::
+
+    python setup.py build_ext --inplace                          # release
+    VOICECORE_BUILD=debug python setup.py build_ext --inplace    # bounds checks on
+    VOICECORE_BUILD=asan python setup.py build --build-base build/asan
+
+Generated C and objects live under ``build/<profile>``, so that profiles never mix and a
+generated ``jitter.c`` never hides a hand-written one.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from Cython.Build import cythonize
+from Cython.Compiler import Options, PyrexTypes
+from Cython.Compiler.Errors import error
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NATIVE = Path("src/voicecore/_native")
+JOBS = 2
+
+# Extension -> hand-written C compiled into it.  What is not listed has none.
+C_SOURCES: dict[str, list[str]] = {
+    "g711": ["g711_tables.c", "g711_conceal.c"],
+    "jitter": ["jitter.c"],
+    "opus": ["opus_library.c", "opus_packet.c"],
+    "resample": ["resample_fir.c"],
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Compiler flags and Cython directives of one kind of build."""
+
+    compile_args: list[str]
+    link_args: list[str] = field(default_factory=list)
+    macros: dict[str, str] = field(default_factory=dict)
+    directives: dict[str, bool] = field(default_factory=dict)
+
+
+_SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+
+# Never -ffast-math (its start-up code sets flush-to-zero for the whole process) and never
+# -march=native (a wheel runs elsewhere).
+PROFILES: dict[str, Profile] = {
+    "release": Profile(["-O3"]),
+    "debug": Profile(
+        ["-O0", "-g", "-UNDEBUG"],
+        directives={"boundscheck": True, "wraparound": False, "cdivision": False,
+                    "initializedcheck": True, "nonecheck": True},
+    ),
+    "trace": Profile(
+        ["-O0", "-g"],
+        macros={"CYTHON_TRACE": "1", "CYTHON_TRACE_NOGIL": "1", "CYTHON_USE_SYS_MONITORING": "0"},
+        directives={"linetrace": True, "profile": True},
+    ),
+    "asan": Profile(
+        ["-O1", "-g", "-UNDEBUG", *_SANITIZE],
+        link_args=_SANITIZE,
+        # RTLD_DEEPBIND would bind libopus past the sanitizer's allocator, and an ifunc
+        # resolver runs before the sanitizer is set up.
+        macros={"VOICECORE_ASAN": "1"},
+    ),
+}
+
+DIRECTIVES: dict[str, object] = {
+    "language_level": 3,
+    "binding": True,
+    "embedsignature": True,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "legacy_implicit_noexcept": False,
+}
+
+
+def _refuse_gil_in_kernel(pos, env, function_name=None, **_details) -> None:  # type: ignore[no-untyped-def]
+    """Fail the build where Cython only hints: a nogil function that may take the GIL."""
+    error(pos, f"{function_name or 'a nogil function'} may take the GIL back to look for an "
+               "exception; declare it noexcept and return a status")
+
+
+# Cython has no switch for this hint; its one function is replaced.
+PyrexTypes.write_noexcept_performance_hint = _refuse_gil_in_kernel
+Options.warning_errors = True
+
+
+def _extensions(profile: Profile) -> list[Extension]:
+    headers = sorted(str(path) for path in NATIVE.glob("*.h"))
+    return [
+        Extension(
+            f"voicecore._native.{pyx.stem}",
+            [str(pyx), *(str(NATIVE / name) for name in C_SOURCES.get(pyx.stem, []))],
+            include_dirs=[str(NATIVE)],
+            depends=headers,
+            libraries=["m", "dl"],
+            define_macros=list(profile.macros.items()),
+            extra_compile_args=["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter",
+                                *profile.compile_args],
+            extra_link_args=profile.link_args,
+        )
+        for pyx in sorted(NATIVE.glob("*.pyx"))
+    ]
+
+
+class BuildExt(build_ext):
+    """Keeps each profile's objects apart and rebuilds in place when the profile changes."""
+
+    def finalize_options(self) -> None:
+        """Choose a build folder per profile and compile two extensions at a time."""
+        super().finalize_options()
+        self.parallel = self.parallel or JOBS
+        self.build_temp = str(Path(self.build_temp).parent / f"{Path(self.build_temp).name}-{NAME}")
+
+    def run(self) -> None:
+        """Build; an in-place tree last built with another profile is built anew."""
+        stamp = Path("build/inplace-profile")
+        if self.inplace:
+            previous = stamp.read_text().strip() if stamp.exists() else ""
+            self.force = self.force or previous != NAME
+        super().run()
+        if self.inplace:
+            stamp.parent.mkdir(exist_ok=True)
+            stamp.write_text(NAME + "\n")
+
+
+NAME = os.environ.get("VOICECORE_BUILD", "release")
+if NAME not in PROFILES:
+    raise SystemExit(f"VOICECORE_BUILD={NAME!r} is unknown; choose one of {', '.join(PROFILES)}")
+
+setup(
+    ext_modules=cythonize(
+        _extensions(PROFILES[NAME]),
+        include_path=["src"],
+        build_dir=f"build/cython-{NAME}",
+        compiler_directives={**DIRECTIVES, **PROFILES[NAME].directives},
+        nthreads=JOBS,
+        show_all_warnings=False,
+    ),
+    cmdclass={"build_ext": BuildExt},
+)

@@ -1,0 +1,62 @@
+# A ring of int16 samples with absolute positions: one writer, any number of readers.
+#
+# A position counts samples since the ring was made and never wraps (int64).  Sample p lives
+# at data[p % capacity]; the first `mirror` samples are repeated behind the end, so any
+# stretch of at most `mirror` samples is contiguous.
+#
+# Threads: one thread writes; others may read at the same time.  The writer raises `claimed`
+# before it overwrites and `end` after; a reader copies, then looks at `claimed` again to
+# learn whether what it copied was overwritten meanwhile.  Each reader object has one owner.
+
+from libc.stdint cimport int16_t, int64_t
+
+cdef class AudioRing:
+    cdef int16_t* data             # capacity + mirror samples, owned
+    cdef readonly Py_ssize_t capacity   # samples held
+    cdef Py_ssize_t mirror         # longest contiguous stretch, min(capacity, 4096)
+    cdef int64_t end               # position after the newest sample; atomic
+    cdef int64_t claimed           # end as it will be after the write in progress; atomic
+    cdef int writing               # 1 while a thread is inside write()
+
+    # Appends n samples; returns the new end.  Older samples are overwritten; when n exceeds
+    # the capacity only the newest are kept.  The caller must be the ring's only writer.
+    cdef int64_t write_from(self, const int16_t* pcm, Py_ssize_t n) noexcept nogil
+
+    # Position after the newest sample (acquire).
+    cdef int64_t end_position(self) noexcept nogil
+
+    # Oldest position still held.
+    cdef int64_t oldest(self) noexcept nogil
+
+    # Copies [start, start + n) to out.  0 = done, -1 = overwritten (also while copying),
+    # +1 = not yet written.  Needs 0 <= n <= capacity.
+    cdef int copy_into(self, int64_t start, Py_ssize_t n, int16_t* out) noexcept nogil
+
+    # Address of [start, start + n), n <= mirror, without any check: for the thread that
+    # writes, which no one can overtake.
+    cdef const int16_t* span(self, int64_t start) noexcept nogil
+
+cdef class RingReader:
+    cdef readonly AudioRing ring
+    cdef int64_t at                # next sample to read
+    cdef int64_t lost_samples      # overwritten before they were read
+
+    # Copies up to `limit` unread samples to out; returns how many.  Samples overwritten
+    # unread are skipped and counted.
+    cdef Py_ssize_t read_into(self, int16_t* out, Py_ssize_t limit) noexcept nogil
+
+    # Moves past overwritten samples, counting them; returns how many are ready.
+    cdef int64_t settle(self) noexcept nogil
+
+cdef class VadFrames:
+    cdef readonly AudioRing ring
+    cdef int64_t at                # first of the next 512 new samples
+    cdef int64_t lost_samples
+
+    # Writes 576 floats (64 context + 512 new, in [-1, 1)) to out; returns the absolute end
+    # position, or -1 if fewer than 512 new samples are there.
+    cdef int64_t next_into(self, float* out) noexcept nogil
+
+cdef class Chunks:
+    cdef readonly RingReader reader
+    cdef readonly Py_ssize_t chunk_samples
