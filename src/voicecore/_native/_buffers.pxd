@@ -1,18 +1,25 @@
-# Borrowing the caller's arrays and making new ones, for the Python-facing side of kernels.
+# Shared by the Python-facing side of every kernel: borrowing the caller's arrays, making new
+# ones, and letting one caller at a time into an object.
 #
-# Plain buffer protocol: no NumPy headers are needed to build, and a borrow costs less than
-# a typed memoryview.  Every function here needs the GIL.
+# Plain buffer protocol: no NumPy headers are needed to build, and a borrow costs less than a
+# typed memoryview.  Every function here needs the GIL.
 
-from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE,
-                             PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
+# Borrows `array` (1-D, C-contiguous, native int16 or float32) into `view`; the caller gives
+# it back with PyBuffer_Release.  Returns the number of elements.  Raises TypeError, naming
+# `what`, for anything else.
+cdef Py_ssize_t borrow_int16(object array, Py_buffer* view, str what) except -1
+cdef Py_ssize_t borrow_float32(object array, Py_buffer* view, str what) except -1
 
-# Borrows `array` (1-D, C-contiguous, element format `kind`: b'h' int16, b'f' float32) into
-# `view`; the caller releases it with PyBuffer_Release.  Raises TypeError for another type or
-# layout, naming `what`.
-cdef int borrow(object array, char kind, Py_buffer* view, str what) except -1
+# Borrows any contiguous bytes-like object; returns its length in bytes.
+cdef Py_ssize_t borrow_bytes(object data, Py_buffer* view, str what) except -1
 
-# Returns its data pointer; the array outlives the pointer's use.
-cdef void* address(object array) except NULL
-
+# A fresh uninitialised NumPy array of n elements.
 cdef object empty_int16(Py_ssize_t n)
 cdef object empty_float32(Py_ssize_t n)
+
+# Data pointer of a fresh array; valid while the array lives.
+cdef void* address(object array) except NULL
+
+# Sets the busy flag of an object, or raises MisuseError if another thread is inside.  The
+# GIL makes test-and-set one step.  Clear the flag in a `finally`.
+cdef int enter(int* busy) except -1

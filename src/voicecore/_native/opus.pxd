@@ -10,21 +10,25 @@ from libc.stdint cimport int16_t, uint8_t
 cdef enum:
     # Longest packet the format allows, 120 ms at 48 kHz: room for any decode.
     MAX_FRAME_SAMPLES = 5760
-    # Longest payload that Encoder.encode_into can produce for one 20 ms frame (RFC 6716, 3.4).
-    MAX_PACKET_BYTES = 1275
+    # Longest payload of one frame (RFC 6716, 3.4 R2) with its first byte: room for any
+    # encode of up to 20 ms.  A 60 ms packet may hold three frames.
+    MAX_PACKET_BYTES = 1276
 
 cdef class Decoder:
     cdef void* ptr              # OpusDecoder, owned; NULL once closed
     cdef readonly int rate_hz   # output rate: 8000, 12000, 16000, 24000 or 48000
     cdef int busy               # 1 while a thread is inside
 
-    # Decodes `n` bytes at `data` into `out` (room for `max_samples`); returns samples
-    # written or a negative Opus error.  The library must not be handed n == 0 with data.
+    # Decodes `n` > 0 bytes at `data` into `out` (room for `max_samples`); returns samples
+    # written or a negative Opus error; a packet longer than max_samples is an error.
     # data == NULL: conceals exactly max_samples.  fec: decodes the redundant copy (LBRR) in
     # `data` of the frame *before* it, exactly max_samples long; without a copy that is PLC.
     # In both cases max_samples must be a multiple of 2.5 ms.
     cdef int decode_into(self, const uint8_t* data, int n, int16_t* out, int max_samples,
                          bint fec) noexcept nogil
+
+    cdef int _begin(self) except -1
+    cdef int _check_duration(self, samples) except -1
 
 cdef class Encoder:
     cdef void* ptr              # OpusEncoder, owned; NULL once closed
@@ -35,6 +39,10 @@ cdef class Encoder:
     # (at most `capacity`) or a negative Opus error.
     cdef int encode_into(self, const int16_t* pcm, int samples, uint8_t* out,
                          int capacity) noexcept nogil
+
+    cdef int _begin(self) except -1
+    cdef int _set(self, int request, str name, value, int low, int high) except -1
+    cdef int _get(self, int request) except? -1
 
 # Duration of a packet at rate_hz, or -1 if it is malformed.  Parsed here, every length
 # checked; the library is not needed.

@@ -1,0 +1,25 @@
+/* What an Opus packet's first bytes say (RFC 6716, section 3), read without libopus.
+ *
+ * Pure functions of the caller's bytes; every length is checked before it is used, and a
+ * packet is accepted exactly when it meets requirements R1 to R7 of section 3.4. */
+#ifndef VOICECORE_OPUS_PACKET_H
+#define VOICECORE_OPUS_PACKET_H
+
+#include <stdint.h>
+
+typedef struct {
+    int frame_samples;    /* one frame, at 48 kHz: 120 to 2880 */
+    int frames;           /* 1 to 48; together at most 5760 samples */
+    int channels;         /* 1 or 2, as coded */
+    int silk;             /* 1 when a SILK layer is present (SILK or hybrid mode) */
+    int first_offset;     /* where the first frame's data begin */
+    int first_bytes;      /* and how many there are; 0 for DTX */
+} vc_opus_packet;
+
+/* 0, or -1 if the packet is malformed. */
+int vc_opus_parse(const uint8_t *data, int n, vc_opus_packet *packet);
+
+/* 1 if the packet's first frame carries a redundant copy (LBRR) of the frame before it. */
+int vc_opus_has_lbrr(const uint8_t *data, int n);
+
+#endif
