@@ -1,0 +1,1 @@
+"""Voice activity detection: one provider per file, one batcher for all."""
