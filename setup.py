@@ -54,8 +54,13 @@ PROFILES: dict[str, Profile] = {
     "release": Profile(["-O3"]),
     "debug": Profile(
         ["-O0", "-g", "-UNDEBUG"],
-        directives={"boundscheck": True, "wraparound": False, "cdivision": False,
-                    "initializedcheck": True, "nonecheck": True},
+        directives={
+            "boundscheck": True,
+            "wraparound": False,
+            "cdivision": False,
+            "initializedcheck": True,
+            "nonecheck": True,
+        },
     ),
     "trace": Profile(
         ["-O0", "-g"],
@@ -85,8 +90,11 @@ DIRECTIVES: dict[str, object] = {
 
 def _refuse_gil_in_kernel(pos, env, function_name=None, **_details) -> None:  # type: ignore[no-untyped-def]
     """Fail the build where Cython only hints: a nogil function that may take the GIL."""
-    error(pos, f"{function_name or 'a nogil function'} may take the GIL back to look for an "
-               "exception; declare it noexcept and return a status")
+    error(
+        pos,
+        f"{function_name or 'a nogil function'} may take the GIL back to look for an "
+        "exception; declare it noexcept and return a status",
+    )
 
 
 # Cython has no switch for this hint; its one function is replaced.
@@ -96,20 +104,38 @@ Options.warning_errors = True
 
 def _extensions(profile: Profile) -> list[Extension]:
     headers = sorted(str(path) for path in NATIVE.glob("*.h"))
-    return [
-        Extension(
-            f"voicecore._native.{pyx.stem}",
-            [str(pyx), *(str(NATIVE / name) for name in C_SOURCES.get(pyx.stem, []))],
-            include_dirs=[str(NATIVE)],
-            depends=headers,
-            libraries=["m", "dl"],
-            define_macros=list(profile.macros.items()),
-            extra_compile_args=["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter",
-                                *profile.compile_args],
-            extra_link_args=profile.link_args,
-        )
-        for pyx in sorted(NATIVE.glob("*.pyx"))
-    ]
+    extensions = cythonize(
+        [_extension(pyx, profile) for pyx in sorted(NATIVE.glob("*.pyx"))],
+        include_path=["src"],
+        build_dir=f"build/cython-{NAME}",
+        compiler_directives={**DIRECTIVES, **profile.directives},
+        nthreads=JOBS,
+    )
+    # Added only now: cythonize would copy these into the build folder, where jitter.c is the
+    # name of the C generated from jitter.pyx.
+    for extension in extensions:
+        own = C_SOURCES.get(extension.name.rpartition(".")[2], [])
+        extension.sources += [str(NATIVE / name) for name in own]
+        extension.depends += headers
+    return extensions
+
+
+def _extension(pyx: Path, profile: Profile) -> Extension:
+    return Extension(
+        f"voicecore._native.{pyx.stem}",
+        [str(pyx)],
+        include_dirs=[str(NATIVE)],
+        libraries=["m", "dl"],
+        define_macros=list(profile.macros.items()),
+        extra_compile_args=[
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+            *profile.compile_args,
+        ],
+        extra_link_args=profile.link_args,
+    )
 
 
 class BuildExt(build_ext):
@@ -137,14 +163,4 @@ NAME = os.environ.get("VOICECORE_BUILD", "release")
 if NAME not in PROFILES:
     raise SystemExit(f"VOICECORE_BUILD={NAME!r} is unknown; choose one of {', '.join(PROFILES)}")
 
-setup(
-    ext_modules=cythonize(
-        _extensions(PROFILES[NAME]),
-        include_path=["src"],
-        build_dir=f"build/cython-{NAME}",
-        compiler_directives={**DIRECTIVES, **PROFILES[NAME].directives},
-        nthreads=JOBS,
-        show_all_warnings=False,
-    ),
-    cmdclass={"build_ext": BuildExt},
-)
+setup(ext_modules=_extensions(PROFILES[NAME]), cmdclass={"build_ext": BuildExt})

@@ -14,9 +14,10 @@ cdef class AudioRing:
     cdef int16_t* data             # capacity + mirror samples, owned
     cdef readonly Py_ssize_t capacity   # samples held
     cdef Py_ssize_t mirror         # longest contiguous stretch, min(capacity, 4096)
+    cdef Py_ssize_t head           # end % capacity; the writer's own
     cdef int64_t end               # position after the newest sample; atomic
     cdef int64_t claimed           # end as it will be after the write in progress; atomic
-    cdef int writing               # 1 while a thread is inside write()
+    cdef bint sealed               # 1: a native owner writes; Python's write() refuses
 
     # Appends n samples; returns the new end.  Older samples are overwritten; when n exceeds
     # the capacity only the newest are kept.  The caller must be the ring's only writer.
@@ -25,24 +26,26 @@ cdef class AudioRing:
     # Position after the newest sample (acquire).
     cdef int64_t end_position(self) noexcept nogil
 
-    # Oldest position still held.
+    # Oldest position that is held and not being overwritten.
     cdef int64_t oldest(self) noexcept nogil
 
-    # Copies [start, start + n) to out.  0 = done, -1 = overwritten (also while copying),
-    # +1 = not yet written.  Needs 0 <= n <= capacity.
+    # Copies [start, start + n) to out.  0 = done, -1 = overwritten (maybe while copying; out
+    # is then garbage), +1 = not yet written.  Needs start >= 0 and 0 <= n <= capacity.
     cdef int copy_into(self, int64_t start, Py_ssize_t n, int16_t* out) noexcept nogil
 
-    # Address of [start, start + n), n <= mirror, without any check: for the thread that
-    # writes, which no one can overtake.
+    # Address of [start, start + n), n <= mirror, without any check: for the writing thread,
+    # which no one can overtake.
     cdef const int16_t* span(self, int64_t start) noexcept nogil
+
+    cdef void _put(self, const int16_t* pcm, Py_ssize_t n) noexcept nogil
 
 cdef class RingReader:
     cdef readonly AudioRing ring
     cdef int64_t at                # next sample to read
     cdef int64_t lost_samples      # overwritten before they were read
 
-    # Copies up to `limit` unread samples to out; returns how many.  Samples overwritten
-    # unread are skipped and counted.
+    # Copies up to `limit` unread samples (at most the capacity) to out; returns how many.
+    # Samples overwritten unread are skipped and counted.
     cdef Py_ssize_t read_into(self, int16_t* out, Py_ssize_t limit) noexcept nogil
 
     # Moves past overwritten samples, counting them; returns how many are ready.
@@ -51,7 +54,7 @@ cdef class RingReader:
 cdef class VadFrames:
     cdef readonly AudioRing ring
     cdef int64_t at                # first of the next 512 new samples
-    cdef int64_t lost_samples
+    cdef int64_t lost_samples      # overwritten before they were handed out
 
     # Writes 576 floats (64 context + 512 new, in [-1, 1)) to out; returns the absolute end
     # position, or -1 if fewer than 512 new samples are there.
