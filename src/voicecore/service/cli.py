@@ -1,0 +1,212 @@
+"""The command line: flags for every setting, a help that teaches, ``--print-config``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from voicecore.service.config import Settings
+from voicecore.service.config_load import (
+    CONFIG_VARIABLE,
+    ConfigError,
+    Loaded,
+    flag_name,
+    variable_name,
+)
+from voicecore.service.setting_types import IceServer, nearest
+
+MASK = "********"
+
+_INTRO = """\
+Answer voice calls from browsers: hear, decide whose turn it is, answer, and
+stop the moment the caller speaks. Without any setting it runs offline on
+http://127.0.0.1:8080/.
+
+Every setting can be given in three ways; the first found wins:
+  a flag           --stt-workers 4
+  a variable       VOICECORE_STT_WORKERS=4
+  a TOML file      stt_workers = 4      (--config FILE, else ./voicecore.toml)
+Lists take commas, or the flag again."""
+
+_EXAMPLES = """\
+examples:
+  talk to it on this machine
+      python -m voicecore.service
+  from a phone in the same network (the browser warns about the certificate once)
+      python -m voicecore.service --host 0.0.0.0 --tls self
+  your own agent, an async generator of text in my_agent.py
+      python -m voicecore.service --agent my_agent:answer
+  a language model on this machine
+      python -m voicecore.service --llm-url http://localhost:11434/v1 --llm-model llama3.2
+  behind a reverse proxy that ends TLS
+      python -m voicecore.service --trusted-proxies 10.0.0.0/8 --allowed-hosts voice.example.org
+  callers behind strict firewalls, with coturn
+      VOICECORE_TURN_SECRET=... python -m voicecore.service --turn-urls turn:turn.example.org:3478
+  see what it would run with, and where each value comes from
+      python -m voicecore.service --print-config"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises :class:`ConfigError` in place of printing usage and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError([message])
+
+
+class _Layout(argparse.RawDescriptionHelpFormatter):
+    """Flags on a line of their own when long, help text in a wide column."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; all setting flags default to ``SUPPRESS``, i.e. not given."""
+    parser = _Parser(
+        prog="python -m voicecore.service",
+        usage="%(prog)s [--config FILE] [--print-config] [settings]",
+        description=_INTRO,
+        epilog=_EXAMPLES,
+        formatter_class=_Layout,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    general = parser.add_argument_group("General")
+    general.add_argument("-h", "--help", action="help", help="show this and exit")
+    general.add_argument(
+        "--config", metavar="FILE", help=f"TOML file with settings ({CONFIG_VARIABLE})"
+    )
+    general.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the effective settings as TOML with the origin of each, and exit",
+    )
+    groups: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        title = group_of(field)
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        _add_flag(groups[title], name, field)
+    return parser
+
+
+def parse(argv: Sequence[str]) -> tuple[dict[str, Any], str | None, bool]:
+    """Flags that were given, the ``--config`` file, and whether to print and exit.
+
+    Raises :class:`ConfigError` for what is no flag, naming the nearest one.
+    ``--help`` prints and raises ``SystemExit(0)`` as argparse does.
+    """
+    parser = build_parser()
+    known, unknown = parser.parse_known_args(list(argv))
+    if unknown:
+        flags = [flag_name(name) for name in Settings.model_fields]
+        problems = []
+        for word in [w for w in unknown if w.startswith("-")] or unknown:
+            close = nearest(word.partition("=")[0], [*flags, "--config", "--print-config"])
+            hint = f"; did you mean {close}?" if close else "; --help lists them"
+            problems.append(f"there is no flag {word.partition('=')[0]}{hint}")
+        raise ConfigError(problems)
+    values = vars(known)
+    config, show = values.pop("config"), values.pop("print_config")
+    return values, config, show
+
+
+def group_of(field: FieldInfo) -> str:
+    """The heading under which a setting is shown."""
+    extra = field.json_schema_extra
+    return str(extra["group"]) if isinstance(extra, dict) else ""
+
+
+def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
+    extra = field.json_schema_extra
+    metavar = str(extra["metavar"]) if isinstance(extra, dict) else ""
+    default = field.get_default(call_default_factory=True)
+    many = isinstance(default, list)
+    shown = _plain(default)
+    note = f"default {shown}" if shown not in ("", "[]") and len(shown) <= 40 else ""
+    if len(shown) > 40:
+        note = "has a default, see --print-config"
+    tail = ", ".join(part for part in (variable_name(name), note) if part)
+    group.add_argument(
+        flag_name(name),
+        action="append" if many else "store",
+        default=argparse.SUPPRESS,
+        metavar=metavar or _kind(default),
+        help=f"{field.description} [{tail}]".replace("%", "%%"),
+    )
+
+
+def _kind(default: object) -> str:
+    return "N" if isinstance(default, int | float) else "NAME"
+
+
+def _plain(value: object) -> str:
+    if value is None or isinstance(value, SecretStr):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def render(loaded: Loaded) -> str:
+    """The effective settings as TOML that can be read back, secrets left out.
+
+    A comment after each value says where it came from. Settings that are
+    unset or secret appear as comments, since TOML has no word for either.
+    """
+    lines = [f"# effective settings (file: {loaded.file or 'none'})"]
+    title = ""
+    for name, field in Settings.model_fields.items():
+        if group_of(field) != title:
+            title = group_of(field)
+            lines += ["", f"# {title}"]
+        origin = loaded.origins.get(name)
+        lines.append(_line(name, getattr(loaded.settings, name), origin))
+    settings = loaded.settings
+    lines += ["", f"# calls at once: {settings.call_limit}"]
+    return "\n".join(lines) + "\n"
+
+
+def _line(name: str, value: object, origin: str | None) -> str:
+    where = f"from {origin}" if origin else "default"
+    if isinstance(value, SecretStr):
+        if not value.get_secret_value():
+            return f"# {name} =  (unset)"
+        return f'# {name} = "{MASK}"  # {where}; not shown'
+    if value is None:
+        return f"# {name} =  (unset)"
+    if name == "llm_url":
+        value = _without_password(str(value))
+    return f"{name} = {toml_value(value)}  # {where}"
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{MASK}@{host}"))
+
+
+def toml_value(value: object) -> str:
+    """``value`` as a TOML literal: text, numbers, paths, lists, tables and ICE servers."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, SecretStr):
+        return toml_value(MASK if value.get_secret_value() else "")
+    if isinstance(value, str | Path):
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, IceServer):
+        value = {name: getattr(value, name) for name in IceServer.model_fields}
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
+    raise TypeError(f"no TOML form for {type(value).__name__}")

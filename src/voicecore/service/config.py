@@ -1,0 +1,330 @@
+"""Every setting of the service: its type, default, meaning and limits.
+
+One class holds them all; the help text, the environment variables, the flags
+and ``--print-config`` are made from it, so none can drift from the others.
+Where values come from, and which of them wins, is in
+:mod:`voicecore.service.config_load`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from voicecore.service.setting_types import (
+    IceServer,
+    check_host_name,
+    check_http_url,
+    check_ice_url,
+    check_network,
+    check_origin,
+    each,
+    is_module_name,
+    one_of,
+    to_ice_servers,
+    to_list,
+)
+
+ENV_PREFIX = "VOICECORE_"
+STT_CHOICES = ("pocketsphinx", "stub")
+LLM_CHOICES = ("responder", "openai", "stub")
+TTS_CHOICES = ("espeak", "flite", "stub")
+VAD_CHOICES = ("silero", "energy")
+CALLS_PER_STT_WORKER = 2
+"""A recogniser takes 15-40% of a core while its caller speaks, and callers pause."""
+DEFAULT_CALL_LIMIT = 200
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def setting(group: str, default: Any, text: str, *, metavar: str = "", **limits: Any) -> Any:
+    """A field that knows its help text, the group it is shown in and its limits."""
+    extra: dict[str, Any] = {"group": group, "metavar": metavar}
+    make = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(description=text, json_schema_extra=extra, **make, **limits)
+
+
+def _empty_to_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _engine(choices: tuple[str, ...]) -> AfterValidator:
+    return AfterValidator(lambda value: one_of(value, choices, or_module=True))
+
+
+def _module_or_empty(value: str) -> str:
+    if value and not is_module_name(value):
+        raise ValueError("wants module:name, for example my_agent:answer")
+    return value
+
+
+def _url_or_empty(value: str) -> str:
+    return check_http_url(value) if value else value
+
+
+def _no_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("wants an address or host name, for example 127.0.0.1 or 0.0.0.0")
+    return value.strip()
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_empty_to_none)]
+TextList = Annotated[list[str], NoDecode, BeforeValidator(to_list)]
+HostList = Annotated[TextList, AfterValidator(each(check_host_name))]
+OriginList = Annotated[TextList, AfterValidator(each(check_origin))]
+NetworkList = Annotated[TextList, AfterValidator(each(check_network))]
+IceUrlList = Annotated[TextList, AfterValidator(each(check_ice_url))]
+IceServerList = Annotated[list[IceServer], NoDecode, BeforeValidator(to_ice_servers)]
+
+NETWORK, HTTPS, CALLS = "Network", "HTTPS", "Calls"
+ICE, ENGINES, MODEL = "ICE and TURN", "Engines", "Language model (llm = openai)"
+TURNS, AUDIO, LOGGING = "Turn-taking and hearing", "Speaking", "Logging"
+
+
+class Settings(BaseSettings):
+    """The service's settings. Immutable; construct with keywords, or load them.
+
+    Made directly, it looks at its keyword arguments alone: no file, no
+    environment. Unknown keywords and values out of range raise pydantic's
+    ``ValidationError``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    host: Annotated[str, AfterValidator(_no_blank)] = setting(
+        NETWORK, "127.0.0.1", "address to listen on; 0.0.0.0 or :: for all", metavar="ADDR"
+    )
+    port: int = setting(NETWORK, 8080, "TCP port; 0 takes a free one", ge=0, le=65535)
+    allowed_hosts: HostList = setting(
+        NETWORK,
+        list,
+        "host names that requests may name, beside IP addresses, localhost and this"
+        " machine's name; *.domain and * are understood",
+        metavar="NAMES",
+    )
+    allowed_origins: OriginList = setting(
+        NETWORK, list, "web origins of other sites whose pages may call", metavar="ORIGINS"
+    )
+    trusted_proxies: NetworkList = setting(
+        NETWORK,
+        list,
+        "networks of reverse proxies; X-Forwarded-For, -Proto and -Host count only from these",
+        metavar="CIDRS",
+    )
+
+    tls: Literal["", "self"] = setting(
+        HTTPS, "", "self: make and keep a self-signed certificate for the LAN", metavar="self"
+    )
+    tls_cert: OptionalPath = setting(
+        HTTPS, None, "PEM file with the certificate and its chain", metavar="FILE"
+    )
+    tls_key: OptionalPath = setting(
+        HTTPS, None, "PEM file with the certificate's private key", metavar="FILE"
+    )
+
+    max_calls: int = setting(
+        CALLS,
+        0,
+        f"calls at once; 0: {CALLS_PER_STT_WORKER} per stt worker with pocketsphinx,"
+        f" else {DEFAULT_CALL_LIMIT}",
+        ge=0,
+        le=100_000,
+    )
+    answer_timeout_s: float = setting(
+        CALLS, 30.0, "an offer without an answer lapses after this", ge=1, le=600
+    )
+    max_call_s: float = setting(CALLS, 3600.0, "a call ends after this", ge=1, le=604_800)
+    udp_port_min: int = setting(
+        CALLS, 0, "lowest UDP port for media; 0 for both: any free port", ge=0, le=65535
+    )
+    udp_port_max: int = setting(CALLS, 0, "highest UDP port for media", ge=0, le=65535)
+
+    ice_servers: IceServerList = setting(
+        ICE,
+        list,
+        "STUN and TURN servers with fixed credentials: URLs, or JSON objects with"
+        " urls, username, credential",
+        metavar="SERVERS",
+    )
+    turn_urls: IceUrlList = setting(
+        ICE, list, "TURN servers that share turn_secret with us (coturn)", metavar="URLS"
+    )
+    turn_secret: SecretStr = setting(
+        ICE,
+        SecretStr(""),
+        "coturn's static-auth-secret: each caller gets credentials that expire",
+        metavar="SECRET",
+    )
+    turn_ttl_s: int = setting(
+        ICE, 3600, "life of those credentials; not below max_call_s", ge=60, le=604_800
+    )
+
+    stt: Annotated[str, _engine(STT_CHOICES)] = setting(
+        ENGINES, "pocketsphinx", "speech to text: pocketsphinx, stub or module:Class"
+    )
+    llm: Annotated[str, _engine(LLM_CHOICES)] = setting(
+        ENGINES,
+        "responder",
+        "what answers: responder, openai, stub or module:Class; openai when llm_url is given",
+    )
+    tts: Annotated[str, _engine(TTS_CHOICES)] = setting(
+        ENGINES, "espeak", "text to speech: espeak, flite, stub or module:Class"
+    )
+    vad: Annotated[str, _engine(VAD_CHOICES)] = setting(
+        ENGINES, "silero", "voice activity: silero, energy or module:Class"
+    )
+    agent: Annotated[str, AfterValidator(_module_or_empty)] = setting(
+        ENGINES, "", "an agent of your own; takes the place of llm", metavar="MODULE:NAME"
+    )
+    greeting: str | None = setting(
+        ENGINES, None, "said when a call begins; unset: what the agent brings", metavar="TEXT"
+    )
+    stt_workers: int = setting(ENGINES, 0, "recogniser processes; 0: one per core", ge=0, le=1024)
+    tts_workers: int = setting(ENGINES, 1, "espeak processes", ge=1, le=256)
+    tts_voice: str = setting(ENGINES, "en-us", "voice of espeak", metavar="VOICE")
+    tts_speed_wpm: int = setting(ENGINES, 165, "words a minute of espeak", ge=80, le=450)
+    stub_stt_text: str = setting(
+        ENGINES, "hello", "what the stub recogniser understands", metavar="TEXT"
+    )
+    stub_tts_seconds: float = setting(
+        ENGINES, 2.0, "length of the stub voice's tone", ge=0.02, le=600
+    )
+    stub_tts_lead_ms: float = setting(
+        ENGINES, 0.0, "silence before the stub voice's tone", ge=0, le=10_000
+    )
+
+    llm_url: Annotated[str, AfterValidator(_url_or_empty)] = setting(
+        MODEL, "", "base URL of an OpenAI-compatible API (.../v1)", metavar="URL"
+    )
+    llm_model: str = setting(MODEL, "", "model name at that API", metavar="NAME")
+    llm_key: SecretStr = setting(
+        MODEL, SecretStr(""), "its key; better in the variable than in a flag", metavar="KEY"
+    )
+    llm_system_prompt: str = setting(
+        MODEL,
+        "You are a helpful voice assistant on a telephone call. Answer in one to three short"
+        " spoken sentences, without lists, markup or emoji.",
+        "instructions to the model",
+        metavar="TEXT",
+    )
+
+    vad_model_path: OptionalPath = setting(
+        TURNS, None, "Silero's ONNX file; unset: the installed one", metavar="FILE"
+    )
+    threshold: float = setting(
+        TURNS, 0.5, "speech probability from which a frame is speech", gt=0, lt=1
+    )
+    start_ms: int = setting(TURNS, 64, "speech needed to begin a turn", ge=32, le=1000)
+    silence_ms: int = setting(TURNS, 480, "silence that ends a turn", ge=64, le=5000)
+    preroll_ms: int = setting(
+        TURNS, 320, "audio kept from before the beginning of a turn", ge=0, le=2000
+    )
+    stt_chunk_ms: int = setting(TURNS, 100, "audio per push to the recogniser", ge=20, le=200)
+
+    opus_bitrate_bps: int = setting(AUDIO, 64_000, "Opus bit rate", ge=6000, le=510_000)
+    opus_complexity: int = setting(AUDIO, 0, "Opus encoder effort", ge=0, le=10)
+
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        LOGGING, "info", "debug, info, warning or error"
+    )
+    log_format: Literal["text", "json"] = setting(LOGGING, "text", "text or json lines")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Keywords alone: ``config_load`` merges the layers and remembers their origin."""
+        return (init_settings,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_chooses_openai(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("llm_url") and "llm" not in data:
+            return {**data, "llm": "openai"}
+        return data
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Settings:
+        problems = [*self._network_problems(), *self._engine_problems()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _network_problems(self) -> list[str]:
+        problems = []
+        if (self.tls_cert is None) != (self.tls_key is None):
+            missing = "tls_key" if self.tls_key is None else "tls_cert"
+            problems.append(f"tls_cert and tls_key go together: {missing} is missing")
+        if self.tls and self.tls_cert is not None:
+            problems.append("tls = self makes its own certificate: give it or tls_cert, not both")
+        for name, path in (("tls_cert", self.tls_cert), ("tls_key", self.tls_key)):
+            if path is not None and not path.is_file():
+                problems.append(f"{name}: there is no file {path}")
+        if (self.udp_port_min == 0) != (self.udp_port_max == 0):
+            problems.append("udp_port_min and udp_port_max go together: give both or neither")
+        elif self.udp_port_min > self.udp_port_max:
+            problems.append(
+                f"udp_port_min {self.udp_port_min} is above udp_port_max {self.udp_port_max}"
+            )
+        if bool(self.turn_urls) != bool(self.turn_secret.get_secret_value()):
+            missing = "turn_secret" if self.turn_urls else "turn_urls"
+            problems.append(
+                f"turn_urls and turn_secret go together: {missing} is missing"
+                " (a server with a fixed user name belongs in ice_servers)"
+            )
+        return problems
+
+    def _engine_problems(self) -> list[str]:
+        problems = []
+        if self.llm == "openai" and not self.agent:
+            if not self.llm_url:
+                problems.append("llm = openai needs llm_url, for example http://localhost:11434/v1")
+            if not self.llm_model:
+                problems.append("llm = openai needs llm_model, the model's name at that API")
+        if self.vad_model_path is not None and not self.vad_model_path.is_file():
+            problems.append(f"vad_model_path: there is no file {self.vad_model_path}")
+        return problems
+
+    @property
+    def stt_worker_count(self) -> int:
+        """Recogniser processes, with 0 resolved to the number of cores."""
+        return self.stt_workers or cores()
+
+    @property
+    def call_limit(self) -> int:
+        """Calls at once, with 0 resolved by the choice of recogniser."""
+        if self.max_calls:
+            return self.max_calls
+        if self.stt == "pocketsphinx":
+            return CALLS_PER_STT_WORKER * self.stt_worker_count
+        return DEFAULT_CALL_LIMIT
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is allowed but probably not meant."""
+        notes = []
+        if self.turn_urls and self.turn_ttl_s < self.max_call_s:
+            notes.append("turn_ttl_s is below max_call_s: relayed calls may end with their ticket")
+        ports = self.udp_port_max - self.udp_port_min + 1
+        if self.udp_port_min and ports < self.call_limit:
+            notes.append(f"{ports} UDP ports can't carry {self.call_limit} calls at once")
+        return notes

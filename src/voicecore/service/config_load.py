@@ -1,0 +1,203 @@
+"""Where settings come from: flags over environment over file over defaults.
+
+:func:`load` merges the layers, remembers for each value which layer gave it,
+and turns everything that can be wrong into sentences that name the very flag,
+variable or file at fault.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from voicecore.errors import MisuseError
+from voicecore.service.config import ENV_PREFIX, Settings
+from voicecore.service.setting_types import IceServer, nearest
+
+DEFAULT_FILE = Path("voicecore.toml")
+CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
+NAMES = tuple(Settings.model_fields)
+
+_OTHER_VARIABLES = frozenset({"config", "cases", "libopus", "profile"})
+"""Variables with our prefix that are read elsewhere and are no settings."""
+_SHOWN_VALUE_CHARS = 60
+
+
+class ConfigError(MisuseError):
+    """The settings can't be used; ``problems`` has one sentence for each reason."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems), code="bad_config")
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, and for each name that is not at its default, who gave it."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    file: Path | None
+    warnings: tuple[str, ...]
+
+
+def flag_name(name: str) -> str:
+    """``stt_workers`` -> ``--stt-workers``."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_name(name: str) -> str:
+    """``stt_workers`` -> ``VOICECORE_STT_WORKERS``."""
+    return ENV_PREFIX + name.upper()
+
+
+def load(flags: Mapping[str, Any], config_file: str | None = None) -> Loaded:
+    """Merge ``flags``, the environment, the TOML file and the defaults.
+
+    ``flags`` holds only what was given. The file is ``config_file``, else the
+    one in ``VOICECORE_CONFIG``, else ``./voicecore.toml`` if it exists. Raises
+    :class:`ConfigError`.
+    """
+    path = _find_file(config_file)
+    layers: list[tuple[Mapping[str, Any], Any]] = []
+    if path is not None:
+        layers.append((_read_file(path), lambda name: f"{path}: {name}"))
+    environment = {k: v for k, v in EnvSettingsSource(Settings)().items() if v is not None}
+    layers.append((environment, variable_name))
+    layers.append((flags, flag_name))
+
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer, describe in layers:
+        for name, value in layer.items():
+            values[name] = value
+            origins[name] = describe(name)
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(_sentences(error, origins)) from None
+    if settings.llm == "openai" and "llm" not in origins:
+        origins["llm"] = "llm_url is given"
+    warnings = (*_unknown_variables(), *settings.warnings)
+    return Loaded(settings, origins, path, warnings)
+
+
+def _find_file(given: str | None) -> Path | None:
+    named = given or os.environ.get(CONFIG_VARIABLE)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            who = "--config" if given else CONFIG_VARIABLE
+            raise ConfigError([f"{who}: there is no file {path}"])
+        return path
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path} is not valid TOML: {error}"]) from None
+    except OSError as error:
+        raise ConfigError([f"{path} can't be read: {error.strerror}"]) from None
+    problems = [f"{path}: {_unknown(name)}" for name in values if name not in NAMES]
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def _unknown(name: str) -> str:
+    close = nearest(name.replace("-", "_"), NAMES)
+    hint = f"; did you mean {close}?" if close else "; --help lists all settings"
+    return f"there is no setting {name!r}{hint}"
+
+
+def _unknown_variables() -> list[str]:
+    """Variables that look like a misspelt setting.
+
+    A warning only: other programs may set what begins like ours (Kubernetes
+    puts ``<SERVICE>_SERVICE_HOST`` and the like into every container).
+    """
+    notes = []
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        if not variable.startswith(ENV_PREFIX) or name in NAMES or name in _OTHER_VARIABLES:
+            continue
+        close = nearest(name, NAMES)
+        if close:
+            notes.append(f"{variable} is no setting; did you mean {variable_name(close)}?")
+    return notes
+
+
+def _sentences(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
+    sentences: list[str] = []
+    for detail in error.errors(include_url=False):
+        location = detail["loc"]
+        if not location:
+            sentences.extend(_strip(detail["msg"]).split("\n"))
+            continue
+        name = str(location[0])
+        if name not in NAMES:
+            sentences.append(_unknown(name))
+            continue
+        where = origins.get(name, name)
+        inner = "".join(f" [{part}]" for part in location[1:])
+        sentences.append(f"{where}{inner}: {_wanted(detail)}{_given(name, detail)}")
+    return sentences
+
+
+def _strip(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _wanted(detail: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in ("int_parsing", "int_type", "int_from_float"):
+        return "wants a whole number"
+    if kind in ("float_parsing", "float_type"):
+        return "wants a number"
+    if kind == "string_type":
+        return "wants text"
+    if kind == "greater_than_equal":
+        return f"wants {context['ge']} or more"
+    if kind == "less_than_equal":
+        return f"wants {context['le']} or less"
+    if kind == "greater_than":
+        return f"wants more than {context['gt']}"
+    if kind == "less_than":
+        return f"wants less than {context['lt']}"
+    if kind == "literal_error":
+        return f"wants {context['expected']}"
+    if kind == "extra_forbidden":
+        close = nearest(str(detail["loc"][-1]), tuple(IceServer.model_fields))
+        return "there is no such key" + (f"; did you mean {close}?" if close else "")
+    return _strip(str(detail["msg"]))
+
+
+def _given(name: str, detail: Any) -> str:
+    """`` , given ...`` unless the sentence says it or the value may be a secret."""
+    value = detail.get("input")
+    if detail["type"] in ("value_error", "extra_forbidden") or holds_secret(name):
+        return ""
+    if not isinstance(value, str | int | float):
+        return ""
+    if name == "port" and str(value).startswith("tcp://"):
+        return (
+            ", given a Kubernetes service link; set enableServiceLinks: false in the pod,"
+            " or give --port"
+        )
+    shown = repr(value)
+    return f", given {shown if len(shown) <= _SHOWN_VALUE_CHARS else 'a long text'}"
+
+
+def holds_secret(name: str) -> bool:
+    """Whether the setting's value must never be shown as it is."""
+    return name == "ice_servers" or Settings.model_fields[name].annotation is SecretStr
