@@ -1,0 +1,76 @@
+"""``/healthz`` (alive), ``/readyz`` (takes calls) and ``/metrics``."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from voicecore.errors import CapacityError
+from voicecore.service.manager import CallManager
+from voicecore.service.metrics import Metrics
+from voicecore.service.problems import problem
+
+
+class Readiness:
+    """What the server still waits for before it can take calls."""
+
+    def __init__(self) -> None:
+        self._waits: dict[str, str] = {}
+
+    def wait_for(self, name: str, reason: str) -> None:
+        """Not ready as long as ``name`` stands here; ``reason`` is for people."""
+        self._waits[name] = reason
+
+    def done(self, name: str) -> None:
+        """``name`` is there; unknown names are ignored."""
+        self._waits.pop(name, None)
+
+    def reasons(self) -> list[str]:
+        """Why no call can be taken; empty when ready."""
+        return list(self._waits.values())
+
+    def check(self) -> None:
+        """Raise ``not_ready`` 503 while something is waited for."""
+        if self._waits:
+            reasons = "; ".join(self.reasons())
+            raise CapacityError(f"not ready: {reasons}", retry_after_s=2, code="not_ready")
+
+
+class HealthRoutes:
+    """Handlers for probes and scrapers; need no token, hold no personal data."""
+
+    def __init__(self, manager: CallManager, metrics: Metrics, ready: Readiness) -> None:
+        self._manager = manager
+        self._metrics = metrics
+        self._ready = ready
+
+    def add_to(self, app: web.Application) -> None:
+        """Register the routes with ``app``."""
+        app.router.add_get("/healthz", self.alive)
+        app.router.add_get("/readyz", self.admits)
+        app.router.add_get("/metrics", self.scrape)
+
+    async def alive(self, request: web.Request) -> web.Response:
+        """200 as long as the event loop turns."""
+        return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+    async def admits(self, request: web.Request) -> web.Response:
+        """200 when a call would be taken now, else 503 with all reasons."""
+        manager = self._manager
+        reasons = self._ready.reasons()
+        if manager.draining:
+            reasons.append("the server is shutting down")
+        if manager.active >= manager.limit:
+            reasons.append(f"all {manager.limit} places are taken")
+        if reasons:
+            return problem(503, "not_ready", "; ".join(reasons), {"Retry-After": "2"})
+        return web.json_response(
+            {"status": "ready", "calls": {"active": manager.active, "limit": manager.limit}},
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def scrape(self, request: web.Request) -> web.Response:
+        """Prometheus' text format."""
+        body, content_type = self._metrics.render()
+        return web.Response(
+            body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"}
+        )

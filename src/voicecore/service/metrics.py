@@ -1,0 +1,163 @@
+"""What the service counts, for Prometheus.
+
+One :class:`Metrics` has a registry of its own, so that several servers (and
+tests) live in one process. All methods are cheap (microseconds) and belong to
+the event loop's thread. Labels come from the program, never from callers: no
+label holds an id, an address or a text that was said.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from voicecore.errors import MisuseError
+
+STAGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64, 1, 1.5, 2, 3, 5, 10)
+"""Dense where people feel a difference: from a frame to a second."""
+LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+
+
+def version() -> str:
+    """The installed package's version, ``"unknown"`` when run from a bare tree."""
+    try:
+        return metadata.version("voicecore")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+class Metrics:
+    """Counters, gauges and histograms of one server."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._build(registry)
+        self._opened = Counter(
+            "voicecore_calls_opened", "Calls opened, by flow", ["flow"], registry=registry
+        )
+        self._ended = Counter(
+            "voicecore_calls_ended", "Calls ended, by reason", ["reason"], registry=registry
+        )
+        self._active = Gauge("voicecore_calls_active", "Calls now", registry=registry)
+        self._limit = Gauge("voicecore_calls_limit", "The most calls at once", registry=registry)
+        self._duration = Histogram(
+            "voicecore_call_duration_seconds",
+            "Length of ended calls",
+            buckets=CALL_BUCKETS_S,
+            registry=registry,
+        )
+        self._ice = Counter(
+            "voicecore_ice_results",
+            "Ends of ICE, with the candidate types of the chosen pair",
+            ["result", "local", "remote"],
+            registry=registry,
+        )
+        self._turn_and_media(registry)
+        self._lag_last = Gauge(
+            "voicecore_event_loop_lag_seconds", "Last measured lateness", registry=registry
+        )
+        self._lag = Histogram(
+            "voicecore_event_loop_lateness_seconds",
+            "How late the event loop wakes a sleeper",
+            buckets=LAG_BUCKETS_S,
+            registry=registry,
+        )
+
+    def _build(self, registry: CollectorRegistry) -> None:
+        build = Gauge(
+            "voicecore_build_info", "Constant 1", ["version", "python"], registry=registry
+        )
+        build.labels(version(), platform.python_version()).set(1)
+
+    def _turn_and_media(self, registry: CollectorRegistry) -> None:
+        self._turns = Counter("voicecore_turns", "Turns answered", registry=registry)
+        self._stages = Histogram(
+            "voicecore_turn_stage_seconds",
+            "Latency of each stage of a turn",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._barge_ins = Counter(
+            "voicecore_barge_ins", "Times a caller interrupted", registry=registry
+        )
+        self._media = Counter(
+            "voicecore_media_packets", "Packets on the media path", ["event"], registry=registry
+        )
+        self._media_time = Counter(
+            "voicecore_media_seconds", "Audio with a fate of its own", ["event"], registry=registry
+        )
+        self._engine_failures = Counter(
+            "voicecore_engine_failures", "Engine failures", ["stage", "code"], registry=registry
+        )
+
+    def set_limit(self, limit: int) -> None:
+        """The most calls at once, for dashboards."""
+        self._limit.set(limit)
+
+    def call_opened(self, flow: str) -> None:
+        """A call took its place; ``flow`` is ``"server_offers"`` or ``"client_offers"``."""
+        self._opened.labels(flow).inc()
+        self._active.inc()
+
+    def call_ended(self, reason: str, duration_s: float) -> None:
+        """A call gave its place back. Once for each :meth:`call_opened`."""
+        self._ended.labels(reason).inc()
+        self._duration.observe(max(0.0, duration_s))
+        self._active.dec()
+
+    def ice_result(self, result: str, local_type: str = "", remote_type: str = "") -> None:
+        """ICE came to an end: ``connected``, ``failed`` or ``timeout``.
+
+        The types are ``host``, ``srflx``, ``prflx`` or ``relay``; ``""`` without a pair.
+        """
+        self._ice.labels(result, local_type or "none", remote_type or "none").inc()
+
+    def turn(self, stage_seconds: Mapping[str, float]) -> None:
+        """A turn was answered; seconds by stage (endpoint, stt, llm, tts, packet, total)."""
+        self._turns.inc()
+        for stage, seconds in stage_seconds.items():
+            self._stages.labels(stage).observe(max(0.0, seconds))
+
+    def barge_in(self) -> None:
+        """A caller interrupted the agent."""
+        self._barge_ins.inc()
+
+    def media(self, name: str, count: int) -> None:
+        """Add ``count`` (>= 0) packets that were received, lost, late, sent and the like.
+
+        A name that ends in ``_ms`` counts milliseconds of audio instead
+        (``concealed_ms``); it is exported in seconds.
+        """
+        if count < 0:
+            raise MisuseError(f"a counter can't fall: {name} by {count}")
+        if name.endswith("_ms"):
+            self._media_time.labels(name.removesuffix("_ms")).inc(count / 1000)
+        else:
+            self._media.labels(name).inc(count)
+
+    def engine_failed(self, stage: str, code: str) -> None:
+        """An engine of ``stage`` (stt, llm, tts, vad) failed with that error code."""
+        self._engine_failures.labels(stage, code).inc()
+
+    def loop_lag(self, lag_s: float) -> None:
+        """The event loop woke a sleeper ``lag_s`` seconds late."""
+        self._lag_last.set(lag_s)
+        self._lag.observe(lag_s)
+
+    def render(self) -> tuple[bytes, str]:
+        """The exposition text and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
