@@ -1,0 +1,129 @@
+"""The process: command line, event loop, signals, exit codes.
+
+Exit codes: 0 after a signal, 1 when an engine can't start or shutting down
+took too long, 2 when settings or the port can't be used, 130 when cut short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+
+from voicecore.errors import EngineError, MissingLibraryError
+from voicecore.service import cli
+from voicecore.service.config_load import ConfigError, Loaded, load
+from voicecore.service.logs import configure_logging
+
+_log = logging.getLogger("voicecore.service")
+
+SHUTDOWN_S = 4.5
+"""For an orderly end; after it whatever still runs is abandoned."""
+HARD_EXIT_S = 4.9
+"""A thread that never returns can't keep the process beyond this."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the service with ``argv`` (default: the process's) until a signal; the exit code."""
+    try:
+        flags, config_file, show = cli.parse(sys.argv[1:] if argv is None else argv)
+        loaded = load(flags, config_file)
+    except ConfigError as error:
+        return _complain(error.problems)
+    if show:
+        sys.stdout.write(cli.render(loaded))
+        return 0
+    configure_logging(loaded.settings.log_level, loaded.settings.log_format)
+    for warning in loaded.warnings:
+        _log.warning("%s", warning)
+    # The only import of uvloop: everything else runs on any event loop.
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(loaded, _reporter(loaded.settings.log_format)))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(problems: Sequence[str]) -> int:
+    for problem in problems:
+        print(f"voicecore: {problem}", file=sys.stderr)
+    return 2
+
+
+def _reporter(log_format: str) -> Callable[[str], None]:
+    """Progress and banner: plain lines for people, log records where machines read."""
+    if log_format == "json":
+        return lambda line: _log.info("%s", line.strip())
+    return lambda line: print(line, flush=True)
+
+
+async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
+    # Late, so that a wrong setting is told without loading the web stack.
+    from voicecore.service.server import Server
+
+    stop = asyncio.Event()
+    _install_signals(stop, report)
+    server = Server(loaded.settings, report)
+    code = 0
+    try:
+        if await _started(server.start(), stop):
+            for line in server.banner():
+                report(line)
+            report("  Ctrl-C stops.")
+            await stop.wait()
+    except ConfigError as error:
+        code = _complain(error.problems)
+    except (EngineError, MissingLibraryError) as error:
+        print(f"voicecore: {error}", file=sys.stderr)
+        code = 1
+    server.stop_admitting()
+    try:
+        async with asyncio.timeout(SHUTDOWN_S):
+            await server.close()
+    except TimeoutError:
+        _log.error("shutting down took over %s s; giving up", SHUTDOWN_S)
+        code = 1
+    return code
+
+
+async def _started(start: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
+    """Whether ``start`` came to its end before a signal did."""
+    starting = asyncio.ensure_future(start)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            return True
+        return False
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+
+
+def _install_signals(stop: asyncio.Event, report: Callable[[str], None]) -> None:
+    """First signal: end in order, in 5 s at most. Second: end now."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(130)
+        report("stopping: calls are hung up; again to stop at once")
+        watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
+        watchdog.daemon = True
+        watchdog.start()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

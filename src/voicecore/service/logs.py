@@ -1,0 +1,50 @@
+"""Logging to standard error, as text or as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from aiohttp.http_exceptions import HttpProcessingError
+
+
+class JsonFormatter(logging.Formatter):
+    """``{"time", "level", "logger", "message"}`` and ``error`` where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _without_peer_bytes(record: logging.LogRecord) -> bool:
+    """Keep the line about bytes that are no HTTP, but not the traceback that quotes them."""
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
+
+
+def configure_logging(level: str, style: str) -> None:
+    """Send the root logger to stderr; ``style`` is ``text`` or ``json``.
+
+    Third parties speak up from warnings on: their info lines hold addresses
+    and SDP, which are not ours to log.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    if style == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("voicecore").setLevel(level.upper())
+    logging.getLogger("aiohttp.server").addFilter(_without_peer_bytes)

@@ -1,0 +1,167 @@
+"""One running server: engines, manager and web application, started and stopped in order.
+
+It listens before the engines are loaded, so that probes see ``/readyz`` say
+why no call is taken yet, and a taken port is noticed before the long part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from aiohttp import web
+
+from voicecore.errors import MisuseError
+from voicecore.service.addresses import is_loopback, urls
+from voicecore.service.app import build_app
+from voicecore.service.config import Settings
+from voicecore.service.config_load import ConfigError
+from voicecore.service.engine_factory import Engines, build_engines
+from voicecore.service.health import Readiness
+from voicecore.service.loop_lag import measure_loop_lag
+from voicecore.service.manager import CallManager
+from voicecore.service.metrics import Metrics, version
+from voicecore.service.tls import ssl_context
+
+_log = logging.getLogger(__name__)
+
+HTTP_SHUTDOWN_S = 1.0
+"""What requests under way get to finish; calls were hung up before."""
+_LISTEN_ERRORS = {
+    errno.EADDRINUSE: "it is in use by another program; choose another with --port",
+    errno.EACCES: "ports below 1024 need privileges; choose another with --port",
+    errno.EADDRNOTAVAIL: "this machine has no such address; see --host",
+}
+
+
+class ManagerFactory(Protocol):
+    """Makes the manager of a server's calls from engines that have not started yet."""
+
+    def __call__(self, settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+        """Called on the event loop's thread, with the loop running."""
+        ...
+
+
+def _real_manager(settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+    # Late, since it pulls in the media stack, which --help and its tests do without.
+    from voicecore.service.calls import build_manager
+
+    return build_manager(settings, engines, metrics)
+
+
+class Server:
+    """A voicecore service in this process.
+
+    ``start()`` once, then ``close()`` once (also after a failed start).
+    ``report`` gets progress lines for people.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        report: Callable[[str], None],
+        manager_factory: ManagerFactory = _real_manager,
+    ) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.ready = Readiness()
+        self._report = report
+        self._manager_factory = manager_factory
+        self._engines: Engines | None = None
+        self._manager: CallManager | None = None
+        self._runner: web.AppRunner | None = None
+        self._lag_task: asyncio.Task[None] | None = None
+        self._fingerprint = ""
+
+    @property
+    def urls(self) -> list[str]:
+        """Where a browser finds the page; needs a started server."""
+        if self._runner is None or not self._runner.addresses:
+            raise MisuseError("the server does not listen yet")
+        scheme = "https" if self.settings.tls or self.settings.tls_cert else "http"
+        return urls(scheme, self.settings.host, self._runner.addresses[0][1])
+
+    async def start(self) -> None:
+        """Listen, load the engines, and admit calls.
+
+        Raises ConfigError (settings or port can't be used), MissingLibraryError
+        or EngineError.
+        """
+        context, self._fingerprint = ssl_context(self.settings)
+        self._engines = build_engines(self.settings)
+        self._manager = self._manager_factory(self.settings, self._engines, self.metrics)
+        self.ready.wait_for("engines", "the engines are loading")
+        await self._listen(context, self._manager)
+        self._lag_task = asyncio.create_task(measure_loop_lag(self.metrics.loop_lag))
+        await self._engines.start(self._report)
+        await self._manager.start()
+        self.ready.done("engines")
+
+    async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
+        app = build_app(self.settings, manager, self.metrics, self.ready)
+        self._runner = web.AppRunner(
+            app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+        )
+        await self._runner.setup()
+        host, port = self.settings.host, self.settings.port
+        try:
+            await web.TCPSite(self._runner, host, port, ssl_context=context).start()
+        except OSError as error:
+            reason = _LISTEN_ERRORS.get(error.errno or 0) or error.strerror or str(error)
+            raise ConfigError([f"can't listen on {host} port {port}: {reason}"]) from None
+
+    def stop_admitting(self) -> None:
+        """Refuse new calls from now on; ``/readyz`` says so to balancers."""
+        if self._manager is not None:
+            self._manager.draining = True
+
+    async def close(self) -> None:
+        """Hang up all calls, stop listening, free the engines; each step even if one fails."""
+        self.stop_admitting()
+        steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if self._manager is not None:
+            steps.append(("calls", self._manager.close))
+        if self._runner is not None:
+            steps.append(("web", self._runner.cleanup))
+        if self._engines is not None:
+            steps.append(("engines", self._engines.close))
+        for name, step in steps:
+            try:
+                await step()
+            except Exception:
+                _log.exception("closing %s failed", name)
+        if self._lag_task is not None:
+            self._lag_task.cancel()
+            await asyncio.gather(self._lag_task, return_exceptions=True)
+
+    def banner(self) -> list[str]:
+        """Lines that tell a newcomer what runs and where to look."""
+        settings = self.settings
+        assert self._manager is not None
+        assert self._engines is not None
+        names = ", ".join(
+            f"{stage} {engine.name}"
+            for stage, engine in (
+                ("stt", self._engines.stt),
+                ("llm", self._engines.llm),
+                ("tts", self._engines.tts),
+                ("vad", self._engines.vad),
+            )
+        )
+        lines = [f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})"]
+        lines += [f"  open {url}" for url in self.urls]
+        if self._fingerprint:
+            lines += [
+                "  The certificate is self-signed: each browser warns once. It is ours if its",
+                f"  SHA-256 fingerprint is {self._fingerprint}",
+            ]
+        elif not (settings.tls_cert or is_loopback(settings.host) or settings.trusted_proxies):
+            lines += [
+                "  Browsers give the microphone only on localhost or over HTTPS: for other",
+                "  machines add --tls self, or --tls-cert and --tls-key.",
+            ]
+        return lines
