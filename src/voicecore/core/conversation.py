@@ -1,0 +1,70 @@
+"""What was said: the messages an agent answers from.
+
+The conversation holds what was *heard*, not what was generated: an assistant
+message that the caller cut off keeps only the words that reached him and is
+marked ``interrupted``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function the model asks to run; ``arguments`` is the JSON text it wrote."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. ``unheard`` is for display only and never shown to a model."""
+
+    role: Role
+    text: str
+    interrupted: bool = False
+    unheard: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclass(slots=True)
+class Conversation:
+    """An ordered list of messages, oldest first.
+
+    Bounded: beyond ``limit`` messages the oldest that is not a system message
+    is forgotten, so a call of many hours can't grow without end.
+    """
+
+    limit: int = 400
+    _messages: list[Message] = field(default_factory=list)
+
+    def add(self, message: Message) -> None:
+        """Append ``message``; forget the oldest non-system one beyond the limit."""
+        self._messages.append(message)
+        if len(self._messages) > self.limit:
+            oldest = next(i for i, m in enumerate(self._messages) if m.role != "system")
+            del self._messages[oldest]
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """All messages, oldest first (a copy: later turns don't change it)."""
+        return tuple(self._messages)
+
+    @property
+    def last_user_text(self) -> str:
+        """What the caller said last, or ``""`` before his first words."""
+        return next((m.text for m in reversed(self._messages) if m.role == "user"), "")
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)

@@ -1,0 +1,142 @@
+"""What an engine is: the Protocols behind which every provider lives.
+
+An engine is one object for the whole process: :meth:`start` loads it once,
+:meth:`close` frees it. Per call it hands out streams or async iterators.
+Rules for all: no method blocks the event loop for more than a millisecond;
+cancelling the task (or closing the iterator) stops the work promptly and
+leaves the engine usable; a failure raises
+:class:`~voicecore.errors.EngineError` for that stream alone; audio is int16
+mono, C-contiguous, and the receiver may keep it (the engine never writes to
+it again).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicecore.core.conversation import Conversation
+
+Pcm = NDArray[np.int16]
+
+
+class WordMark(NamedTuple):
+    """A spoken word: ``text[char_start:char_end]`` begins at ``sample``.
+
+    ``sample`` counts at the engine's ``rate_hz`` from the first sample of the
+    same ``speak()`` call; marks rise in both text and time.
+    """
+
+    char_start: int
+    char_end: int
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """A piece of synthesised speech and the words that begin in it or later."""
+
+    pcm: Pcm
+    words: tuple[WordMark, ...] = ()
+
+
+@runtime_checkable
+class SttStream(Protocol):
+    """One utterance on its way through a recogniser."""
+
+    def push(self, pcm: Pcm) -> None:
+        """Take samples at the engine's ``rate_hz``; never blocks.
+
+        Buffers at most 60 s; beyond that the oldest are dropped and counted.
+        """
+
+    async def finish(self) -> str:
+        """End the utterance and return its final text (``""`` if nothing was understood)."""
+
+    async def cancel(self) -> None:
+        """Give the utterance up; no partial is reported afterwards."""
+
+
+@runtime_checkable
+class SttEngine(Protocol):
+    """Speech to text."""
+
+    name: str
+    rate_hz: int
+
+    async def start(self) -> None: ...
+
+    async def open(self, on_partial: Callable[[str], None]) -> SttStream:
+        """Begin an utterance; ``on_partial`` gets growing texts on the event loop."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class LlmEngine(Protocol):
+    """Answers a conversation with a stream of text.
+
+    ``greeting`` is spoken when a call begins (``""``: the caller speaks first).
+    """
+
+    name: str
+    greeting: str
+
+    async def start(self) -> None: ...
+
+    def reply(self, conversation: Conversation) -> AsyncIterator[str]:
+        """Yield the answer's text in pieces as they become known."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class TtsEngine(Protocol):
+    """Text to speech, streamed."""
+
+    name: str
+    rate_hz: int
+
+    async def start(self) -> None: ...
+
+    def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
+        """Yield the speech of ``text`` in order, the first chunk as early as can be."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@runtime_checkable
+class VadStream(Protocol):
+    """The recurrent state of one caller's voice-activity detection."""
+
+    def reset(self) -> None: ...
+
+
+@runtime_checkable
+class VadEngine(Protocol):
+    """Voice activity, scored for many callers at once."""
+
+    name: str
+
+    async def start(self) -> None: ...
+
+    def stream(self) -> VadStream:
+        """A fresh state, owned by the caller."""
+        ...
+
+    def score(self, batch: list[tuple[Any, NDArray[np.float32]]]) -> list[float]:
+        """Speech probabilities 0..1 for ``(stream, frame)`` pairs, in order.
+
+        A frame is float32 ``(576,)``: 64 samples of context, then 512 new ones
+        at 16 kHz. Each stream at most once in a batch.
+        """
+        ...
+
+    async def close(self) -> None: ...

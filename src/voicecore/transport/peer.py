@@ -1,0 +1,258 @@
+"""One WebRTC peer: session descriptions, candidates, a data channel, an audio link.
+
+Public aiortc only; what we need of its insides is in ``aiortc_seam``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCSessionDescription,
+)
+from aiortc.sdp import candidate_from_sdp
+
+from voicecore.errors import PeerError
+from voicecore.transport import aiortc_seam as seam
+from voicecore.transport import sdp as sdp_tools
+
+CHANNEL_LABEL = "voicecore"
+_MAX_MESSAGE_CHARS = 4096
+_MAX_BUFFERED_BYTES = 64 * 1024
+_MAX_CANDIDATES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """What was negotiated for audio: codec name and payload types (-1: not offered)."""
+
+    codec: Literal["opus", "pcmu", "pcma"]
+    payload_type: int
+    opus_pt: int = -1
+    pcmu_pt: int = -1
+    pcma_pt: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class AudioLink:
+    """A connected audio path: ``send`` takes packets, the handlers are called with them."""
+
+    format: AudioFormat
+    ssrc: int
+    tap: seam.DatagramTap
+
+
+class PeerEvents(Protocol):
+    """Who hears of a peer. All calls come on the event loop."""
+
+    def on_audio_link(self, link: AudioLink) -> None:
+        """DTLS is connected, audio may flow both ways."""
+
+    def on_rtp(self, packet: bytes) -> None:
+        """A decrypted RTP packet came."""
+
+    def on_rtcp(self, packet: bytes) -> None:
+        """A decrypted RTCP packet came."""
+
+    def on_message(self, text: str) -> None:
+        """The client sent a text on the data channel."""
+
+    def on_channel_open(self) -> None:
+        """Texts can be sent."""
+
+    def on_peer_lost(self, reason: str) -> None:
+        """The connection failed or was closed by the far end."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """How peers reach us."""
+
+    ice_servers: tuple[RTCIceServer, ...] = ()
+    port_min: int = 0
+    port_max: int = 0
+    next_port: Callable[[], int] = field(default=lambda: 0)
+
+
+class Peer:
+    """One connection. Use exactly one of :meth:`offer` and :meth:`accept`, once."""
+
+    def __init__(self, config: PeerConfig, events: PeerEvents) -> None:
+        self._events = events
+        # An empty list, not None: aiortc's default is a public STUN server.
+        self._pc = RTCPeerConnection(
+            RTCConfiguration(
+                iceServers=list(config.ice_servers), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE
+            )
+        )
+        self._transceiver = self._pc.addTransceiver("audio", direction="sendrecv")
+        self._transceiver.setCodecPreferences(_our_codecs())
+        self._sender = seam.take_over_audio(self._transceiver, self._on_send, self._on_receive)
+        self._config = config
+        self._channel: RTCDataChannel | None = None
+        self._candidates = 0
+        self._link: AudioLink | None = None
+        self._closing = False
+        self._pc.on("connectionstatechange", self._on_state)
+        self._pc.on("datachannel", self._take_channel)
+
+    @property
+    def state(self) -> str:
+        """``new``, ``connecting``, ``connected``, ``failed`` or ``closed``."""
+        return str(self._pc.connectionState)
+
+    @property
+    def answered(self) -> bool:
+        """Whether both descriptions are known."""
+        return self._pc.remoteDescription is not None
+
+    @property
+    def link(self) -> AudioLink | None:
+        """The audio link once it is there."""
+        return self._link
+
+    async def offer(self) -> str:
+        """Our offer, with all our candidates in it."""
+        self._take_channel(self._pc.createDataChannel(CHANNEL_LABEL))
+        self._bind()
+        made = await self._pc.createOffer()
+        return await self._set_local(made)
+
+    async def answer(self, sdp: str) -> None:
+        """Take the far end's answer to our offer. Raises PeerError if it can't be used."""
+        await self._set_remote(sdp, "answer")
+
+    async def accept(self, sdp: str) -> str:
+        """Take the far end's offer; return our answer. Raises PeerError."""
+        await self._set_remote(sdp, "offer")
+        seam.refuse_other_media(self._pc, self._transceiver)
+        self._bind()
+        return await self._set_local(await self._pc.createAnswer())
+
+    async def add_candidate(
+        self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
+    ) -> None:
+        """Take a trickled candidate. Those we can't reach are ignored; garbage raises."""
+        text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
+        if not text or self._closing:
+            return
+        self._candidates += 1
+        if self._candidates > _MAX_CANDIDATES:
+            raise PeerError("Too many candidates", code="too_many_candidates", status=422)
+        try:
+            parsed = candidate_from_sdp(text)
+        except (ValueError, IndexError, AssertionError) as error:
+            raise PeerError("The candidate can't be parsed", code="bad_candidate") from error
+        if parsed.ip.lower().endswith(".local") or parsed.protocol.lower() != "udp":
+            return
+        parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
+        parsed.sdpMLineIndex = sdp_mline_index
+        with contextlib.suppress(ValueError):  # after end-of-candidates: too late to matter
+            await self._pc.addIceCandidate(parsed)
+
+    def send_text(self, text: str) -> bool:
+        """Send on the data channel; False (dropped) when it isn't open or is congested."""
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            return False
+        if channel.bufferedAmount > _MAX_BUFFERED_BYTES:
+            return False
+        channel.send(text)
+        return True
+
+    async def close(self) -> None:
+        """Close sockets and free everything. No event comes afterwards."""
+        self._closing = True
+        if self._link is not None:
+            self._link.tap.close()
+        self._pc.remove_all_listeners()
+        await self._pc.close()
+
+    # -- private --------------------------------------------------------------
+
+    def _bind(self) -> None:
+        seam.bind_to(
+            self._pc,
+            port_min=self._config.port_min,
+            port_max=self._config.port_max,
+            next_port=self._config.next_port,
+        )
+
+    async def _set_local(self, made: RTCSessionDescription) -> str:
+        ours = RTCSessionDescription(sdp=sdp_tools.ask_for_fec(made.sdp), type=made.type)
+        await self._pc.setLocalDescription(ours)
+        return str(self._pc.localDescription.sdp)
+
+    async def _set_remote(self, sdp: str, kind: str) -> None:
+        sdp_tools.require_audio(sdp)
+        theirs = sdp_tools.without_unreachable_candidates(sdp)
+        try:
+            await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
+        except PeerError:
+            raise
+        except Exception as error:  # aiortc's parser raises whatever the text leads it to
+            raise PeerError(
+                f"The {kind} can't be used: {type(error).__name__}", code="bad_sdp"
+            ) from error
+
+    def _on_send(self, parameters: Any) -> None:
+        # aiortc calls `receive` right after `send`, in one step, if the caller
+        # sends at all: one turn of the loop later both are known.
+        asyncio.get_running_loop().call_soon(self._connect_audio, list(parameters.codecs))
+
+    def _on_receive(self, parameters: Any) -> None:
+        asyncio.get_running_loop().call_soon(self._connect_audio, list(parameters.codecs))
+
+    def _connect_audio(self, codecs: list[Any]) -> None:
+        if self._link is not None or self._closing:
+            return
+        transport = self._transceiver.receiver.transport
+        tap = seam.DatagramTap(transport, self._events.on_rtp, self._events.on_rtcp)
+        self._link = AudioLink(_format(codecs), self._sender._ssrc, tap)
+        self._events.on_audio_link(self._link)
+
+    def _on_state(self) -> None:
+        if self.state in ("failed", "closed") and not self._closing:
+            self._events.on_peer_lost(f"peer_{self.state}")
+
+    def _take_channel(self, channel: RTCDataChannel) -> None:
+        if self._channel is not None and self._channel.readyState == "open":
+            return
+        self._channel = channel
+        channel.on("message", self._on_text)
+        channel.on("open", self._events.on_channel_open)
+        if channel.readyState == "open":
+            self._events.on_channel_open()
+
+    def _on_text(self, message: str | bytes) -> None:
+        if isinstance(message, str) and len(message) <= _MAX_MESSAGE_CHARS:
+            self._events.on_message(message)
+
+
+def _our_codecs() -> list[Any]:
+    names = ("audio/opus", "audio/PCMU", "audio/PCMA")
+    capabilities = RTCRtpReceiver.getCapabilities("audio")
+    offered = capabilities.codecs if capabilities else []
+    return [codec for name in names for codec in offered if codec.mimeType == name]
+
+
+def _format(codecs: list[Any]) -> AudioFormat:
+    types = {codec.mimeType.lower().removeprefix("audio/"): codec.payloadType for codec in codecs}
+    first = codecs[0].mimeType.lower().removeprefix("audio/")
+    return AudioFormat(
+        codec=first,
+        payload_type=codecs[0].payloadType,
+        opus_pt=types.get("opus", -1),
+        pcmu_pt=types.get("pcmu", -1),
+        pcma_pt=types.get("pcma", -1),
+    )

@@ -1,0 +1,100 @@
+"""The media plane: the one interface between a call and its audio.
+
+A plane takes packets in and gives speech edges out; takes PCM in and gives
+packets out. What lies under it (today: packets on the event loop and native
+kernels) can be replaced without a change to ``core`` or ``service``.
+
+Positions are absolute samples. What the caller says is counted at 16 kHz in
+:attr:`MediaPlane.ring`; what the agent says at :attr:`MediaPlane.play_rate_hz`,
+one for each sample that was sent at full level.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicecore._native.ring import AudioRing
+from voicecore.core.speech_gate import SpeechEdge
+
+
+class Placed(NamedTuple):
+    """Where audio given to :meth:`MediaPlane.play` went.
+
+    ``accepted`` samples lie from ``position`` on; fewer than were given when
+    the playout ring is full, -1 when the generation is stale.
+    """
+
+    position: int
+    accepted: int
+
+
+class PlaneSink(Protocol):
+    """Who hears of a plane's events. All calls come on the event loop; none may block."""
+
+    def on_edge(self, edge: SpeechEdge, at_ns: int) -> None:
+        """The caller's voice began or ended; the edge's sample was due at ``at_ns``."""
+
+    def on_audio(self) -> None:
+        """More of the caller's audio is in the ring."""
+
+    def on_playout_started(self) -> None:
+        """A packet with the agent's voice went out after silence."""
+
+    def on_playout_drained(self, position: int) -> None:
+        """All queued audio was sent; it ended at ``position``."""
+
+    def on_plane_failed(self, error: Exception) -> None:
+        """Voice activity can't be told any more."""
+
+
+class MediaPlane(Protocol):
+    """The audio of one call, both ways."""
+
+    @property
+    def ring(self) -> AudioRing:
+        """The caller's audio: int16 at 16 kHz, read by cursors."""
+        ...
+
+    @property
+    def play_rate_hz(self) -> int:
+        """Rate of the PCM that :meth:`play` takes."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Id of the audio that may be played now; :meth:`flush` makes it stale."""
+        ...
+
+    @property
+    def played(self) -> int:
+        """Samples of the agent sent so far at full level."""
+        ...
+
+    @property
+    def space(self) -> int:
+        """Samples that :meth:`play` would accept now."""
+        ...
+
+    def attach(self, sink: PlaneSink) -> None:
+        """Name who hears of events, once, before anything else."""
+
+    def play(self, pcm: NDArray[np.int16], generation: int) -> Placed:
+        """Queue mono int16 PCM (copied) behind what is queued."""
+        ...
+
+    def flush(self) -> int:
+        """Stop playback: nothing queued goes out but a fade of a few ms.
+
+        Returns the position reached; :attr:`generation` is a new one after it.
+        """
+        ...
+
+    def stats(self) -> dict[str, float]:
+        """Counters of both directions since the call began (``service/metrics.py``)."""
+        ...
+
+    def close(self) -> None:
+        """Free everything. No event comes afterwards. Closing twice is fine."""

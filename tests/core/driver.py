@@ -1,0 +1,121 @@
+"""A call's session in virtual time: a script of events, a log of actions."""
+
+from __future__ import annotations
+
+from voicecore.core import actions as act
+from voicecore.core import events as ev
+from voicecore.core.conversation import Conversation
+from voicecore.core.session import Session, TurnSettings
+from voicecore.core.turn_table import State
+from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples
+from voicecore.core.word_times import Word
+
+PLAY_HZ = 24_000
+
+
+class ScriptedCall:
+    """Drives a session as the real driver does, with the clock in the test's hand.
+
+    The caller's audio arrives without delay: position = time at 16 kHz.
+    """
+
+    def __init__(self, **settings: object) -> None:
+        self.session = Session(
+            TurnSettings(**settings),  # type: ignore[arg-type]
+            Conversation(),
+            play_rate_hz=PLAY_HZ,
+        )
+        self.now_ms = 0.0
+        self.played = 0
+        self.written = 0
+        self.actions: list[act.Action] = []
+        self.send(ev.Connected())
+
+    @property
+    def state(self) -> State:
+        return self.session.state
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        return [(m.role, m.text) for m in self.session.conversation]
+
+    def send(self, event: ev.Event) -> list[act.Action]:
+        done = self.session.handle(event, ms_to_ns(self.now_ms))
+        self.actions += done
+        for action in done:
+            if isinstance(action, act.Flush):
+                self.written = self.played
+                done = done + self.send(ev.Flushed(action.turn, self.played))
+        return done
+
+    def at(self, now_ms: float) -> ScriptedCall:
+        """Let time pass to ``now_ms``; timers fire on the way."""
+        while True:
+            deadline_ns = self.session.deadline_ns
+            if deadline_ns is None or deadline_ns > ms_to_ns(now_ms):
+                break
+            self.now_ms = max(self.now_ms, deadline_ns / 1e6)
+            self.send(ev.Timeout(ms_to_samples(self.now_ms, HEAR_RATE_HZ), self.played))
+        self.now_ms = now_ms
+        return self
+
+    def onset(self, from_ms: float | None = None) -> list[act.Action]:
+        return self.send(ev.SpeechOnset(*self._edge(from_ms)))
+
+    def confirm(self, from_ms: float | None = None) -> list[act.Action]:
+        return self.send(ev.SpeechConfirmed(*self._edge(from_ms)))
+
+    def release(self, at_ms: float | None = None) -> list[act.Action]:
+        return self.send(ev.SpeechReleased(*self._edge(at_ms)))
+
+    def _edge(self, at_ms: float | None) -> tuple[int, int]:
+        at_ms = self.now_ms if at_ms is None else at_ms
+        return ms_to_samples(at_ms, HEAR_RATE_HZ), ms_to_ns(at_ms)
+
+    def caller_says(self, text: str, begin_ms: float, end_ms: float) -> None:
+        """A whole turn: speech from ``begin_ms`` to ``end_ms``, the pause, the final."""
+        self.at(begin_ms).onset()
+        self.at(begin_ms + 64).confirm(begin_ms)
+        self.at(end_ms).release()
+        self.at(end_ms + 480)
+        self.send(ev.TranscriptFinal(self.session.turn, text))
+
+    def reply(self, text: str, *, samples_per_word: int = 2400) -> None:
+        """The model writes ``text`` and the voice queues all of it, word by word."""
+        turn = self.session.turn
+        self.speak(self.send(ev.ReplyText(turn, text)), samples_per_word)
+        self.speak(self.send(ev.ReplyEnd(turn)), samples_per_word)
+
+    def speak(self, actions: list[act.Action], samples_per_word: int = 2400) -> None:
+        """Synthesise every Speak action, each word ``samples_per_word`` long."""
+        for action in actions:
+            if not isinstance(action, act.Speak):
+                continue
+            words, start = [], 0
+            for i, word in enumerate(action.text.split()):
+                begin = action.text.index(word, start)
+                start = begin + len(word)
+                words.append(Word(begin, start, i * samples_per_word))
+            samples = len(words) * samples_per_word
+            self.send(
+                ev.SpeechQueued(action.turn, action.segment, self.written, samples, tuple(words))
+            )
+            self.written += samples
+            self.send(ev.SegmentEnd(action.turn, action.segment))
+
+    def play_to(self, position: int) -> None:
+        """The ring hands out samples up to ``position``."""
+        if self.played == self.written:
+            return
+        self.send(ev.PlayoutStarted())
+        self.played = min(position, self.written)
+        if self.played == self.written:
+            self.send(ev.PlayoutDrained(self.played))
+
+    def of(self, kind: type[act.Action]) -> list[act.Action]:
+        return [action for action in self.actions if isinstance(action, kind)]
+
+    def notes(self, kind: str) -> list[dict[str, object]]:
+        return [
+            dict(a.fields) for a in self.actions if isinstance(a, act.Notify) and a.kind == kind
+        ]
