@@ -1,0 +1,197 @@
+"""One answer on its way: model -> clauses -> synthesiser -> playout, overlapped.
+
+The model's task and the voice's task run side by side: while the first clause
+is spoken the model still writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicecore._native.resample import Resampler
+from voicecore.core import events as ev
+from voicecore.core.actions import Speak
+from voicecore.core.conversation import Conversation
+from voicecore.core.word_times import Word
+from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
+from voicecore.errors import EngineError
+from voicecore.transport.plane import MediaPlane
+
+_T = TypeVar("_T")
+_LOG = logging.getLogger(__name__)
+
+_CLAUSES_AHEAD = 32
+"""The model waits while this many clauses have not been synthesised."""
+
+_FULL_RING_WAIT_S = 0.1
+_CHUNK_TIMEOUT_S = 10.0
+_TOKEN_TIMEOUT_S = 60.0
+
+Report = Callable[[ev.Event], None]
+
+
+class Answer:
+    """The work for one turn's reply. Belongs to the event loop and to one call.
+
+    Everything that happens is told to ``report``; after :meth:`cancel` nothing
+    is. Audio is played in the plane's generation at construction, so what
+    comes after a flush is refused by the plane itself.
+    """
+
+    def __init__(
+        self,
+        turn: int,
+        plane: MediaPlane,
+        tts: TtsEngine,
+        *,
+        apology: Callable[[int], NDArray[np.int16]],
+        report: Report,
+    ) -> None:
+        self.turn = turn
+        self.tasks: list[asyncio.Task[None]] = []
+        self._plane = plane
+        self._generation = plane.generation
+        self._tts = tts
+        self._apology = apology
+        self._report = report
+        self._clauses: asyncio.Queue[Speak] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._voice_started = False
+        self._cancelled = False
+
+    def ask(self, llm: LlmEngine, conversation: Conversation) -> None:
+        """Start the model."""
+        self._start(self._write(llm, conversation), "answer-llm")
+
+    def say(self, speak: Speak) -> None:
+        """Queue a clause for synthesis, in order."""
+        if not self._voice_started:
+            self._voice_started = True
+            self._start(self._voice(), "answer-tts")
+        self._clauses.put_nowait(speak)
+        if self._clauses.qsize() >= _CLAUSES_AHEAD:
+            self._room.clear()
+
+    def cancel(self) -> None:
+        """Stop the model and the synthesiser; the owner awaits :attr:`tasks`."""
+        self._cancelled = True
+        for task in self.tasks:
+            task.cancel()
+
+    def _start(self, work: Any, name: str) -> None:
+        self.tasks.append(asyncio.get_running_loop().create_task(work, name=name))
+
+    def _tell(self, event: ev.Event) -> None:
+        if not self._cancelled:
+            self._report(event)
+
+    # -- the model ----------------------------------------------------------------
+
+    async def _write(self, llm: LlmEngine, conversation: Conversation) -> None:
+        try:
+            async with _closing(llm.reply(conversation)) as pieces:
+                while True:
+                    piece = await _next(pieces, _TOKEN_TIMEOUT_S, llm.name, "llm_timeout")
+                    if piece is None:
+                        break
+                    if piece:
+                        self._tell(ev.ReplyText(self.turn, piece))
+                    await self._room.wait()
+        except EngineError as error:
+            self._fail("llm", error.code)
+        except Exception:
+            _LOG.exception("the agent's code raised")
+            self._fail("llm", "llm_raised")
+        else:
+            self._tell(ev.ReplyEnd(self.turn))
+
+    # -- the voice ------------------------------------------------------------------
+
+    async def _voice(self) -> None:
+        while True:
+            speak = await self._clauses.get()
+            if self._clauses.qsize() < _CLAUSES_AHEAD:
+                self._room.set()
+            try:
+                await (self._play_apology(speak) if speak.canned else self._synthesise(speak))
+            except EngineError as error:
+                self._fail("tts", error.code)
+                return
+            except Exception:
+                _LOG.exception("the synthesiser raised")
+                self._fail("tts", "tts_raised")
+                return
+            self._tell(ev.SegmentEnd(self.turn, speak.segment))
+
+    async def _synthesise(self, speak: Speak) -> None:
+        engine_hz, play_hz = self._tts.rate_hz, self._plane.play_rate_hz
+        resampler = None if engine_hz == play_hz else Resampler(engine_hz, play_hz)
+        async with _closing(self._tts.speak(speak.text)) as chunks:
+            while True:
+                chunk = await _next(chunks, _CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout")
+                if chunk is None:
+                    break
+                pcm = chunk.pcm if resampler is None else resampler.process(chunk.pcm)
+                words = tuple(_at_rate(mark, engine_hz, play_hz) for mark in chunk.words)
+                await self._play(speak.segment, pcm, words)
+        if resampler is not None:
+            await self._play(speak.segment, resampler.flush(), ())
+
+    async def _play_apology(self, speak: Speak) -> None:
+        await self._play(speak.segment, self._apology(self._plane.play_rate_hz), ())
+
+    async def _play(
+        self, segment: int, pcm: NDArray[np.int16], words: tuple[Word, ...]
+    ) -> None:
+        while len(pcm) or words:
+            placed = self._plane.play(pcm, self._generation)
+            if placed.accepted < 0:
+                # The caller took the floor: whoever flushed also cancels us.
+                raise asyncio.CancelledError
+            if placed.accepted or words:
+                self._tell(
+                    ev.SpeechQueued(
+                        self.turn, segment, placed.position, placed.accepted, words
+                    )
+                )
+            words, pcm = (), pcm[placed.accepted :]
+            if len(pcm):
+                await asyncio.sleep(_FULL_RING_WAIT_S)
+
+    def _fail(self, stage: str, code: str) -> None:
+        self._tell(ev.EngineFailed(self.turn, stage, code))
+
+
+def _at_rate(mark: WordMark, from_hz: int, to_hz: int) -> Word:
+    return Word(mark.char_start, mark.char_end, mark.sample * to_hz // from_hz)
+
+
+def _closing(source: AsyncIterator[_T]) -> aclosing[Any]:
+    """``source``, closed on the way out; a plain iterator gets an ``aclose``."""
+    return aclosing(source if hasattr(source, "aclose") else _generator(source))
+
+
+async def _generator(source: AsyncIterator[_T]) -> AsyncIterator[_T]:
+    async for item in source:
+        yield item
+
+
+async def _next(source: AsyncIterator[_T], timeout_s: float, engine: str, code: str) -> _T | None:
+    """The next item, None at the end, EngineError after ``timeout_s``."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await anext(source)
+    except StopAsyncIteration:
+        return None
+    except TimeoutError:
+        raise EngineError(
+            f"{engine} gave nothing for {timeout_s:g} s", engine=engine, code=code
+        ) from None

@@ -1,0 +1,368 @@
+"""One call: the only place where events meet I/O.
+
+The driver hands what happens to the pure :class:`~voicecore.core.session.Session`
+and performs the actions it gets back. All of it runs on the event loop; no
+audio passes through here but by reference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from voicecore.core import actions as act
+from voicecore.core import events as ev
+from voicecore.core.conversation import Conversation
+from voicecore.core.session import Session, TurnSettings
+from voicecore.core.speech_gate import EdgeKind, SpeechEdge
+from voicecore.core.turn_table import State
+from voicecore.core.units import NS_PER_S
+from voicecore.errors import MisuseError
+from voicecore.service.answering import Answer
+from voicecore.service.apology import Apology
+from voicecore.service.client_events import ClientEvents
+from voicecore.service.engine_factory import Engines
+from voicecore.service.hearing import Utterance
+from voicecore.service.metrics import Metrics, version
+from voicecore.transport.peer import AudioLink, Peer, PeerConfig
+from voicecore.transport.plane import MediaPlane
+
+_LOG = logging.getLogger(__name__)
+
+_EDGE_EVENTS = {
+    EdgeKind.ONSET: ev.SpeechOnset,
+    EdgeKind.CONFIRMED: ev.SpeechConfirmed,
+    EdgeKind.RELEASED: ev.SpeechReleased,
+}
+
+_COUNTED = (
+    "received", "lost", "late", "duplicate", "reordered", "fec", "malformed", "unknown_pt",
+    "concealed_ms", "sent", "encoded", "rejected",
+)  # fmt: skip
+"""Counters of the media plane that ``/metrics`` shows."""
+
+
+class CallPlane(MediaPlane, Protocol):
+    """A media plane as the call's peer feeds it."""
+
+    def receive(self, packet: bytes) -> None:
+        """Take a decrypted RTP packet."""
+
+    def receive_report(self, packet: bytes) -> None:
+        """Take a decrypted RTCP packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What all calls of a process share."""
+
+    engines: Engines
+    metrics: Metrics
+    turns: TurnSettings
+    stt_chunk_ms: int
+    apology: Apology
+    peers: Callable[[], PeerConfig]
+    make_plane: Callable[[AudioLink], CallPlane]
+    now: Callable[[], int] = time.monotonic_ns
+
+
+class Call:
+    """A call from the first description to the last packet.
+
+    ``on_over(call)`` is told once, on the event loop, when the call has ended
+    by itself or by :meth:`hang_up`; the owner then awaits :meth:`close`.
+    """
+
+    def __init__(
+        self, session_id: str, context: CallContext, on_over: Callable[[Call], None]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.session_id = session_id
+        self.connected_ns: int | None = None
+        self.end_reason = ""
+        self.conversation = Conversation()
+        self.peer = Peer(context.peers(), self)
+        self._context = context
+        self._now = context.now
+        self._on_over = on_over
+        self._loop = loop
+        self._began_ns = context.now()
+        self._plane: CallPlane | None = None
+        self._session: Session | None = None
+        self._events: deque[ev.Event] = deque()
+        self._dispatching = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_ns: int | None = None
+        self._utterances: dict[int, Utterance] = {}
+        self._answer: Answer | None = None
+        self._counted: dict[str, int] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._client = ClientEvents(self.peer.send_text, now=context.now, loop=loop)
+
+    # -- for the manager ----------------------------------------------------------
+
+    @property
+    def age_ns(self) -> int:
+        """Time since the call was opened."""
+        return self._now() - self._began_ns
+
+    @property
+    def state(self) -> str:
+        """``connecting``, ``listening``, ``hearing``, ``thinking``, ``speaking``, ``ended``."""
+        if self.end_reason:
+            return State.ENDED.value
+        return (self._session.state if self._session else State.CONNECTING).value
+
+    def describe(self) -> dict[str, object]:
+        """The call's state in plain JSON types; no words and no audio."""
+        session, link = self._session, self.peer.link
+        return {
+            "session_id": self.session_id,
+            "state": self.state,
+            "connection": self.peer.state,
+            "age_s": round(self.age_ns / NS_PER_S, 3),
+            "turn": session.turn if session else 0,
+            "codec": link.format.codec if link else None,
+            "media": self._plane.stats() if self._plane and not self.end_reason else {},
+        }
+
+    def record_media(self) -> None:
+        """Add what happened to packets since the last time to the metrics."""
+        if self._plane is None:
+            return
+        stats = self._plane.stats()
+        for name in _COUNTED:
+            count = int(stats[name])
+            self._context.metrics.media(name, max(count - self._counted.get(name, 0), 0))
+            self._counted[name] = count
+
+    def hang_up(self, reason: str) -> None:
+        """End the call now (twice is fine)."""
+        if self.end_reason:
+            return
+        if self._session is not None:
+            self._dispatch(ev.Hangup(reason))
+        else:
+            self._end(reason)
+
+    async def close(self) -> None:
+        """Free everything and wait until all of it is gone."""
+        self.hang_up("closed")
+        if self._plane is not None:
+            self.record_media()
+            self._plane.close()
+        self._client.close()
+        tasks = [u.task for u in self._utterances.values()] + list(self._ending)
+        if self._answer is not None:
+            tasks += self._answer.tasks
+        if tasks:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._utterances.clear()
+        self._answer = None
+        await self.peer.close()
+
+    # -- peer events ----------------------------------------------------------------
+
+    def on_audio_link(self, link: AudioLink) -> None:
+        """Media can flow: build the plane and begin."""
+        if self.end_reason:
+            return
+        self.connected_ns = self._now()
+        plane = self._plane = self._context.make_plane(link)
+        self._session = Session(
+            self._context.turns, self.conversation, play_rate_hz=plane.play_rate_hz
+        )
+        plane.attach(self)
+        local, remote = link.tap.selected_types()
+        self._context.metrics.ice_result("connected", local, remote)
+        self._dispatch(ev.Connected())
+
+    def on_rtp(self, packet: bytes) -> None:
+        """Hand a packet to the plane."""
+        if self._plane is not None:
+            self._plane.receive(packet)
+
+    def on_rtcp(self, packet: bytes) -> None:
+        """Hand a report to the plane."""
+        if self._plane is not None:
+            self._plane.receive_report(packet)
+
+    def on_channel_open(self) -> None:
+        """Introduce ourselves on the data channel."""
+        self._client.push(
+            "hello",
+            {
+                "session_id": self.session_id,
+                "version": version(),
+                "engines": self._context.engines.names,
+                "silence_ms": self._context.turns.silence_ms,
+            },
+        )
+        self._client.open()
+
+    def on_message(self, text: str) -> None:
+        """Take a client's message; anything unknown is ignored."""
+        try:
+            message = json.loads(text)
+        except ValueError:
+            return
+        if isinstance(message, dict) and message.get("type") == "hangup":
+            self.hang_up("caller_hung_up")
+
+    def on_peer_lost(self, reason: str) -> None:
+        """The connection is gone."""
+        if self.connected_ns is None:
+            self._context.metrics.ice_result("failed", "none", "none")
+        self.hang_up(reason)
+
+    # -- plane events -----------------------------------------------------------------
+
+    def on_edge(self, edge: SpeechEdge, at_ns: int) -> None:
+        """The caller's voice began or ended."""
+        self._dispatch(_EDGE_EVENTS[edge.kind](edge.sample, at_ns))
+
+    def on_audio(self) -> None:
+        """Feed the recognisers."""
+        for utterance in self._utterances.values():
+            utterance.pump()
+
+    def on_playout_started(self) -> None:
+        """The agent begins to be heard."""
+        self._dispatch(ev.PlayoutStarted())
+
+    def on_playout_drained(self, position: int) -> None:
+        """All of the agent's audio is out."""
+        self._dispatch(ev.PlayoutDrained(position))
+
+    def on_plane_failed(self, error: Exception) -> None:
+        """Without voice activity there is no call."""
+        _LOG.error("call %s: voice activity failed: %s", self.session_id, type(error).__name__)
+        self._context.metrics.engine_failed("vad", getattr(error, "code", "vad_failed"))
+        self.hang_up("vad_failed")
+
+    # -- driver -------------------------------------------------------------------------
+
+    def _dispatch(self, event: ev.Event) -> None:
+        """Handle ``event`` and all that its actions cause, in order of arrival."""
+        session = self._session
+        if session is None:
+            return
+        self._events.append(event)
+        if self._dispatching:
+            return
+        self._dispatching = True
+        try:
+            while self._events:
+                self._handle(session, self._events.popleft())
+        finally:
+            self._dispatching = False
+        self._arm(session.deadline_ns)
+
+    def _handle(self, session: Session, event: ev.Event) -> None:
+        try:
+            actions = session.handle(event, self._now())
+        except MisuseError as error:
+            _LOG.error("call %s: %s", self.session_id, error)
+            return
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: act.Action) -> None:
+        match action:
+            case act.Listen():
+                self._listen(action)
+            case act.FinishListening():
+                if (utterance := self._utterances.get(action.turn)) is not None:
+                    utterance.finish(action.to_sample)
+            case act.StartReply():
+                self._answer_for(action.turn).ask(self._context.engines.llm, self.conversation)
+            case act.Speak():
+                self._answer_for(action.turn).say(action)
+            case act.CancelReply():
+                self._cancel_answer(action.turn)
+            case act.Flush():
+                position = self._plane.flush() if self._plane else 0
+                self._events.append(ev.Flushed(action.turn, position))
+            case act.Notify():
+                self._client.push(action.kind, action.fields)
+            case act.RecordTurn():
+                self._context.metrics.turn(action.stages)
+            case act.RecordBargeIn():
+                self._context.metrics.barge_in()
+            case act.RecordFailure():
+                self._context.metrics.engine_failed(action.stage, action.code)
+            case act.End():
+                self._end(action.reason)
+
+    def _arm(self, deadline_ns: int | None) -> None:
+        if deadline_ns == self._armed_ns:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed_ns = deadline_ns
+        if deadline_ns is not None:
+            delay_s = max(deadline_ns - self._now(), 0) / NS_PER_S
+            self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = self._armed_ns = None
+        if self._plane is not None:
+            self._dispatch(ev.Timeout(self._plane.ring.position, self._plane.played))
+
+    def _listen(self, action: act.Listen) -> None:
+        assert self._plane is not None
+        turn = action.turn
+        utterance = Utterance(
+            self._context.engines.stt,
+            self._plane.ring,
+            from_sample=action.from_sample,
+            chunk_ms=self._context.stt_chunk_ms,
+            on_partial=lambda text: self._dispatch(ev.TranscriptPartial(turn, text)),
+            on_final=lambda text: self._dispatch(ev.TranscriptFinal(turn, text)),
+            on_failed=lambda code: self._dispatch(ev.EngineFailed(turn, "stt", code)),
+        )
+        self._utterances[turn] = utterance
+        utterance.task.add_done_callback(lambda _: self._utterances.pop(turn, None))
+
+    def _answer_for(self, turn: int) -> Answer:
+        assert self._plane is not None
+        if self._answer is None or self._answer.turn != turn:
+            self._answer = Answer(
+                turn,
+                self._plane,
+                self._context.engines.tts,
+                apology=self._context.apology.pcm,
+                report=self._dispatch,
+            )
+        return self._answer
+
+    def _cancel_answer(self, turn: int) -> None:
+        answer = self._answer
+        if answer is None or answer.turn != turn:
+            return
+        self._answer = None
+        answer.cancel()
+        # They end on their own; kept so that close() can wait for them.
+        for task in answer.tasks:
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    def _end(self, reason: str) -> None:
+        if self.end_reason:
+            return
+        self.end_reason = reason
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for utterance in self._utterances.values():
+            utterance.cancel()
+        if self._answer is not None:
+            self._answer.cancel()
+        self._on_over(self)

@@ -1,0 +1,105 @@
+"""One utterance on its way from the caller's ring into a recogniser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from voicecore._native.ring import AudioRing, Chunks
+from voicecore.engines.protocols import SttEngine, SttStream
+from voicecore.errors import EngineError
+
+_OPEN_TIMEOUT_S = 5.0
+_FINISH_TIMEOUT_S = 8.0
+
+
+class Utterance:
+    """Feeds one recogniser stream; its task ends in exactly one of the outcomes.
+
+    ``on_final(text)`` after :meth:`finish`, or ``on_failed(code)`` if the
+    engine fails at any time. :meth:`cancel` ends it with neither.
+    """
+
+    def __init__(
+        self,
+        engine: SttEngine,
+        ring: AudioRing,
+        *,
+        from_sample: int,
+        chunk_ms: int,
+        on_partial: Callable[[str], None],
+        on_final: Callable[[str], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        self._engine = engine
+        self._ring = ring
+        self._chunks = Chunks(ring, chunk_ms, max(from_sample, ring.position - ring.capacity, 0))
+        self._on_partial = on_partial
+        self._on_final = on_final
+        self._on_failed = on_failed
+        self._stream: SttStream | None = None
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._over = False
+        self.task = asyncio.get_running_loop().create_task(self._run(), name="utterance")
+
+    def pump(self) -> None:
+        """Push every whole chunk that has arrived."""
+        stream = self._stream
+        if stream is None or self._end.done():
+            return
+        while (chunk := self._chunks.next()) is not None:
+            stream.push(chunk)
+
+    def finish(self, to_sample: int) -> None:
+        """The utterance ends at ``to_sample``: push the rest, ask for the text."""
+        if not self._end.done():
+            self._end.set_result(min(to_sample, self._ring.position))
+
+    def cancel(self) -> None:
+        """Give it up; the owner awaits :attr:`task`."""
+        self._over = True
+        self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.timeout(_OPEN_TIMEOUT_S):
+                stream = await self._engine.open(self._take_partial)
+        except TimeoutError:
+            self._fail("stt_timeout")
+            return
+        except EngineError as error:
+            self._fail(error.code)
+            return
+        self._stream = stream
+        try:
+            self.pump()
+            end = await self._end
+            self._push_rest(stream, end)
+            async with asyncio.timeout(_FINISH_TIMEOUT_S):
+                text = await stream.finish()
+        except TimeoutError:
+            await stream.cancel()
+            self._fail("stt_timeout")
+        except EngineError as error:
+            self._fail(error.code)
+        except asyncio.CancelledError:
+            await stream.cancel()
+            raise
+        else:
+            self._over = True
+            self._on_final(text)
+
+    def _push_rest(self, stream: SttStream, end: int) -> None:
+        while (chunk := self._chunks.next()) is not None:
+            stream.push(chunk)
+        rest = self._chunks.rest(end)
+        if len(rest):
+            stream.push(rest)
+
+    def _take_partial(self, text: str) -> None:
+        if not self._over:
+            self._on_partial(text)
+
+    def _fail(self, code: str) -> None:
+        self._over = True
+        self._on_failed(code)
