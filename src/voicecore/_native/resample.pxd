@@ -1,14 +1,14 @@
 # Streaming polyphase sinc resampler for int16 mono.
 #
-# After N input samples since construction, reset or flush exactly ceil(N * L / M) output
+# After N input samples since construction, clear or flush exactly ceil(N * L / M) output
 # samples have been given out, whatever the split, where L / M = to_hz / from_hz reduced.
 
 from libc.stdint cimport int16_t
 
 cdef extern from "resample_fir.h" nogil:
-    # Fields are explained in the header.
+    # Explained in the header.
     ctypedef struct vc_fir:
-        pass
+        int taps
 
 cdef class Resampler:
     cdef vc_fir* fir               # owned; coefficients and input history
@@ -16,13 +16,15 @@ cdef class Resampler:
     cdef readonly int to_hz
     cdef int busy                  # 1 while a thread is inside a Python method
 
-    # Resamples n samples into out; returns how many were written.  `capacity` must be at
-    # least max_output(n), else -1 is returned and nothing happens.
+    # Resamples n samples into out; returns how many were written, exactly output_count(n),
+    # or -1 if `capacity` is less than that (nothing happens then).  From 8 to 16 kHz that
+    # is always 2 * n.
     cdef int resample_into(self, const int16_t* pcm, int n, int16_t* out,
                            int capacity) noexcept nogil
 
-    # An upper bound on what n more input samples yield: n * L / M rounded up, plus one.
-    cdef int max_output(self, int n) noexcept nogil
+    # How many output samples n more input samples yield, exactly: n * L / M rounded up or
+    # down.
+    cdef int output_count(self, int n) noexcept nogil
 
     # Forgets all input, as if just made.
     cdef void clear(self) noexcept nogil
