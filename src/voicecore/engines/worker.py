@@ -331,7 +331,7 @@ class Worker:
         code, message = str(detail.get("code")), str(detail.get("message"))
         if code == "missing_library":
             return MissingLibraryError(message)
-        return self._error(message, code)
+        return EngineError(message, engine=self._engine, code=code)
 
     def _error(self, message: str, code: str) -> EngineError:
         return EngineError(f"{self._engine}: {message}", engine=self._engine, code=code)

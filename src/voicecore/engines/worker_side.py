@@ -134,7 +134,7 @@ def run_worker(serve: Callable[[Link, dict[str, Any]], None]) -> None:
         link.send_json(Kind.ERROR, 0, {"code": error.code, "message": str(error)})
         raise SystemExit(1) from None
     except Exception:
-        message = "unexpected failure, see the traceback on standard error"
+        message = "worker failed, see the traceback on standard error"
         link.send_json(Kind.ERROR, 0, {"code": "worker_failed", "message": message})
         raise
 
