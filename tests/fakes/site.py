@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from fakes.calls import FakeManager
 
+from fakes.calls import FakeManager
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.health import Readiness

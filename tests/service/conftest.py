@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import fakes.site
 import pytest
+
+import fakes.site
 from fakes.site import MakeSite, Site
 
 INDEX = "<!doctype html><title>call</title>"

@@ -9,11 +9,11 @@ import random
 from typing import Any
 
 import pytest
-from fakes.calls import ANSWER_SDP, OFFER_SDP
-from fakes.site import Site
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.calls import ANSWER_SDP, OFFER_SDP
+from fakes.site import Site
 from voicecore.errors import EngineError, PeerError
 from voicecore.service import bodies
 
@@ -294,7 +294,9 @@ def test_every_json_value_is_read_back(value: object) -> None:
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_bad_json_and_nothing_else(raw: bytes) -> None:
+    caught = None
     try:
         bodies.parse_json(raw)
     except PeerError as error:
-        assert (error.code, error.status) == ("bad_json", 400)
+        caught = (error.code, error.status)
+    assert caught in (None, ("bad_json", 400))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
+
 from fakes.calls import ANSWER_SDP, OFFER_SDP
 from fakes.site import MakeSite, Site
-
 from voicecore.service.voice_routes import candidates_in
 
 JSON = {"Content-Type": "application/json"}

@@ -1,0 +1,252 @@
+"""Settings: layers, checks, error sentences, help and print-out."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from voicecore.service import cli
+from voicecore.service.__main__ import main
+from voicecore.service.config import Settings, cores
+from voicecore.service.config_load import NAMES, ConfigError, Loaded, flag_name, load, variable_name
+
+pytestmark = pytest.mark.usefixtures("clean_surroundings")
+
+
+def load_from(*argv: str) -> Loaded:
+    flags, config_file, _ = cli.parse(argv)
+    return load(flags, config_file)
+
+
+def problems_of(*argv: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_from(*argv)
+    return "\n".join(caught.value.problems)
+
+
+def test_defaults_need_nothing() -> None:
+    loaded = load_from()
+    assert (loaded.settings.host, loaded.settings.port) == ("127.0.0.1", 8080)
+    assert loaded.origins == {}
+    assert loaded.warnings == ()
+
+
+def test_flags_beat_environment_beats_file_beats_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("voicecore.toml").write_text('port = 1\nhost = "192.0.2.1"\nsilence_ms = 500\n')
+    monkeypatch.setenv("VOICECORE_PORT", "2")
+    monkeypatch.setenv("VOICECORE_HOST", "192.0.2.2")
+    loaded = load_from("--port", "3")
+    settings = loaded.settings
+    assert (settings.port, settings.host, settings.silence_ms) == (3, "192.0.2.2", 500)
+    assert loaded.origins == {
+        "port": "--port",
+        "host": "VOICECORE_HOST",
+        "silence_ms": "voicecore.toml: silence_ms",
+    }
+
+
+def test_file_by_flag_or_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.toml").write_text("port = 5")
+    Path("b.toml").write_text("port = 6")
+    monkeypatch.setenv("VOICECORE_CONFIG", "a.toml")
+    assert load_from().settings.port == 5
+    assert load_from("--config", "b.toml").settings.port == 6
+    assert "--config: there is no file c.toml" in problems_of("--config", "c.toml")
+
+
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICECORE_LLM_KEY", "")
+    monkeypatch.setenv("VOICECORE_PORT", "")
+    assert load_from().settings.port == 8080
+
+
+def test_every_setting_has_a_flag_and_a_variable_in_the_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.parse(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for name in NAMES:
+        assert flag_name(name) + " " in text
+        assert variable_name(name) in text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "a.example,b.example",
+        '["a.example", "b.example"]',
+        " a.example , b.example ,",
+    ],
+)
+def test_lists_from_a_variable(monkeypatch: pytest.MonkeyPatch, values: str) -> None:
+    monkeypatch.setenv("VOICECORE_ALLOWED_HOSTS", values)
+    assert load_from().settings.allowed_hosts == ["a.example", "b.example"]
+
+
+def test_list_flags_repeat() -> None:
+    loaded = load_from("--allowed-hosts", "a,b", "--allowed-hosts", "C.example")
+    assert loaded.settings.allowed_hosts == ["a", "b", "c.example"]
+
+
+def test_ice_servers_in_all_forms() -> None:
+    Path("voicecore.toml").write_text(
+        '[[ice_servers]]\nurls = "turn:a.example:3478"\nusername = "u"\ncredential = "p"\n'
+    )
+    (server,) = load_from().settings.ice_servers
+    assert server.urls == ["turn:a.example:3478"]
+    assert server.credential.get_secret_value() == "p"
+    text = '[{"urls": ["stun:a.example", "stun:[2001:db8::1]:3478"]}]'
+    (server,) = load_from("--ice-servers", text).settings.ice_servers
+    assert len(server.urls) == 2
+    assert len(load_from("--ice-servers", "stun:a,turns:b:5349").settings.ice_servers) == 2
+
+
+BAD: list[tuple[list[str], list[str]]] = [
+    (["--prot", "1"], ["there is no flag --prot", "did you mean --port?"]),
+    (["stray"], ["there is no flag stray"]),
+    (["--port"], ["--port", "expected one argument"]),
+    (["--port", "http"], ["--port: wants a whole number, given 'http'"]),
+    (["--port", "65536"], ["--port: wants 65535 or less, given '65536'"]),
+    (["--threshold", "0"], ["--threshold: wants more than 0"]),
+    (["--threshold", "nan"], ["--threshold: wants"]),
+    (["--max-call-s", "inf"], ["--max-call-s: wants"]),
+    (["--stt-chunk-ms", "10"], ["wants 20 or more"]),
+    (["--stt-chunk-ms", "201"], ["wants 200 or less"]),
+    (["--stt", "pocketsfinx"], ["--stt: wants one of", "did you mean pocketsphinx?"]),
+    (["--agent", "my agent"], ["wants module:name"]),
+    (["--host", " "], ["--host: wants an address"]),
+    (["--log-format", "xml"], ["--log-format: wants 'text' or 'json'"]),
+    (["--tls", "yes"], ["--tls: wants '' or 'self'"]),
+    (["--tls-cert", "nowhere.pem"], ["tls_key is missing", "there is no file nowhere.pem"]),
+    (["--udp-port-min", "5000"], ["udp_port_min and udp_port_max go together"]),
+    (
+        ["--udp-port-min", "6000", "--udp-port-max", "5000"],
+        ["udp_port_min 6000 is above udp_port_max 5000"],
+    ),
+    (["--turn-urls", "turn:a.example"], ["turn_secret is missing"]),
+    (["--turn-secret", "x"], ["turn_urls is missing"]),
+    (["--turn-urls", "http://a"], ["--turn-urls: wants stun:, stuns:, turn: or turns:"]),
+    (["--ice-servers", "[{'urls':"], ["looks like JSON but is not"]),
+    (
+        ["--ice-servers", '[{"urls": "stun:a", "usrname": "u"}]'],
+        ["--ice-servers [0] [usrname]", "did you mean username?"],
+    ),
+    (["--ice-servers", '[{"urls": []}]'], ["wants at least one URL"]),
+    (["--trusted-proxies", "10.0.0.0/99"], ["wants networks such as 10.0.0.0/8"]),
+    (["--allowed-hosts", "http://a.example"], ["wants host names without scheme"]),
+    (["--allowed-origins", "a.example"], ["wants origins such as https://app.example.org"]),
+    (["--allowed-origins", "https://a.example/path"], ["without a path"]),
+    (["--allowed-origins", "https://a.example:99999"], ["wants origins"]),
+    (["--llm", "openai"], ["needs llm_url", "needs llm_model"]),
+    (["--llm-url", "localhost:11434"], ["--llm-url: wants a URL such as"]),
+    (["--vad-model-path", "gone.onnx"], ["there is no file gone.onnx"]),
+]
+
+
+@pytest.mark.parametrize(("argv", "sentences"), BAD, ids=[" ".join(row[0]) for row in BAD])
+def test_wrong_settings_are_told_in_sentences(argv: list[str], sentences: list[str]) -> None:
+    text = problems_of(*argv)
+    for sentence in sentences:
+        assert sentence in text
+    assert "pydantic" not in text
+    assert "Value error" not in text
+
+
+def test_wrong_file_names_the_file_and_the_nearest_key() -> None:
+    Path("voicecore.toml").write_text("silense_ms = 5\n")
+    text = problems_of()
+    assert "voicecore.toml: there is no setting 'silense_ms'; did you mean silence_ms?" in text
+    Path("voicecore.toml").write_text("port = = 5\n")
+    assert "voicecore.toml is not valid TOML" in problems_of()
+    Path("voicecore.toml").write_text('port = "x"\n')
+    assert "voicecore.toml: port: wants a whole number" in problems_of()
+
+
+def test_misspelt_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICECORE_SILENSE_MS", "5")
+    monkeypatch.setenv("VOICECORE_LIBOPUS", "/x")
+    (warning,) = load_from().warnings
+    assert warning.endswith("did you mean VOICECORE_SILENCE_MS?")
+
+
+def test_kubernetes_service_link_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICECORE_PORT", "tcp://10.0.0.1:80")
+    assert "enableServiceLinks: false" in problems_of()
+
+
+def test_wrong_secrets_are_never_repeated() -> None:
+    Path("voicecore.toml").write_text("llm_key = 12345\n[[ice_servers]]\nurls='x'\ncredential=777")
+    text = problems_of()
+    assert "12345" not in text
+    assert "777" not in text
+
+
+def test_url_of_a_model_chooses_openai() -> None:
+    loaded = load_from("--llm-url", "http://localhost:1/v1/", "--llm-model", "m")
+    assert (loaded.settings.llm, loaded.settings.llm_url) == ("openai", "http://localhost:1/v1")
+    assert loaded.origins["llm"] == "llm_url is given"
+    kept = load_from("--llm-url", "http://localhost:1/v1", "--llm", "stub")
+    assert kept.settings.llm == "stub"
+    agent = load_from("--llm-url", "http://localhost:1/v1", "--agent", "a.b:c")
+    assert agent.settings.agent == "a.b:c"
+
+
+def test_call_limit_follows_the_recogniser() -> None:
+    assert Settings().call_limit == 2 * cores()
+    assert Settings(stt_workers=3).call_limit == 6
+    assert Settings(stt="stub").call_limit == 200
+    assert Settings(max_calls=7).call_limit == 7
+
+
+def test_settings_are_immutable_and_refuse_unknown_keywords() -> None:
+    with pytest.raises(ValidationError):
+        Settings(prot=5)
+    with pytest.raises(ValidationError):
+        Settings().port = 5  # type: ignore[misc]
+
+
+def test_doubtful_settings_warn() -> None:
+    few = Settings(udp_port_min=5000, udp_port_max=5001, max_calls=10)
+    assert few.warnings == ["2 UDP ports can't carry 10 calls at once"]
+    short = Settings(turn_urls="turn:a", turn_secret="s", turn_ttl_s=60)
+    assert "turn_ttl_s" in short.warnings[0]
+
+
+def test_print_config_is_toml_that_reads_back_and_hides_secrets(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICECORE_LLM_KEY", "key-secret")
+    argv = [
+        *("--llm-url", "http://me:url-secret@localhost:1/v1", "--llm-model", "m"),
+        *("--turn-urls", "turn:a.example", "--turn-secret", "turn-secret-value"),
+        *("--ice-servers", '[{"urls":"turn:b","username":"u","credential":"ice-secret"}]'),
+        *("--greeting", 'Say "hi"\n\x7f', "--print-config"),
+    ]
+    assert main(argv) == 0
+    text = capsys.readouterr().out
+    for secret in ("key-secret", "url-secret", "turn-secret-value", "ice-secret"):
+        assert secret not in text
+    values = tomllib.loads(text)
+    assert values["greeting"] == 'Say "hi"\n\x7f'
+    assert values["ice_servers"][0]["username"] == "u"
+    assert 'llm = "openai"  # from llm_url is given' in text
+    assert "port = 8080  # default" in text
+    assert '# llm_key = "********"  # from VOICECORE_LLM_KEY; not shown' in text
+
+
+def test_print_config_of_the_defaults_is_a_config_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--print-config"]) == 0
+    Path("voicecore.toml").write_text(capsys.readouterr().out)
+    assert load_from().settings == Settings()
+
+
+def test_config_errors_exit_with_2_and_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", "x", "--silence-ms", "1"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("voicecore: --") for line in lines)

@@ -1,0 +1,119 @@
+"""Probes and the scrape."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fakes.site import MakeSite, Site
+from voicecore.errors import MisuseError
+from voicecore.service.loop_lag import measure_loop_lag
+from voicecore.service.metrics import Metrics
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Value by sample name and sorted label values."""
+    text = metrics.render()[0].decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.values()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_alive_whatever_happens(site: Site) -> None:
+    site.ready.wait_for("engines", "the engines are loading")
+    site.manager.draining = True
+    assert (await site.client.get("/healthz")).status == 200
+
+
+async def test_ready_says_why_not(make_site: MakeSite) -> None:
+    site = await make_site(limit=1)
+    site.ready.wait_for("engines", "the engines are loading")
+    reply = await site.client.get("/readyz")
+    assert reply.status == 503
+    assert reply.headers["Retry-After"]
+    error = (await reply.json())["error"]
+    assert (error["code"], error["message"]) == ("not_ready", "the engines are loading")
+    site.ready.done("engines")
+    assert (await site.client.get("/readyz")).status == 200
+    await site.open()
+    site.manager.draining = True
+    message = (await (await site.client.get("/readyz")).json())["error"]["message"]
+    assert message == "the server is shutting down; all 1 places are taken"
+
+
+async def test_scrape_is_prometheus_text(site: Site) -> None:
+    reply = await site.client.get("/metrics")
+    assert reply.status == 200
+    assert reply.content_type == "text/plain"
+    text = await reply.text()
+    assert "voicecore_calls_limit 3.0" in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_calls_are_counted() -> None:
+    metrics = Metrics()
+    metrics.call_opened("server_offer")
+    metrics.call_opened("client_offer")
+    metrics.call_ended("hung_up", 12.5)
+    found = samples(metrics)
+    assert found["voicecore_calls_opened_total", ("server_offer",)] == 1
+    assert found["voicecore_calls_active", ()] == 1
+    assert found["voicecore_calls_ended_total", ("hung_up",)] == 1
+    assert found["voicecore_call_duration_seconds_sum", ()] == 12.5
+
+
+def test_turns_barge_ins_ice_media_and_failures_are_counted() -> None:
+    metrics = Metrics()
+    metrics.turn({"endpoint": 0.48, "llm": 0.02, "total": -0.001})
+    metrics.barge_in()
+    metrics.ice_result("connected", "host", "prflx")
+    metrics.ice_result("failed")
+    metrics.media("lost", 3)
+    metrics.media("lost", 0)
+    metrics.media("concealed_ms", 60)
+    metrics.engine_failed("tts", "worker_died")
+    metrics.loop_lag(0.003)
+    found = samples(metrics)
+    assert found["voicecore_turns_total", ()] == 1
+    assert found["voicecore_turn_stage_seconds_bucket", ("0.48", "endpoint")] == 1
+    assert found["voicecore_turn_stage_seconds_bucket", ("0.32", "endpoint")] == 0
+    assert found["voicecore_turn_stage_seconds_sum", ("total",)] == 0
+    assert found["voicecore_barge_ins_total", ()] == 1
+    assert found["voicecore_ice_results_total", ("connected", "host", "prflx")] == 1
+    assert found["voicecore_ice_results_total", ("failed", "none", "none")] == 1
+    assert found["voicecore_media_packets_total", ("lost",)] == 3
+    assert found["voicecore_media_seconds_total", ("concealed",)] == 0.06
+    assert found["voicecore_engine_failures_total", ("tts", "worker_died")] == 1
+    assert found["voicecore_event_loop_lag_seconds", ()] == 0.003
+
+
+def test_counters_never_fall() -> None:
+    with pytest.raises(MisuseError):
+        Metrics().media("lost", -1)
+
+
+def test_servers_in_one_process_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.barge_in()
+    assert samples(second)["voicecore_barge_ins_total", ()] == 0
+
+
+async def test_loop_lag_is_reported_until_cancelled() -> None:
+    lags: list[float] = []
+    enough = asyncio.Event()
+
+    def report(lag_s: float) -> None:
+        lags.append(lag_s)
+        if len(lags) == 3:
+            enough.set()
+
+    task = asyncio.create_task(measure_loop_lag(report, period_s=0.001))
+    await asyncio.wait_for(enough.wait(), 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+    assert all(lag >= 0 for lag in lags)

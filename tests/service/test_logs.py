@@ -1,0 +1,64 @@
+"""Log lines: one JSON object each, and no bytes of strangers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import aiohttp.http_exceptions
+import pytest
+
+from voicecore.service.logs import JsonFormatter, configure_logging
+
+
+@pytest.fixture
+def _restored() -> Iterator[None]:
+    """Leave the root logger and the touched ones as they were."""
+    root, theirs = logging.getLogger(), logging.getLogger("aiohttp.server")
+    handlers, level, filters = root.handlers[:], root.level, theirs.filters[:]
+    yield
+    root.handlers[:], theirs.filters[:] = handlers, filters
+    root.setLevel(level)
+    logging.getLogger("voicecore").setLevel(logging.NOTSET)
+
+
+def record(message: str, error: BaseException | None = None) -> logging.LogRecord:
+    info = None if error is None else (type(error), error, None)
+    return logging.LogRecord("voicecore.x", logging.WARNING, "", 0, message, (), info)
+
+
+def test_json_lines() -> None:
+    line = JsonFormatter().format(record("two\nlines", ValueError("why")))
+    assert "\n" not in line
+    entry = json.loads(line)
+    assert (entry["level"], entry["logger"], entry["message"]) == (
+        "warning",
+        "voicecore.x",
+        "two\nlines",
+    )
+    assert entry["time"].endswith("+00:00")
+    assert "ValueError: why" in entry["error"]
+
+
+@pytest.mark.usefixtures("_restored")
+def test_bytes_that_are_no_http_are_not_quoted(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "text")
+    try:
+        raise aiohttp.http_exceptions.BadHttpMessage("Authorization: Bearer abc")
+    except aiohttp.http_exceptions.BadHttpMessage:
+        logging.getLogger("aiohttp.server").error("Error", exc_info=sys.exc_info())
+    errors = capsys.readouterr().err
+    assert "Error" in errors
+    assert "abc" not in errors
+
+
+@pytest.mark.usefixtures("_restored")
+def test_level_is_ours_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "text")
+    logging.getLogger("voicecore.service").info("ours")
+    logging.getLogger("aioice").info("theirs")
+    errors = capsys.readouterr().err
+    assert "ours" in errors
+    assert "theirs" not in errors

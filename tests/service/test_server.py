@@ -1,0 +1,141 @@
+"""One server in this process: order of starting and ending, and what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from fakes.calls import FakeManager
+from voicecore.errors import MisuseError
+from voicecore.service.addresses import is_loopback, urls
+from voicecore.service.config import Settings
+from voicecore.service.config_load import ConfigError
+from voicecore.service.engine_factory import Engines
+from voicecore.service.metrics import Metrics
+from voicecore.service.server import Server
+
+STUBS: dict[str, Any] = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy", "port": 0}
+
+
+def server(manager: FakeManager, **changes: Any) -> Server:
+    def make(settings: Settings, engines: Engines, metrics: Metrics) -> FakeManager:
+        return manager
+
+    return Server(Settings(**{**STUBS, **changes}), lambda line: None, make)
+
+
+async def status_of(url: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(url) as reply:
+        return reply.status
+
+
+class GatedManager(FakeManager):
+    """Is not ready before the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def start(self) -> None:
+        self.waits.set()
+        await self.gate.wait()
+        await super().start()
+
+
+async def test_listens_while_loading_and_is_ready_after() -> None:
+    manager = GatedManager()
+    one = server(manager)
+    starting = asyncio.create_task(one.start())
+    await asyncio.wait_for(manager.waits.wait(), 10)
+    (url,) = one.urls
+    assert await status_of(url + "healthz") == 200
+    assert await status_of(url + "readyz") == 503
+    manager.gate.set()
+    await starting
+    assert manager.started
+    assert await status_of(url + "readyz") == 200
+    assert "up to 3 calls at once (stt stub" in one.banner()[0]
+    await one.close()
+    assert manager.closed
+    assert manager.draining
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_one_failing_step_does_not_stop_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(FakeManager):
+        async def close(self) -> None:
+            raise RuntimeError("stuck")
+
+    one = server(Failing())
+    await one.start()
+    (url,) = one.urls
+    await one.close()
+    assert "closing calls failed" in caplog.text
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await status_of(url)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"host": "192.0.2.254", "port": 1}, "this machine has no such address"),
+        ({"host": "no-such-host.invalid"}, "can't listen on no-such-host.invalid"),
+        ({"llm": "no_such_module:Thing"}, "llm = no_such_module:Thing"),
+    ],
+)
+async def test_start_errors_say_what_to_change(changes: dict[str, Any], sentence: str) -> None:
+    one = server(FakeManager(), **changes)
+    with pytest.raises(ConfigError, match=sentence):
+        await one.start()
+    await one.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_no_address_before_it_listens() -> None:
+    with pytest.raises(MisuseError):
+        _ = server(FakeManager()).urls
+
+
+def test_addresses_to_open() -> None:
+    assert urls("http", "127.0.0.1", 8080) == ["http://127.0.0.1:8080/"]
+    assert urls("https", "voice.example", 443) == ["https://voice.example/"]
+    assert urls("http", "::1", 80) == ["http://[::1]/"]
+    assert urls("http", "0.0.0.0", 8080)[0] == "http://localhost:8080/"
+    assert is_loopback("127.9.9.9")
+    assert is_loopback("::1")
+    assert is_loopback("localhost")
+    assert not is_loopback("0.0.0.0")
+    assert not is_loopback("voice.example")
+
+
+async def test_banner_tells_where_and_hints_at_https_for_other_machines() -> None:
+    one = server(FakeManager(), host="0.0.0.0")
+    await one.start()
+    text = "\n".join(one.banner())
+    assert f"open {one.urls[0]}" in text
+    assert "--tls self" in text
+    await one.close()
+    quiet = server(FakeManager())
+    await quiet.start()
+    assert "--tls" not in "\n".join(quiet.banner())
+    await quiet.close()
+
+
+async def test_tls_self_warns_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    one = server(FakeManager(), tls="self")
+    await one.start()
+    assert "self-signed" in "\n".join(one.banner())
+    trust = ssl.create_default_context(cafile=str(tmp_path / "voicecore" / "self-signed.pem"))
+    (url,) = one.urls
+    assert url.startswith("https://")
+    path = url + "api/voice/session"
+    async with aiohttp.ClientSession() as session, session.post(path, ssl=trust) as reply:
+        assert reply.status == 200
+        assert "Secure" in reply.headers["Set-Cookie"]
+    await one.close()
