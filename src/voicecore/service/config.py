@@ -42,6 +42,7 @@ VAD_CHOICES = ("silero", "energy")
 CALLS_PER_STT_WORKER = 2
 """A recogniser takes 15-40% of a core while its caller speaks, and callers pause."""
 DEFAULT_CALL_LIMIT = 200
+MAX_STT_WORKERS = 64
 
 
 def cores() -> int:
@@ -193,7 +194,9 @@ class Settings(BaseSettings):
     greeting: str | None = setting(
         ENGINES, None, "said when a call begins; unset: what the agent brings", metavar="TEXT"
     )
-    stt_workers: int = setting(ENGINES, 0, "recogniser processes; 0: one per core", ge=0, le=1024)
+    stt_workers: int = setting(
+        ENGINES, 0, "recogniser processes; 0: one per core", ge=0, le=MAX_STT_WORKERS
+    )
     tts_workers: int = setting(ENGINES, 1, "espeak processes", ge=1, le=256)
     tts_voice: str = setting(ENGINES, "en-us", "voice of espeak", metavar="VOICE")
     tts_speed_wpm: int = setting(ENGINES, 165, "words a minute of espeak", ge=80, le=450)
@@ -307,7 +310,7 @@ class Settings(BaseSettings):
     @property
     def stt_worker_count(self) -> int:
         """Recogniser processes, with 0 resolved to the number of cores."""
-        return self.stt_workers or cores()
+        return self.stt_workers or min(cores(), MAX_STT_WORKERS)
 
     @property
     def call_limit(self) -> int:

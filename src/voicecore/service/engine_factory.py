@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, VadEngine
+from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 
@@ -92,15 +93,20 @@ async def _start(
 
 def build_engines(settings: Settings) -> Engines:
     """The engines, not yet started. Raises ConfigError or MissingLibraryError."""
-    llm = _build_llm(settings)
-    greeting = llm.greeting if settings.greeting is None else settings.greeting
-    return Engines(
-        stt=_build_stt(settings),
-        llm=llm,
-        tts=_build_tts(settings),
-        vad=_build_vad(settings),
-        greeting=greeting,
-    )
+    try:
+        llm = _build_llm(settings)
+        return Engines(
+            stt=_build_stt(settings),
+            llm=llm,
+            tts=_build_tts(settings),
+            vad=_build_vad(settings),
+            greeting=llm.greeting if settings.greeting is None else settings.greeting,
+        )
+    except ConfigError:
+        raise
+    except MisuseError as error:
+        # An engine knows the limits of its parameters better than the settings do.
+        raise ConfigError([str(error)]) from error
 
 
 def _build_stt(settings: Settings) -> SttEngine:
