@@ -99,7 +99,7 @@ class Session:
         """Greet, or wait for the caller's first words."""
         self.state = State.LISTENING
         if not self._settings.greeting:
-            return [act.Notify("state", {"state": self.state.value})]
+            return []
         self.state = State.THINKING
         reply = self._reply = Reply(self.turn, self._play_rate_hz, None)
         return [

@@ -154,10 +154,16 @@ class Call:
     async def close(self) -> None:
         """Free everything and wait until all of it is gone."""
         self.hang_up("closed")
+        try:
+            await self._release()
+        finally:
+            await self.peer.close()
+
+    async def _release(self) -> None:
+        self._client.close()
         if self._plane is not None:
             self.record_media()
             self._plane.close()
-        self._client.close()
         tasks = [u.task for u in self._utterances.values()] + list(self._ending)
         if self._answer is not None:
             tasks += self._answer.tasks
@@ -165,7 +171,6 @@ class Call:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._utterances.clear()
         self._answer = None
-        await self.peer.close()
 
     # -- peer events ----------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class Calls:
         self._engines = engines
         self._metrics = metrics
         self._loop = loop
+        metrics.watch_tasks(loop)
         self._clock = TickClock(loop)
         self._scorer = VadBatcher(engines.vad, loop.call_soon)
         self._calls: dict[str, Call] = {}
@@ -183,9 +184,7 @@ class Calls:
         # Our own way to the relay; credentials are made anew, since they expire.
         known: list[dict[str, Any]] = ice_servers(settings, "server", time.time())
         servers = tuple(RTCIceServer(**server) for server in known)
-        return PeerConfig(
-            servers, settings.udp_port_min, settings.udp_port_max, self._next_port
-        )
+        return PeerConfig(servers, settings.udp_port_min, settings.udp_port_max, self._next_port)
 
     def _record_media(self) -> None:
         for call in self._calls.values():

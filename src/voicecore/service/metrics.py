@@ -8,6 +8,7 @@ label holds an id, an address or a text that was said.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections.abc import Mapping
 from importlib import metadata
@@ -66,6 +67,9 @@ class Metrics:
             registry=registry,
         )
         self._turn_and_media(registry)
+        self._tasks = Gauge(
+            "voicecore_event_loop_tasks", "Tasks of the event loop", registry=registry
+        )
         self._lag_last = Gauge(
             "voicecore_event_loop_lag_seconds", "Last measured lateness", registry=registry
         )
@@ -152,6 +156,10 @@ class Metrics:
     def engine_failed(self, stage: str, code: str) -> None:
         """An engine of ``stage`` (stt, llm, tts, vad) failed with that error code."""
         self._engine_failures.labels(stage, code).inc()
+
+    def watch_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Show how many tasks ``loop`` has: a number that must not grow with ended calls."""
+        self._tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
 
     def loop_lag(self, lag_s: float) -> None:
         """The event loop woke a sleeper ``lag_s`` seconds late."""

@@ -178,7 +178,11 @@ class RtpPlane:
 
     def stats(self) -> dict[str, float]:
         """See :class:`MediaPlane`."""
-        counters = {name: float(value) for name, value in self._inbound.stats().items()}
+        counters = {
+            name: float(value)
+            for name, value in self._inbound.stats().items()
+            if isinstance(value, int | float)
+        }
         counters["sent"] = float(self._outbound.packets)
         counters["encoded"] = float(self._outbound.encodes)
         counters["rejected"] = float(self._rejected())

@@ -1,0 +1,73 @@
+# From a fresh clone: `make run` serves a page with an agent, `make test` tests all of it.
+# Each target does its own set-up; the second time it is there already.
+VENV ?= .venv
+BIN := $(VENV)/bin
+BENCH ?= full
+NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
+                     src/voicecore/_native/*.c src/voicecore/_native/*.h)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit e2e lint bench bench-kernels bench-call debug asan wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
+
+# -- set-up: a stamp for what is installed, a stamp for what is built ------------
+
+$(BIN)/python: scripts/prepare.sh
+	@sh scripts/prepare.sh $(VENV)
+
+$(VENV)/.base: pyproject.toml | $(BIN)/python
+	@echo "installing the service and its engines (once, some 200 MB)"
+	@$(BIN)/pip install --quiet "cython>=3.1,<4" "setuptools>=77" wheel
+	@$(BIN)/pip install --quiet --no-build-isolation --editable ".[service,demo,espeak]"
+	@touch $@ $(VENV)/.built
+
+$(VENV)/.dev: $(VENV)/.base
+	@echo "installing what tests and benches need"
+	@$(BIN)/pip install --quiet --no-build-isolation --editable ".[service,demo,espeak,bench,dev]"
+	@touch $@
+
+$(VENV)/.built: setup.py $(NATIVE) | $(VENV)/.base
+	@echo "building the native modules"
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+# -- what people do --------------------------------------------------------------
+
+run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teaches
+	@exec $(BIN)/python -m voicecore.service $(ARGS)
+
+test: unit e2e  ## all tests
+
+unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
+	@$(BIN)/python -m pytest tests -q -m "not e2e"
+
+e2e: $(VENV)/.dev $(VENV)/.built  ## real calls: aiortc, Chromium, Firefox
+	@$(BIN)/python -m pytest tests/e2e -q -m e2e
+
+lint: $(VENV)/.dev $(VENV)/.built  ## ruff, mypy strict, stubtest
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python scripts/stubtest.py
+
+bench: bench-kernels  ## the kernels against their peers (BENCH=quick: a smoke run)
+
+bench-kernels: $(VENV)/.dev $(VENV)/.built
+	@BENCH=$(BENCH) $(BIN)/python -m pytest bench/kernels -q --benchmark-disable-gc
+
+bench-call: $(VENV)/.dev $(VENV)/.built  ## the bars of a call -> build/bench/call.json
+	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m call
+
+debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
+	@VOICECORE_BUILD=debug sh scripts/test_profile.sh $(BIN) tests/native
+
+asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UBSan
+	@VOICECORE_BUILD=asan sh scripts/test_profile.sh $(BIN) tests/native
+
+wheel: $(VENV)/.dev  ## a wheel for this Python -> dist/
+	@$(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist . && ls dist
+
+clean:  ## forget everything built (the venv too)
+	@rm -rf build dist $(VENV) src/*.egg-info src/voicecore/_native/*.so

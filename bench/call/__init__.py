@@ -1,0 +1,1 @@
+"""The bars of one call: latency, barge-in, twenty at once, fifty in turn."""

@@ -1,0 +1,1 @@
+"""Callers for benches and end-to-end tests: they speak on schedule and note every packet."""

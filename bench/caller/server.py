@@ -1,0 +1,98 @@
+"""A voicecore server in a process of its own, pinned and watched from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+_START_TIMEOUT_S = 60.0
+
+
+def free_port() -> int:
+    """A TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process holds: CPU seconds, threads, descriptors, resident bytes."""
+
+    cpu_s: float
+    threads: int
+    descriptors: int
+    resident_bytes: int
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def usage(self) -> Usage:
+        """What it uses now (Linux /proc)."""
+        root = Path("/proc") / str(self.process.pid)
+        fields = (root / "stat").read_text().rpartition(")")[2].split()
+        ticks = os.sysconf("SC_CLK_TCK")
+        pages = int((root / "statm").read_text().split()[1])
+        return Usage(
+            cpu_s=(int(fields[11]) + int(fields[12])) / ticks,
+            threads=len(list((root / "task").iterdir())),
+            descriptors=len(list((root / "fd").iterdir())),
+            resident_bytes=pages * os.sysconf("SC_PAGE_SIZE"),
+        )
+
+
+@asynccontextmanager
+async def running(
+    *flags: str, core: int | None = None, log: Path | None = None
+) -> AsyncIterator[Server]:
+    """``python -m voicecore.service`` with ``flags``, ready, on ``core``; stopped at the end."""
+    port = free_port()
+    command = [sys.executable, "-m", "voicecore.service", "--port", str(port), *flags]
+    output = log.open("wb") if log else subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    if core is not None:
+        os.sched_setaffinity(process.pid, {core})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        await _ready(url, process)
+        yield Server(url, process)
+    finally:
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, 10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+        if log:
+            output.close()  # type: ignore[union-attr]
+
+
+async def _ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    async with aiohttp.ClientSession() as http:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended with status {process.returncode}")
+            try:
+                async with http.get(f"{url}/readyz") as reply:
+                    if reply.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+    raise RuntimeError("the server was not ready in time")

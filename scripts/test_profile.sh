@@ -1,0 +1,25 @@
+#!/bin/sh
+# Builds the native modules with $VOICECORE_BUILD in a copy of the tree and tests them there,
+# so that the build in use is not touched.
+set -eu
+bin=$(cd "$1" && pwd)
+tests=$2
+root=$(cd "$(dirname "$0")/.." && pwd)
+copy=$root/build/$VOICECORE_BUILD
+mkdir -p "$copy"
+for part in setup.py pyproject.toml README.md src tests bench; do
+    rm -rf "${copy:?}/$part"
+    cp -r "$root/$part" "$copy/$part"
+done
+find "$copy/src" -name '*.so' -delete
+cd "$copy"
+"$bin/python" setup.py --quiet build_ext --inplace
+if [ "$VOICECORE_BUILD" = asan ]; then
+    LD_PRELOAD=$("${CC:-gcc}" -print-file-name=libasan.so)
+    # The interpreter's own arenas look like leaks; what we free is tested by counting.
+    ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1
+    UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    PYTHONMALLOC=malloc
+    export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS PYTHONMALLOC
+fi
+PYTHONPATH=$copy/src exec "$bin/python" -m pytest "$tests" -q -p no:cacheprovider
