@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final
@@ -11,15 +10,11 @@ import numpy as np
 
 from voicecore.engines.pool import WorkerPool
 from voicecore.engines.protocols import SpeechChunk
+from voicecore.engines.tts.speakable import speakable
 from voicecore.engines.tts.worker_stream import speak_by_worker
 from voicecore.errors import EngineError, MisuseError
 
 RATE_HZ: Final = 22_050
-MAX_CHARACTERS: Final = 5_000
-
-# Neither C strings nor UTF-8 can hold these; a space each keeps all offsets.
-_UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_SPEAKABLE = re.compile(r"\w")
 
 
 class EspeakTts:
@@ -91,16 +86,12 @@ class EspeakTts:
         (``tts_busy``, ``tts_timeout``, ``worker_lost``; ``text_too_long`` beyond
         5000 characters).
         """
-        if not _SPEAKABLE.search(text):
+        spoken = speakable(text, self.name)
+        if not spoken:
             return
-        if len(text) > MAX_CHARACTERS:
-            raise EngineError(
-                f"espeak: at most {MAX_CHARACTERS} characters at once, got {len(text)}",
-                engine=self.name,
-                code="text_too_long",
-            )
-        parameters = {"text": _UNSPEAKABLE.sub(" ", text)}
-        speech = speak_by_worker(self.pool, parameters, engine=self.name, timeout_s=self._timeout_s)
+        speech = speak_by_worker(
+            self.pool, {"text": spoken}, engine=self.name, timeout_s=self._timeout_s
+        )
         async with aclosing(speech):
             async for chunk in speech:
                 yield chunk

@@ -1,0 +1,1 @@
+"""Text to speech: one provider per file."""
