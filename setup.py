@@ -85,6 +85,9 @@ DIRECTIVES: dict[str, object] = {
     "initializedcheck": False,
     "cdivision": True,
     "legacy_implicit_noexcept": False,
+    # Objects that own C memory can't be pickled anyway, nor do we doctest compiled code.
+    "auto_pickle": False,
+    "autotestdict": False,
 }
 
 
@@ -104,19 +107,25 @@ Options.warning_errors = True
 
 def _extensions(profile: Profile) -> list[Extension]:
     headers = sorted(str(path) for path in NATIVE.glob("*.h"))
+    build_dir = Path(f"build/cython-{NAME}")
+    stamp = build_dir / "stamp"
+    changed = not stamp.exists() or stamp.stat().st_mtime < Path(__file__).stat().st_mtime
     extensions = cythonize(
         [_extension(pyx, profile) for pyx in sorted(NATIVE.glob("*.pyx"))],
         include_path=["src"],
-        build_dir=f"build/cython-{NAME}",
+        build_dir=str(build_dir),
         compiler_directives={**DIRECTIVES, **profile.directives},
         nthreads=JOBS,
+        force=changed,
     )
+    build_dir.mkdir(parents=True, exist_ok=True)
+    stamp.touch()
     # Added only now: cythonize would copy these into the build folder, where jitter.c is the
     # name of the C generated from jitter.pyx.
     for extension in extensions:
         own = C_SOURCES.get(extension.name.rpartition(".")[2], [])
         extension.sources += [str(NATIVE / name) for name in own]
-        extension.depends += headers
+        extension.depends += [*headers, __file__]
     return extensions
 
 

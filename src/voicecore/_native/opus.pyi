@@ -1,14 +1,16 @@
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 def library() -> tuple[str, str]: ...
 def packet_samples(packet: bytes, rate_hz: int) -> int: ...
 def packet_has_fec(packet: bytes) -> bool: ...
 
+@disjoint_base
 class Decoder:
-    def __init__(self, rate_hz: int = 16000) -> None: ...
+    def __new__(cls, rate_hz: int = 16000) -> Self: ...
     @property
     def rate_hz(self) -> int: ...
     def decode(
@@ -17,14 +19,15 @@ class Decoder:
     def conceal(self, samples: int) -> NDArray[np.int16]: ...
     def close(self) -> None: ...
 
+@disjoint_base
 class Encoder:
     bitrate_bps: int
     complexity: int
     fec: bool
     expected_loss_percent: int
     dtx: bool
-    def __init__(
-        self,
+    def __new__(
+        cls,
         rate_hz: int = 24000,
         *,
         application: Literal["voip", "audio", "lowdelay"] = "audio",
@@ -33,7 +36,7 @@ class Encoder:
         fec: bool = True,
         expected_loss_percent: int = 0,
         dtx: bool = False,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def rate_hz(self) -> int: ...
     def encode(self, pcm: NDArray[np.int16]) -> bytes: ...

@@ -13,7 +13,8 @@ from libc.stdint cimport int16_t, int32_t, uint8_t
 
 from voicecore._native._buffers cimport address, borrow_bytes, borrow_int16, empty_int16, enter
 
-from voicecore._native.libs import LIBOPUS_VARIABLE, find_libopus
+from voicecore._native.libs import LIBOPUS_VARIABLE as _VARIABLE
+from voicecore._native.libs import find_libopus as _find_libopus
 from voicecore.errors import MisuseError, MissingLibraryError, PeerError
 
 cdef extern from "opus_library.h" nogil:
@@ -67,12 +68,12 @@ def library() -> tuple[str, str]:
     global _library
     cdef char why[512]
     if _library is None:
-        path = str(find_libopus())
+        path = str(_find_libopus())
         if vc_opus_load(os.fsencode(path), &_api, why, sizeof(why)) != 0:
             raise MissingLibraryError(
                 f"libopus can't be loaded from {path}: "
                 f"{(<bytes>why).decode('utf-8', 'replace')}; "
-                f"set {LIBOPUS_VARIABLE} to another file", code="missing_libopus")
+                f"set {_VARIABLE} to another file", code="missing_libopus")
         _library = (path, (<bytes>_api.version()).decode("ascii", "replace"))
     return _library
 

@@ -1,8 +1,12 @@
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
+@disjoint_base
 class Resampler:
-    def __init__(self, from_hz: int, to_hz: int) -> None: ...
+    def __new__(cls, from_hz: int, to_hz: int) -> Self: ...
     @property
     def from_hz(self) -> int: ...
     @property

@@ -1,0 +1,242 @@
+"""The ring and its readers against a plain array that keeps everything."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from voicecore._native.ring import AudioRing, Chunks, RingReader, VadFrames
+from voicecore.errors import MisuseError
+
+STREAM = (np.arange(200_000) * 7919 % 65536 - 32768).astype(np.int16)
+
+
+def write_in_pieces(ring, upto, rng, longest):
+    """Write the stream from the ring's position to `upto`, split at random."""
+    while ring.position < upto:
+        n = min(int(rng.integers(0, longest)), upto - ring.position)
+        start = ring.position
+        assert ring.write(STREAM[start : start + n]) == start + n
+
+
+@pytest.mark.parametrize("capacity", [1, 7, 576, 4095, 4096, 4097, 9000])
+def test_any_split_of_writes_is_one_write(rng, capacity):
+    for _ in range(20):
+        ring = AudioRing(capacity)
+        end = int(rng.integers(1, 4 * capacity + 10))
+        write_in_pieces(ring, end, rng, 3 * capacity)
+        held = min(end, capacity)
+        np.testing.assert_array_equal(ring.copy(end - held, held), STREAM[end - held : end])
+        for _ in range(10):
+            n = int(rng.integers(0, held + 1))
+            start = int(rng.integers(end - held, end - n + 1))
+            np.testing.assert_array_equal(ring.copy(start, n), STREAM[start : start + n])
+
+
+def test_copy_refuses_what_is_gone_or_not_yet_there():
+    ring = AudioRing(100)
+    ring.write(STREAM[:250])
+    assert ring.copy(150, 100).shape == (100,)
+    for start, n, why in ((149, 1, "no longer"), (200, 51, "not yet"), (149, 102, "not yet")):
+        with pytest.raises(MisuseError, match=why) as caught:
+            ring.copy(start, n)
+        assert caught.value.code == "not_held"
+    for start, n in ((-1, 1), (0, -1)):
+        with pytest.raises(MisuseError, match="negative"):
+            ring.copy(start, n)
+
+
+@pytest.mark.parametrize("capacity", [64, 1000, 5000])
+def test_a_reader_sees_the_stream_and_counts_what_it_missed(rng, capacity):
+    ring = AudioRing(capacity)
+    reader = ring.reader(0)
+    at = lost = 0
+    for _ in range(300):
+        if ring.position > 180_000:
+            break
+        write_in_pieces(ring, ring.position + int(rng.integers(0, capacity)), rng, capacity)
+        skipped = max(ring.position - capacity - at, 0)
+        at, lost = at + skipped, lost + skipped
+        assert (reader.position, reader.lost) == (at, lost)
+        assert reader.available == ring.position - at
+        n = int(rng.integers(0, capacity + 1))
+        if rng.integers(2):
+            got = reader.read(n)
+            if n > ring.position - at:
+                assert got is None
+                continue
+        else:
+            got = reader.read_up_to(n)
+            n = min(n, ring.position - at)
+        np.testing.assert_array_equal(got, STREAM[at : at + n])
+        at += n
+
+
+def test_readers_are_independent_and_start_now_by_default():
+    ring = AudioRing(1000)
+    ring.write(STREAM[:300])
+    now, early = ring.reader(), RingReader(ring, 100)
+    assert (now.available, early.available) == (0, 200)
+    ring.write(STREAM[300:400])
+    np.testing.assert_array_equal(now.read(100), STREAM[300:400])
+    assert early.position == 100
+    early.seek(350)
+    np.testing.assert_array_equal(early.read_up_to(10_000), STREAM[350:400])
+    assert early.lost == 0
+    assert early.ring is ring
+
+
+def test_results_are_owned_by_the_caller():
+    ring = AudioRing(64)
+    ring.write(STREAM[:64])
+    copy, read = ring.copy(0, 64), ring.reader(0).read(64)
+    ring.write(STREAM[100:164])
+    np.testing.assert_array_equal(copy, STREAM[:64])
+    np.testing.assert_array_equal(read, STREAM[:64])
+
+
+def vad_oracle(at):
+    padded = np.concatenate((np.zeros(64, np.int16), STREAM))
+    return padded[at : at + 576].astype(np.float32) / 32768
+
+
+@pytest.mark.parametrize("start", [0, 1, 63, 64, 500, None])
+def test_vad_frames_are_512_new_after_64_of_context(rng, start):
+    ring = AudioRing(8000)
+    write_in_pieces(ring, 700, rng, 400)
+    frames = VadFrames(ring, start)
+    at = 700 if start is None else start
+    assert frames.position == at
+    while at < 20_000:
+        write_in_pieces(ring, ring.position + int(rng.integers(0, 1200)), rng, 700)
+        while (got := frames.next()) is not None:
+            frame, end = got
+            assert frame.dtype == np.float32
+            assert end == at + 512
+            np.testing.assert_array_equal(frame, vad_oracle(at))
+            at = end
+        assert ring.position - at < 512
+    assert frames.lost == 0
+
+
+def test_vad_frames_keep_real_context_after_a_loss(rng):
+    ring = AudioRing(2000)
+    frames = VadFrames(ring, 0)
+    at = lost = 0
+    for _ in range(60):
+        write_in_pieces(ring, ring.position + int(rng.integers(0, 4000)), rng, 3000)
+        oldest = max(ring.position - 2000, 0)
+        if max(at - 64, 0) < oldest:
+            lost += oldest + 64 - at
+            at = oldest + 64
+        got = frames.next()
+        if ring.position - at < 512:
+            assert got is None
+            continue
+        np.testing.assert_array_equal(got[0], vad_oracle(at))
+        at += 512
+        assert (frames.position, frames.lost) == (at, lost)
+
+
+def test_vad_frames_span_minus_one_to_just_below_one():
+    ring = AudioRing(576)
+    ring.write(np.array([-32768, 32767] * 256, np.int16))
+    frame, end = VadFrames(ring, 0).next()
+    assert end == 512
+    assert frame[:64].any() == np.False_
+    assert frame.min() == -1.0
+    assert frame.max() == np.float32(32767 / 32768)
+
+
+@pytest.mark.parametrize("chunk_ms", [20, 32, 100, 200])
+def test_chunks_and_their_rest_are_the_stream(rng, chunk_ms):
+    ring = AudioRing(16_000)
+    chunks = Chunks(ring, chunk_ms, 0)
+    n = chunk_ms * 16
+    assert chunks.chunk_samples == n
+    at = 0
+    for _ in range(200):
+        if ring.position > 150_000:
+            break
+        write_in_pieces(ring, ring.position + int(rng.integers(0, 5000)), rng, 2000)
+        if rng.integers(3) == 0:
+            end = int(rng.integers(max(at - 500, 0), ring.position + 1))
+            np.testing.assert_array_equal(chunks.rest(end), STREAM[at:end])
+            at = max(at, end)
+        while (got := chunks.next()) is not None:
+            np.testing.assert_array_equal(got, STREAM[at : at + n])
+            at += n
+        assert chunks.position == at
+        assert ring.position - at < n
+    assert chunks.lost == 0
+
+
+def test_chunks_count_what_they_missed_and_seek():
+    ring = AudioRing(3200)
+    chunks = Chunks(ring, 100, 0)
+    ring.write(STREAM[:5000])
+    np.testing.assert_array_equal(chunks.next(), STREAM[1800:3400])
+    assert chunks.lost == 1800
+    chunks.seek(4000)
+    assert chunks.next() is None
+    np.testing.assert_array_equal(chunks.rest(5000), STREAM[4000:5000])
+    with pytest.raises(MisuseError):
+        chunks.rest(5001)
+
+
+def test_misuse_is_refused():
+    ring = AudioRing(1000)
+    ring.write(STREAM[:10])
+    for capacity in (0, -5, 1 << 31):
+        with pytest.raises(MisuseError):
+            AudioRing(capacity)
+    for position in (-1, 11):
+        for make in (ring.reader, lambda p: VadFrames(ring, p), lambda p: Chunks(ring, 20, p)):
+            with pytest.raises(MisuseError, match="position"):
+                make(position)
+    for chunk_ms in (19, 201):
+        with pytest.raises(MisuseError, match="chunk_ms"):
+            Chunks(ring, chunk_ms)
+    with pytest.raises(MisuseError, match="576"):
+        VadFrames(AudioRing(575))
+    with pytest.raises(MisuseError, match="3200"):
+        Chunks(AudioRing(3199), 200)
+    reader = ring.reader()
+    for n in (-1, 1001):
+        with pytest.raises(MisuseError):
+            reader.read(n)
+    with pytest.raises(MisuseError):
+        reader.read_up_to(-1)
+    with pytest.raises(TypeError, match="int16"):
+        ring.write(np.zeros(4, np.float32))
+    with pytest.raises(TypeError):
+        RingReader(None)
+
+
+def test_a_reading_thread_never_sees_torn_audio():
+    """One thread writes a counter round and round; another checks that reads are runs of it."""
+    ring = AudioRing(2048)
+    counter = np.arange(65536, dtype=np.uint16).view(np.int16)
+    reader, problems = ring.reader(0), []
+    finished = threading.Event()
+
+    def read():
+        while not finished.is_set() or reader.available:
+            at = reader.position
+            got = reader.read_up_to(700)
+            start = reader.position - len(got)
+            if start < at or np.any(got != counter[(start + np.arange(len(got))) & 0xFFFF]):
+                problems.append(start)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for start in range(0, 65536 * 20, 320):
+        where = start & 0xFFFF
+        ring.write(counter[where : where + 320] if where + 320 <= 65536 else np.concatenate(
+            (counter[where:], counter[: where + 320 - 65536])))
+    finished.set()
+    thread.join()
+    assert problems == []
+    assert reader.position == ring.position
