@@ -64,6 +64,7 @@ def _reporter(log_format: str) -> Callable[[str], None]:
 
 
 async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
+    report("voicecore is loading")
     # Late, so that a wrong setting is told without loading the web stack.
     from voicecore.service.server import Server
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, VadEngine
@@ -182,6 +184,9 @@ def _build_vad(settings: Settings) -> VadEngine:
 def _custom(stage: str, spec: str, protocol: type[_E]) -> _E:
     """The user's own engine for ``stage``, checked to have what a call will need."""
     module_name, _, path = spec.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # as ``python -m`` does, also for the console script
     try:
         found: Any = importlib.import_module(module_name)
         for part in path.split("."):

@@ -32,11 +32,11 @@ CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
 def version() -> str:
-    """The installed package's version, ``"unknown"`` when run from a bare tree."""
+    """The installed package's version, ``"dev"`` when run from a bare tree."""
     try:
         return metadata.version("voicecore")
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return "dev"
 
 
 class Metrics:
