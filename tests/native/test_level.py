@@ -14,9 +14,7 @@ from voicecore.errors import MisuseError
 def test_block_power_equals_numpy(rng):
     frame = rng.uniform(-1, 1, 576).astype(np.float32)
     for block in (1, 64, 100, 576, 1000):
-        expected = [
-            np.mean(frame[i : i + block].astype(float) ** 2) for i in range(0, 576, block)
-        ]
+        expected = [np.mean(frame[i : i + block].astype(float) ** 2) for i in range(0, 576, block)]
         assert block_power(frame, block) == pytest.approx(expected)
     assert block_power(frame[:0], 64) == ()
 

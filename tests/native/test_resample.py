@@ -12,15 +12,30 @@ from voicecore._native.resample import Resampler
 from voicecore.errors import MisuseError
 
 PAIRS = [
-    (8000, 16000), (8000, 24000), (8000, 48000), (16000, 8000), (16000, 24000), (16000, 48000),
-    (22050, 16000), (22050, 24000), (22050, 48000), (24000, 8000), (24000, 16000),
-    (24000, 48000), (44100, 16000), (44100, 48000), (48000, 8000), (48000, 16000),
-    (48000, 22050), (48000, 24000), (16000, 16000),
+    (8000, 16000),
+    (8000, 24000),
+    (8000, 48000),
+    (16000, 8000),
+    (16000, 24000),
+    (16000, 48000),
+    (22050, 16000),
+    (22050, 24000),
+    (22050, 48000),
+    (24000, 8000),
+    (24000, 16000),
+    (24000, 48000),
+    (44100, 16000),
+    (44100, 48000),
+    (48000, 8000),
+    (48000, 16000),
+    (48000, 22050),
+    (48000, 24000),
+    (16000, 16000),
 ]
 DOWN = [pair for pair in PAIRS if pair[0] > pair[1]]
 
 
-def tone(rate_hz, frequency_hz, seconds=0.5, amplitude=30000.0, at_s=0.0):
+def tone(rate_hz, frequency_hz, seconds=0.2, amplitude=30000.0, at_s=0.0):
     t = np.arange(int(rate_hz * seconds)) / rate_hz - at_s
     return np.round(amplitude * np.sin(2 * np.pi * frequency_hz * t)).astype(np.int16)
 
@@ -31,10 +46,10 @@ def middle(pcm):
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), PAIRS)
 def test_any_split_is_bit_identical_and_the_count_exact(rng, from_hz, to_hz):
-    pcm = rng.integers(-32768, 32768, 7000).astype(np.int16)
+    pcm = rng.integers(-32768, 32768, 3000).astype(np.int16)
     whole = Resampler(from_hz, to_hz)
     expected = np.concatenate((whole.process(pcm), whole.flush()))
-    for longest in (2, 90, 1500):
+    for longest in (5, 90, 1500):
         split = Resampler(from_hz, to_hz)
         parts, taken, given = [], 0, 0
         while taken < len(pcm):
@@ -66,8 +81,7 @@ def test_a_tone_comes_out_at_its_level_exactly_delay_ms_later(from_hz, to_hz):
         assert 0 < resampler.delay_ms <= 2.6
         out = resampler.process(tone(from_hz, share * nyquist))
         ideal = 30000.0 * np.sin(
-            2 * np.pi * share * nyquist
-            * (np.arange(len(out)) / to_hz - resampler.delay_ms / 1000)
+            2 * np.pi * share * nyquist * (np.arange(len(out)) / to_hz - resampler.delay_ms / 1000)
         )
         noise = np.mean((middle(out) - middle(ideal)) ** 2)
         assert 10 * math.log10(np.mean(middle(ideal) ** 2) / noise) > 68
@@ -76,7 +90,7 @@ def test_a_tone_comes_out_at_its_level_exactly_delay_ms_later(from_hz, to_hz):
 @pytest.mark.parametrize(("from_hz", "to_hz"), PAIRS)
 def test_the_pass_band_is_flat(from_hz, to_hz):
     edge = 0.79 if min(from_hz, to_hz) == 8000 else 0.9
-    for share in np.linspace(0.02, edge, 12):
+    for share in np.linspace(0.05, edge, 7):
         out = Resampler(from_hz, to_hz).process(tone(from_hz, share * min(from_hz, to_hz) / 2))
         level_db = 10 * math.log10(2 * np.mean(middle(out) ** 2) / 30000.0**2)
         assert abs(level_db) < 0.06
@@ -84,7 +98,7 @@ def test_the_pass_band_is_flat(from_hz, to_hz):
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), DOWN)
 def test_what_would_alias_is_gone(from_hz, to_hz):
-    for frequency in np.linspace(1.02 * to_hz / 2, 0.98 * from_hz / 2, 25):
+    for frequency in np.linspace(1.02 * to_hz / 2, 0.98 * from_hz / 2, 12):
         out = Resampler(from_hz, to_hz).process(tone(from_hz, frequency))
         assert 10 * math.log10(2 * np.mean(middle(out) ** 2) / 30000.0**2 + 1e-15) < -70
 

@@ -234,8 +234,11 @@ def test_a_reading_thread_never_sees_torn_audio():
     thread.start()
     for start in range(0, 65536 * 20, 320):
         where = start & 0xFFFF
-        ring.write(counter[where : where + 320] if where + 320 <= 65536 else np.concatenate(
-            (counter[where:], counter[: where + 320 - 65536])))
+        ring.write(
+            counter[where : where + 320]
+            if where + 320 <= 65536
+            else np.concatenate((counter[where:], counter[: where + 320 - 65536]))
+        )
     finished.set()
     thread.join()
     assert problems == []
