@@ -91,6 +91,11 @@ class NativeSender:
         self._enabled = True
 
     @property
+    def ssrc(self) -> int:
+        """The SSRC that our description promises."""
+        return self._ssrc
+
+    @property
     def transport(self) -> RTCDtlsTransport:
         """The DTLS transport in use."""
         return self._transport

@@ -218,7 +218,7 @@ class Peer:
             return
         transport = self._transceiver.receiver.transport
         tap = seam.DatagramTap(transport, self._events.on_rtp, self._events.on_rtcp)
-        self._link = AudioLink(_format(codecs), self._sender._ssrc, tap)
+        self._link = AudioLink(_format(codecs), self._sender.ssrc, tap)
         self._events.on_audio_link(self._link)
 
     def _on_state(self) -> None:
