@@ -362,7 +362,8 @@ async def test_closing_runs_a_sync_generators_clean_up() -> None:
         finally:
             cleaned.set()
 
-    async with running(agent) as engine:
+    held = agent(talk())
+    async with running(lambda conversation: held) as engine:
         reply = engine.reply(talk())
         assert await anext(reply) == "one"
         await reply.aclose()
@@ -381,7 +382,8 @@ async def test_a_blocked_sync_agent_is_left_at_once_and_closed_when_it_returns()
         finally:
             cleaned.set()
 
-    async with running(agent) as engine:
+    held = agent(talk())  # a reference of our own: the garbage collector doesn't clean up
+    async with running(lambda conversation: held) as engine:
         task = asyncio.create_task(collect(engine))
         await asyncio.wait_for(began.wait(), SOON_S)
         task.cancel()

@@ -140,8 +140,9 @@ async def test_replies_run_side_by_side() -> None:
          "comments", "reason with text"],
 )  # fmt: skip
 async def test_servers_end_in_their_own_ways(steps: list[Any]) -> None:
-    async with ChatServer(Reply(steps)) as server, running(server) as engine:
-        assert await collect(engine) == ["hi"]
+    patient = ChatTimeouts(first_token_s=60.0, next_token_s=60.0)
+    async with ChatServer(Reply(steps)) as server, running(server, timeouts=patient) as engine:
+        assert await asyncio.wait_for(collect(engine), SOON_S) == ["hi"]
 
 
 async def test_text_in_any_split_of_the_bytes() -> None:
