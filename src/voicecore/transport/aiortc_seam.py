@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -142,6 +142,42 @@ def refuse_other_media(connection: RTCPeerConnection, ours: RTCRtpTransceiver) -
     for transceiver in connection.getTransceivers():
         if transceiver is not ours:
             transceiver.direction = "inactive"
+
+
+class ConnectTasks:
+    """Owns the tasks in which aiortc connects; left alone, it never awaits them."""
+
+    def __init__(self, connection: RTCPeerConnection, failed: Callable[[Exception], None]) -> None:
+        insides: Any = connection
+        self._connect: Callable[[], Awaitable[None]] = insides._RTCPeerConnection__connect
+        self._failed = failed
+        self._running: set[asyncio.Task[None]] = set()
+        insides._RTCPeerConnection__connect = self._run
+
+    async def _run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            await self._connect()
+        except Exception as error:
+            self._failed(error)
+        finally:
+            self._running.discard(task)
+
+    async def cancel(self) -> None:
+        """Cancel them and wait until they are gone."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def close_sockets(connection: RTCPeerConnection) -> None:
+    """Close what a failed ``close()`` of a half-negotiated connection leaves open."""
+    insides: Any = connection
+    for transport in list(insides._RTCPeerConnection__iceTransports):
+        await transport.stop()
 
 
 class DatagramTap:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -25,6 +26,8 @@ from aiortc.sdp import candidate_from_sdp
 from voicecore.errors import PeerError
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport import sdp as sdp_tools
+
+_LOG = logging.getLogger(__name__)
 
 CHANNEL_LABEL = "voicecore"
 _MAX_MESSAGE_CHARS = 4096
@@ -98,6 +101,7 @@ class Peer:
         self._transceiver = self._pc.addTransceiver("audio", direction="sendrecv")
         self._transceiver.setCodecPreferences(_our_codecs())
         self._sender = seam.take_over_audio(self._transceiver, self._on_send, self._on_receive)
+        self._connecting = seam.ConnectTasks(self._pc, self._on_connect_failed)
         self._config = config
         self._channel: RTCDataChannel | None = None
         self._candidates = 0
@@ -137,7 +141,8 @@ class Peer:
         await self._set_remote(sdp, "offer")
         seam.refuse_other_media(self._pc, self._transceiver)
         self._bind()
-        return await self._set_local(await self._pc.createAnswer())
+        with _as_peer_error("offer"):
+            return await self._set_local(await self._pc.createAnswer())
 
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
@@ -176,7 +181,12 @@ class Peer:
         if self._link is not None:
             self._link.tap.close()
         self._pc.remove_all_listeners()
-        await self._pc.close()
+        await self._connecting.cancel()
+        try:
+            await self._pc.close()
+        except Exception:  # a description that was refused half-way leaves it inconsistent
+            _LOG.debug("closing a half-negotiated connection", exc_info=True)
+            await seam.close_sockets(self._pc)
 
     # -- private --------------------------------------------------------------
 
@@ -196,14 +206,8 @@ class Peer:
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
         theirs = sdp_tools.without_unreachable_candidates(sdp)
-        try:
+        with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
-        except PeerError:
-            raise
-        except Exception as error:  # aiortc's parser raises whatever the text leads it to
-            raise PeerError(
-                f"The {kind} can't be used: {type(error).__name__}", code="bad_sdp"
-            ) from error
 
     def _on_send(self, parameters: Any) -> None:
         # aiortc calls `receive` right after `send`, in one step, if the caller
@@ -221,6 +225,11 @@ class Peer:
         self._link = AudioLink(_format(codecs), self._sender.ssrc, tap)
         self._events.on_audio_link(self._link)
 
+    def _on_connect_failed(self, error: Exception) -> None:
+        _LOG.debug("connecting failed", exc_info=error)
+        if not self._closing:
+            self._events.on_peer_lost("peer_failed")
+
     def _on_state(self) -> None:
         if self.state in ("failed", "closed") and not self._closing:
             self._events.on_peer_lost(f"peer_{self.state}")
@@ -237,6 +246,19 @@ class Peer:
     def _on_text(self, message: str | bytes) -> None:
         if isinstance(message, str) and len(message) <= _MAX_MESSAGE_CHARS:
             self._events.on_message(message)
+
+
+@contextlib.contextmanager
+def _as_peer_error(kind: str) -> Iterator[None]:
+    """Whatever the far end's text leads aiortc to raise is the far end's fault."""
+    try:
+        yield
+    except PeerError:
+        raise
+    except Exception as error:
+        raise PeerError(
+            f"The {kind} can't be used ({type(error).__name__})", code="bad_sdp"
+        ) from error
 
 
 def _our_codecs() -> list[Any]:

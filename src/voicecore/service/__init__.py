@@ -1,0 +1,1 @@
+"""The service: routes, calls, configuration, metrics. ``python -m voicecore.service`` runs it."""
