@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import random
-import socket
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
+from fakes.chat_calls import SOON_S, collect, fails, running, talk
 from fakes.chat_server import (
     CUT,
     DONE,
     ChatServer,
-    Exchange,
     Reply,
     answer,
     asks_for,
@@ -30,51 +27,7 @@ from voicecore.core.conversation import Conversation, Message, ToolCall
 from voicecore.engines.llm.chat_stream import ChatStream
 from voicecore.engines.llm.openai_chat import ChatTimeouts, OpenAiChat, chat_url
 from voicecore.engines.protocols import LlmEngine
-from voicecore.errors import EngineError, MisuseError
-
-SOON_S = 5.0
-"""How long a test waits for what must happen at once; never waited in full."""
-
-
-def talk(*messages: Message) -> Conversation:
-    conversation = Conversation()
-    for message in messages or (Message("user", "Hello"),):
-        conversation.add(message)
-    return conversation
-
-
-@contextlib.asynccontextmanager
-async def running(server: ChatServer, **settings: Any) -> AsyncIterator[OpenAiChat]:
-    settings.setdefault("system_prompt", "")
-    engine = OpenAiChat(server.url, "test-model", **settings)
-    await engine.start()
-    try:
-        yield engine
-    finally:
-        await engine.close()
-
-
-async def collect(engine: OpenAiChat, conversation: Conversation | None = None) -> list[str]:
-    return [piece async for piece in engine.reply(conversation or talk())]
-
-
-async def fails(engine: OpenAiChat) -> tuple[list[str], EngineError]:
-    """The pieces that came, and the error that ended them."""
-    pieces: list[str] = []
-
-    async def take() -> None:
-        async for piece in engine.reply(talk()):
-            pieces.append(piece)
-
-    with pytest.raises(EngineError) as caught:
-        await take()
-    assert caught.value.engine == "openai_chat"
-    return pieces, caught.value
-
-
-async def gone(exchange: Exchange) -> None:
-    await asyncio.wait_for(exchange.disconnected.wait(), SOON_S)
-
+from voicecore.errors import MisuseError
 
 # --- the ordinary answer ---------------------------------------------------------------
 
@@ -320,249 +273,6 @@ def test_calls_without_an_id_get_ids_of_their_own() -> None:
     assert two.call_id
     assert one.call_id != two.call_id
     assert two.arguments == "{}"
-
-
-# --- what goes wrong -------------------------------------------------------------------
-
-
-async def test_a_cut_in_mid_answer_comes_after_the_tokens() -> None:
-    async with ChatServer(Reply([*say("one", "two"), CUT])) as server, running(server) as engine:
-        pieces, error = await fails(engine)
-    assert pieces == ["one", "two"]
-    assert error.code == "llm_cut"
-
-
-async def test_an_answer_that_ends_properly_without_its_end_is_cut_too() -> None:
-    async with ChatServer(Reply(say("one"))) as server, running(server) as engine:
-        pieces, error = await fails(engine)
-    assert (pieces, error.code) == (["one"], "llm_cut")
-
-
-async def test_the_engine_serves_on_after_an_error() -> None:
-    async with ChatServer(Reply(status=500), answer("fine")) as server, running(server) as engine:
-        await fails(engine)
-        assert await collect(engine) == ["fine"]
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "expected"),
-    [
-        (500, b"boom: Hello", "HTTP 500: see the server's log"),
-        (401, b'{"error": {"message": "key sk-1", "code": "invalid_api_key"}}',
-         "HTTP 401 (invalid_api_key): check the API key"),
-        (404, b'{"error": {"message": "no", "code": null, "type": "not_found"}}',
-         "HTTP 404 (not_found): check the URL and the model's name"),
-        (429, b'{"error": "slow down, Hello"}', "HTTP 429: the rate limit"),
-        (400, b'{"error": {"message": "x", "code": "bad: Hello"}}', "HTTP 400: the server"),
-        (308, b"", "HTTP 308: configure the URL it redirects to"),
-    ],
-)  # fmt: skip
-async def test_http_errors_say_what_to_do_and_quote_nothing(
-    status: int, body: bytes, expected: str
-) -> None:
-    reply = Reply([body], status=status, content_type="application/json")
-    async with ChatServer(reply) as server, running(server) as engine:
-        _, error = await fails(engine)
-    assert error.code == "llm_http_status"
-    assert expected in str(error)
-    assert "Hello" not in str(error)
-    assert "sk-1" not in str(error)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        b"data: {not json Hello\n\n",
-        b"data: [1]\n\n",
-        b'data: {"choices": {}}\n\n',
-        b'data: {"choices": [3]}\n\n',
-        chunk({"content": [1]}),
-        chunk({"tool_calls": [{"index": 99, "function": {}}]}),
-        chunk({"tool_calls": [{"index": "0", "function": {}}]}),
-        chunk({"tool_calls": [{"index": 0, "function": {"arguments": {"x": 1}}}]}),
-        b'data: {"error": {"message": "Hello is not allowed"}}\n\n',
-        b"event: error\ndata: {}\n\n",
-        b"data: " + b"[" * 100_000 + b"\n\n",
-        b"data: " + b"x" * (2 << 20),
-    ],
-    ids=["no JSON", "no object", "choices", "choice", "content", "index", "index type",
-         "arguments", "error", "error event", "deep", "endless"],
-)  # fmt: skip
-async def test_a_malformed_stream_keeps_what_came_before(bad: bytes) -> None:
-    """In one network chunk: the good events before the bad one still count."""
-    async with ChatServer(Reply([*say("one"), bad, *end()])) as server, running(server) as engine:
-        pieces, error = await fails(engine)
-    assert pieces == ["one"]
-    assert error.code == "llm_bad_stream"
-    assert "Hello" not in str(error)
-
-
-@pytest.mark.parametrize("content_type", ["text/html", "application/json"])
-async def test_a_page_that_is_no_stream_is_named(content_type: str) -> None:
-    reply = Reply([b"<html>"], content_type=content_type)
-    async with ChatServer(reply) as server, running(server) as engine:
-        _, error = await fails(engine)
-    assert error.code == "llm_bad_stream"
-    assert "check the URL" in str(error)
-
-
-async def test_start_needs_no_server_and_reply_says_that_it_is_down() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    engine = OpenAiChat(f"http://127.0.0.1:{port}", "m")
-    await engine.start()
-    _, error = await fails(engine)
-    await engine.close()
-    assert error.code == "llm_unreachable"
-    assert f"127.0.0.1:{port}" in str(error)
-
-
-async def test_a_connection_that_closes_unanswered_is_tried_once_more() -> None:
-    cut = Reply([CUT])
-    async with ChatServer(cut, answer("hi"), cut, cut) as server, running(server) as engine:
-        assert await collect(engine) == ["hi"]
-        _, error = await fails(engine)
-        assert len(server.exchanges) == 4
-    assert error.code == "llm_unreachable"
-
-
-async def test_tls_with_a_plain_server_says_so() -> None:
-    async with ChatServer() as server:
-        engine = OpenAiChat(server.url.replace("http:", "https:"), "m")
-        await engine.start()
-        _, error = await fails(engine)
-        await engine.close()
-    assert error.code == "llm_unreachable"
-    assert "TLS" in str(error)
-
-
-# --- waiting ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def full_port() -> Iterator[int]:
-    """A port that never accepts: its queue is full, so the kernel ignores new callers."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            caller = stack.enter_context(socket.socket())
-            caller.setblocking(False)
-            caller.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-
-
-async def test_connecting_is_bounded(full_port: int) -> None:
-    timeouts = ChatTimeouts(connect_s=0.05)
-    engine = OpenAiChat(f"http://127.0.0.1:{full_port}", "m", timeouts=timeouts)
-    await engine.start()
-    _, error = await asyncio.wait_for(fails(engine), SOON_S)
-    await engine.close()
-    assert error.code == "llm_timeout"
-    assert "no connection" in str(error)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        Reply(before=asyncio.Event()),
-        Reply([asyncio.Event()]),
-        Reply([*say(), b": still loading\n\n", asyncio.Event()]),
-    ],
-    ids=["no head", "no event", "a role and a comment"],
-)
-async def test_the_first_token_is_bounded(reply: Reply) -> None:
-    timeouts = ChatTimeouts(first_token_s=0.1)
-    async with ChatServer(reply) as server, running(server, timeouts=timeouts) as engine:
-        pieces, error = await asyncio.wait_for(fails(engine), SOON_S)
-        await gone(server.exchanges[0])
-    assert (pieces, error.code) == ([], "llm_timeout")
-    assert "0.1 s" in str(error)
-
-
-async def test_the_next_token_is_bounded() -> None:
-    timeouts = ChatTimeouts(first_token_s=SOON_S, next_token_s=0.05)
-    reply = Reply([*say("one"), asyncio.Event()])
-    async with ChatServer(reply) as server, running(server, timeouts=timeouts) as engine:
-        pieces, error = await asyncio.wait_for(fails(engine), SOON_S)
-        await gone(server.exchanges[0])
-    assert (pieces, error.code) == (["one"], "llm_timeout")
-    assert "no further token" in str(error)
-
-
-# --- giving up -------------------------------------------------------------------------
-
-
-async def test_closing_the_iterator_closes_the_connection() -> None:
-    reply = Reply([*say("one"), asyncio.Event()])
-    async with ChatServer(reply, answer("next")) as server, running(server) as engine:
-        pieces = engine.reply(talk())
-        assert await anext(pieces) == "one"
-        await pieces.aclose()
-        await gone(server.exchanges[0])
-        assert await collect(engine) == ["next"]
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [Reply([*say("one"), asyncio.Event()]), Reply(before=asyncio.Event())],
-    ids=["in mid-answer", "before the head"],
-)
-async def test_cancelling_the_task_closes_the_connection(reply: Reply) -> None:
-    async with ChatServer(reply) as server, running(server) as engine:
-        task = asyncio.create_task(collect(engine))
-        await asyncio.wait_for(server.arrived.wait(), SOON_S)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await gone(server.exchanges[0])
-
-
-async def test_cancelling_reaches_a_running_tool() -> None:
-    began, ended = asyncio.Event(), asyncio.Event()
-
-    async def endless() -> None:
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    asked = asks_for(("1", "endless", "{}"))
-    async with ChatServer(asked) as server, running(server, tools=[endless]) as engine:
-        task = asyncio.create_task(collect(engine))
-        await asyncio.wait_for(began.wait(), SOON_S)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert ended.is_set()
-
-
-async def test_closing_the_engine_ends_a_reply_under_way() -> None:
-    reply = Reply([*say("one"), asyncio.Event()])
-    async with ChatServer(reply) as server, running(server) as engine:
-        pieces = engine.reply(talk())
-        assert await anext(pieces) == "one"
-        await engine.close()
-        with pytest.raises(EngineError) as caught:
-            await anext(pieces)
-        await gone(server.exchanges[0])
-    assert caught.value.code == "llm_cut"
-
-
-async def test_order_of_start_reply_and_close() -> None:
-    engine = OpenAiChat("http://localhost:1", "m")
-    with pytest.raises(MisuseError, match="start"):
-        engine.reply(talk())
-    await engine.close()
-    async with ChatServer(answer("a"), answer("b")) as server, running(server) as engine:
-        await engine.start()
-        assert await collect(engine) == ["a"]
-        await engine.close()
-        await engine.start()
-        assert await collect(engine) == ["b"]
 
 
 # --- settings --------------------------------------------------------------------------
