@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes.util
+import os
 import subprocess
 import sys
 
@@ -74,7 +75,11 @@ def test_a_file_that_is_no_library_is_reported_with_its_path(tmp_path):
         capture_output=True,
         text=True,
         timeout=30,
-        env={"VOICECORE_LIBOPUS": str(fake), "PYTHONPATH": ":".join(filter(None, sys.path))},
+        env={
+            **os.environ,
+            "VOICECORE_LIBOPUS": str(fake),
+            "PYTHONPATH": ":".join(filter(None, sys.path)),
+        },
     )
     assert str(fake) in done.stdout
     assert "set VOICECORE_LIBOPUS" in done.stdout
