@@ -1,0 +1,157 @@
+/**
+ * What can go wrong, in words that say what to do about it.
+ *
+ * A problem is {code, title, advice}; `code` is for programs, the others for the
+ * person in front of the page.
+ */
+
+/** An error that carries a problem to the page. */
+export class CallProblem extends Error {
+  name = 'CallProblem';
+
+  constructor(problem) {
+    super(problem.title);
+    this.problem = problem;
+  }
+}
+
+const TLS_HINT = 'start the server with --tls self and open its https:// address';
+
+const WORDS = {
+  no_webrtc: [
+    'This browser has no WebRTC',
+    'Use a current Chromium, Chrome, Edge, Firefox or Safari, and check that no extension turns WebRTC off.',
+  ],
+  mic_denied: [
+    'The microphone is not allowed',
+    'Allow it in the site settings beside the address bar (and in the system’s privacy settings), then call again.',
+  ],
+  mic_missing: [
+    'No microphone was found',
+    'Plug one in, or choose it in the system’s sound settings, then call again.',
+  ],
+  mic_busy: [
+    'The microphone did not start',
+    'Another program may hold it. Close that program or choose another microphone, then call again.',
+  ],
+  mic_lost: [
+    'The microphone went away',
+    'It was unplugged or switched off. Choose another one below; the call goes on.',
+  ],
+  server_gone: [
+    'The server does not answer',
+    'Check that it still runs and that this page’s address is right, then call again.',
+  ],
+  call_lost: [
+    'The connection was lost',
+    'The network changed or the server stopped. Check both, then call again.',
+  ],
+  channel_closed: ['The server closed the call', 'Call again when you like.'],
+  sound_held: [
+    'The browser holds the sound back',
+    'It waits for a touch or a key before it plays anything.',
+  ],
+  unexpected: ['Something unexpected happened', 'Reload the page and call again.'],
+};
+
+/** The problem named `code`; an unknown one is shown as unexpected. */
+export function problem(code, extra = '') {
+  const [title, advice] = WORDS[code] ?? WORDS.unexpected;
+  return { code, title, advice: extra ? `${advice} (${extra})` : advice };
+}
+
+/** Why there is no microphone on a page that is neither https nor localhost. */
+export function insecureProblem(location) {
+  const port = location.port ? `:${location.port}` : '';
+  return {
+    code: 'insecure',
+    title: 'Browsers give the microphone only to secure pages',
+    advice: `On the server’s own machine open http://localhost${port}. From any other one, ${TLS_HINT}.`,
+  };
+}
+
+/** The problem behind an exception of getUserMedia. */
+export function microphoneProblem(fault) {
+  const code = {
+    NotAllowedError: 'mic_denied',
+    SecurityError: 'mic_denied',
+    NotFoundError: 'mic_missing',
+    OverconstrainedError: 'mic_missing',
+    NotReadableError: 'mic_busy',
+    AbortError: 'mic_busy',
+  }[fault.name];
+  return code ? problem(code) : problem('mic_busy', fault.name);
+}
+
+/** The problem behind an ApiError. */
+export function serverProblem(fault) {
+  if (fault.status === 0) return problem('server_gone');
+  if (fault.status === 503 || fault.status === 429) {
+    const starting = fault.code === 'not_ready';
+    return {
+      code: starting ? 'not_ready' : 'server_full',
+      title: starting ? 'The server is not ready' : 'All lines are busy',
+      advice: starting
+        ? 'It is still loading its engines, or is about to stop.'
+        : 'The server takes no more calls just now.',
+      retryAfterS: fault.retryAfterS ?? 5,
+    };
+  }
+  return {
+    code: fault.code,
+    title: `The server refused the call (${fault.status})`,
+    advice: fault.message || 'Its log says more.',
+  };
+}
+
+/**
+ * Why no path was found, as far as the candidates tell.
+ *
+ * @param {string} remoteSdp the server's offer
+ * @param {number} ownCandidates how many candidates this browser found
+ * @param {boolean} hasRelay whether the server gave a TURN server
+ */
+export function iceProblem(remoteSdp, ownCandidates, hasRelay) {
+  const addresses = [...remoteSdp.matchAll(/^a=candidate:\S+ \d+ \S+ \d+ (\S+) /gm)].map((m) => m[1]);
+  const code = 'ice_failed';
+  const title = 'No way through the network was found';
+  if (addresses.length > 0 && addresses.every((a) => a.startsWith('127.') || a === '::1')) {
+    return {
+      code,
+      title,
+      advice:
+        'The server has no network interface but loopback, and browsers do not call loopback. ' +
+        'Join any network (it need not reach the internet), or start Chromium with ' +
+        '--allow-loopback-in-peer-connection.',
+    };
+  }
+  if (ownCandidates === 0) {
+    return {
+      code,
+      title,
+      advice:
+        'This browser offered no address of its own: a VPN, a privacy extension or a policy may forbid WebRTC here.',
+    };
+  }
+  return {
+    code,
+    title,
+    advice: hasRelay
+      ? 'A firewall blocks UDP to the server and the TURN relay did not help either: check the relay’s address and secret.'
+      : 'A firewall probably blocks UDP between you and the server. Open its UDP ports, or configure a TURN server.',
+  };
+}
+
+/** How a call ended, from the reason in `bye`. */
+export function farewell(reason) {
+  const words = {
+    hung_up: 'Call ended',
+    caller_hung_up: 'Call ended',
+    closed: 'Call ended',
+    idle: 'Ended after a long silence',
+    limit: 'Ended at the longest time for a call',
+    server_stopped: 'The server is going down; call again in a moment',
+    vad_failed: 'The server could not listen any more; call again',
+  };
+  return words[reason] ?? `Call ended (${reason})`;
+}
