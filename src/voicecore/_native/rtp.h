@@ -1,0 +1,122 @@
+/* RTP on the wire: header (RFC 3550), RTP or RTCP (RFC 5761), redundancy (RFC 2198).
+ *
+ * Pure functions on the caller's bytes; nothing is kept. Every length that a packet
+ * claims is checked against the bytes there are. Inline, because several extension
+ * modules need them and none exports C symbols to another.
+ */
+#ifndef VOICECORE_RTP_H
+#define VOICECORE_RTP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RTP_HEADER_BYTES 12
+#define RTP_RED_BLOCKS 32 /* in one packet; more is refused */
+
+typedef struct {
+    uint32_t timestamp;
+    uint32_t ssrc;
+    uint32_t payload_at;  /* offset of the payload in the packet */
+    uint32_t payload_len; /* bytes without padding; may be 0 */
+    uint32_t extension_at;  /* offset of the header extension's data; 0: there is none */
+    uint32_t extension_len; /* bytes of it, a multiple of 4 */
+    uint16_t extension_profile;
+    uint16_t sequence;
+    uint8_t payload_type; /* 0..127 */
+    uint8_t marker;       /* 0 or 1 */
+    uint8_t csrc_count;   /* 0..15; the CSRCs stand at offset 12 */
+} rtp_header;
+
+typedef struct {
+    uint32_t at; /* offset of the block in the payload */
+    uint16_t len;
+    uint16_t ts_offset;   /* ticks before the packet's timestamp; 0 for the primary */
+    uint8_t payload_type;
+} rtp_red_block;
+
+static inline uint16_t rtp_u16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+
+static inline uint32_t rtp_u32(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* 1 if a packet beginning with these two bytes is RTCP: version 2, type 192..223. */
+static inline int rtp_is_rtcp(uint8_t first, uint8_t second) {
+    return first >> 6 == 2 && second >= 192 && second <= 223;
+}
+
+/* 0 and *h filled, or -1: too short for what it claims, version not 2, bad padding. */
+static inline int rtp_parse(const uint8_t *p, size_t n, rtp_header *h) {
+    if (n < RTP_HEADER_BYTES || n > 65535 || p[0] >> 6 != 2) return -1;
+    h->csrc_count = p[0] & 15;
+    h->marker = p[1] >> 7;
+    h->payload_type = p[1] & 127;
+    h->sequence = rtp_u16(p + 2);
+    h->timestamp = rtp_u32(p + 4);
+    h->ssrc = rtp_u32(p + 8);
+    h->extension_at = h->extension_len = 0;
+    h->extension_profile = 0;
+    size_t at = RTP_HEADER_BYTES + 4u * h->csrc_count;
+    if (at > n) return -1;
+    if (p[0] & 0x10) {
+        if (n - at < 4) return -1;
+        const size_t len = 4u * rtp_u16(p + at + 2);
+        h->extension_profile = rtp_u16(p + at);
+        at += 4;
+        if (n - at < len) return -1;
+        h->extension_at = (uint32_t)at;
+        h->extension_len = (uint32_t)len;
+        at += len;
+    }
+    size_t end = n;
+    if (p[0] & 0x20) {
+        const size_t padding = p[n - 1]; /* counts itself */
+        if (padding == 0 || padding > n - at) return -1;
+        end -= padding;
+    }
+    h->payload_at = (uint32_t)at;
+    h->payload_len = (uint32_t)(end - at);
+    return 0;
+}
+
+/* Writes a header without CSRC, extension or padding: 12 bytes. */
+static inline void rtp_write(uint8_t *out, uint8_t payload_type, int marker, uint16_t sequence,
+                             uint32_t timestamp, uint32_t ssrc) {
+    out[0] = 0x80;
+    out[1] = (uint8_t)((marker ? 0x80 : 0) | (payload_type & 127));
+    out[2] = (uint8_t)(sequence >> 8);
+    out[3] = (uint8_t)sequence;
+    for (int i = 0; i < 4; i++) {
+        out[4 + i] = (uint8_t)(timestamp >> (24 - 8 * i));
+        out[8 + i] = (uint8_t)(ssrc >> (24 - 8 * i));
+    }
+}
+
+/* Splits a RED payload. Returns the number of blocks, oldest first and the primary last,
+ * or -1: truncated, or more than RTP_RED_BLOCKS. */
+static inline int rtp_red_parse(const uint8_t *p, size_t n, rtp_red_block *blocks) {
+    int count = 0;
+    size_t at = 0, claimed = 0;
+    for (;;) {
+        if (at >= n || count == RTP_RED_BLOCKS) return -1;
+        rtp_red_block *block = &blocks[count++];
+        block->payload_type = p[at] & 127;
+        if (!(p[at] & 0x80)) break; /* the primary's header is this byte alone */
+        if (n - at < 4) return -1;
+        block->ts_offset = (uint16_t)(rtp_u16(p + at + 1) >> 2);
+        block->len = (uint16_t)(rtp_u16(p + at + 2) & 0x3ff);
+        claimed += block->len;
+        at += 4;
+    }
+    at++;
+    if (claimed > n - at || n - at - claimed > 65535) return -1;
+    blocks[count - 1].ts_offset = 0;
+    blocks[count - 1].len = (uint16_t)(n - at - claimed);
+    for (int i = 0; i < count; i++) {
+        blocks[i].at = (uint32_t)at;
+        at += blocks[i].len;
+    }
+    return count;
+}
+
+#endif

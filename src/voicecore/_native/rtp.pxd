@@ -1,0 +1,33 @@
+# RTP parsing and writing for other kernels; rtp.h explains every field and status.
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+cdef extern from "rtp.h" nogil:
+    enum:
+        RTP_HEADER_BYTES
+        RTP_RED_BLOCKS
+
+    ctypedef struct rtp_header:
+        uint32_t timestamp
+        uint32_t ssrc
+        uint32_t payload_at
+        uint32_t payload_len
+        uint32_t extension_at
+        uint32_t extension_len
+        uint16_t extension_profile
+        uint16_t sequence
+        uint8_t payload_type
+        uint8_t marker
+        uint8_t csrc_count
+
+    ctypedef struct rtp_red_block:
+        uint32_t at
+        uint16_t len
+        uint16_t ts_offset
+        uint8_t payload_type
+
+    int rtp_is_rtcp(uint8_t first, uint8_t second) noexcept
+    int rtp_parse(const uint8_t* packet, size_t n, rtp_header* header) noexcept
+    void rtp_write(uint8_t* out, uint8_t payload_type, int marker, uint16_t sequence,
+                   uint32_t timestamp, uint32_t ssrc) noexcept
+    int rtp_red_parse(const uint8_t* payload, size_t n, rtp_red_block* blocks) noexcept
