@@ -2,8 +2,8 @@
 
 Each skill has groups of words with a weight; a group counts when all its words
 are there, in any order. The skill with the highest sum wins if it reaches
-:data:`THRESHOLD`. A long word also counts with one letter wrong,
-missing or too many ("thank", "storey").
+:data:`THRESHOLD`. A long word also counts with one letter wrong, missing or too
+many ("thank", "storey").
 """
 
 from __future__ import annotations
@@ -38,14 +38,16 @@ SKILLS: Final[Mapping[str, Weights]] = {
         "lighthouse": 2.0, "tell something": 2.0,
     },
     "time": {
-        "time": 2.0, "what time": 1.0, "what times": 2.5, "clock": 2.0, "hour": 1.5, "how late": 2.5, "it is": 0.25,
+        "time": 2.0, "what time": 1.0, "what times": 2.5, "clock": 2.0, "hour": 1.5,
+        "how late": 2.5, "it is": 0.25,
     },
     "date": {
         "date": 2.5, "what day": 2.5, "day is": 1.5, "day": 1.0, "today": 1.5, "month": 2.0,
         "weekday": 2.5, "today day": 0.5,
     },
     "identity": {
-        "who are": 2.5, "yourself": 2.0, "who you": 2.0, "what are you": 2.0, "your name": 3.0, "you human": 3.0,
+        "who are": 2.5, "yourself": 2.0, "who you": 2.0, "what are you": 2.0, "your name": 3.0,
+        "you human": 3.0,
         "you robot": 3.0, "you real": 2.5, "person": 1.5, "machine": 1.5, "model": 2.0,
         "language model": 1.5, "artificial": 2.0, "intelligence": 2.0, "voicecore": 2.0,
         "chat": 1.0, "real model": 1.0, "computer": 1.5, "are you": 0.5, "bot": 2.0,

@@ -64,8 +64,8 @@ class PocketsphinxStt:
 
         ``workers``: 1..64 processes. ``model``: a directory laid out as the
         wheel's ``model/en-us`` (``""``: that one). ``options``: decoder settings
-        on top of :data:`OPTIONS`. ``finish_timeout_s``: after that a worker
-        counts as hung. ``wait_s``: how long ``open()`` waits for a free one.
+        on top of :data:`OPTIONS`. ``finish_timeout_s``: how long ``finish()``
+        waits. ``wait_s``: how long ``open()`` waits for a free worker.
         """
         if not 1 <= workers <= 64:
             raise MisuseError(f"workers must be 1..64, got {workers}")
@@ -140,12 +140,12 @@ class PocketsphinxStream:
             async with asyncio.timeout(self._finish_timeout_s):
                 return await asyncio.shield(self._final)
         except TimeoutError:
-            self._give_up(0.0)
+            await self.cancel()
             raise EngineError(
                 "pocketsphinx: no final text in time", engine="pocketsphinx", code="stt_timeout"
             ) from None
         except asyncio.CancelledError:
-            self._give_up()
+            await self.cancel()
             raise
 
     async def cancel(self) -> None:
@@ -153,13 +153,10 @@ class PocketsphinxStream:
 
         A ``finish()`` under way in another task returns ``""``.
         """
-        self._give_up()
-
-    def _give_up(self, limit_s: float = 3.0) -> None:
-        """Cancel; the worker may take ``limit_s`` seconds to confirm before it is killed."""
+        # A worker that is merely slow confirms within a piece; one that hangs is killed.
         self._ended = True
         if self._channel is not None:
-            self._channel.abandon(limit_s)
+            self._channel.abandon()
         if not self._final.done():
             self._final.set_result("")
 

