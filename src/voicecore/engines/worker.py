@@ -254,13 +254,14 @@ class Worker:
         try:
             async with asyncio.timeout(self._ready_timeout_s):
                 frame = await _read_frame(process.stdout)
+            facts = frame.json()
         except TimeoutError:
             raise self._error("worker was not ready in time", "worker_timeout") from None
         except (asyncio.IncompleteReadError, FramingError, ConnectionError):
             raise self._error("worker ended while starting", "worker_lost") from None
         if frame.kind is Kind.ERROR:
-            raise self._start_error(frame)
-        self.info = frame.json()
+            raise self._start_error(facts)
+        self.info = facts
         self.ready = True
         self._on_ready()
 
@@ -326,8 +327,7 @@ class Worker:
             await process.stdin.wait_closed()
         self._process = None
 
-    def _start_error(self, frame: Frame) -> VoicecoreError:
-        detail = frame.json()
+    def _start_error(self, detail: dict[str, Any]) -> VoicecoreError:
         code, message = str(detail.get("code")), str(detail.get("message"))
         if code == "missing_library":
             return MissingLibraryError(message)
