@@ -53,21 +53,34 @@ static void track_noise(vc_conceal *state, const int16_t *pcm, ptrdiff_t n)
     state->noise_power = fminf(power, state->noise_power * NOISE_RISE + 0.1f);
 }
 
+typedef float lanes __attribute__((vector_size(16), aligned(4), may_alias));
+
+static float sum_of(lanes x)
+{
+    return (x[0] + x[1]) + (x[2] + x[3]);
+}
+
 /* The lag at which the last 20 ms best match what came before, by normalised correlation. */
 static int find_period(const vc_conceal *state)
 {
-    const int length = MS(state, TEMPLATE_MS);
-    const int16_t *recent = state->source + state->span - length;
+    const int length = MS(state, TEMPLATE_MS) / 4 * 4;
+    float samples[VC_CONCEAL_HISTORY];
+    const float *recent = samples + state->span - length;
     int best = MS(state, LONGEST_MS);
     float best_score = 0.0f;
 
+    for (int i = 0; i < state->span; i++)
+        samples[i] = state->source[i];
     for (int lag = MS(state, SHORTEST_MS); lag <= MS(state, LONGEST_MS); lag++) {
-        float product = 0.0f, energy = 1.0f;
-        for (int i = 0; i < length; i++) {
-            float earlier = recent[i - lag];
-            product += (float)recent[i] * earlier;
-            energy += earlier * earlier;
+        lanes products = { 0 }, squares = { 0 };
+        float product, energy;
+        for (int i = 0; i < length; i += 4) {
+            lanes now = *(const lanes *)(recent + i), then = *(const lanes *)(recent + i - lag);
+            products += now * then;
+            squares += then * then;
         }
+        product = sum_of(products);
+        energy = sum_of(squares) + 1.0f;
         if (product > 0.0f && product * product / energy > best_score) {
             best_score = product * product / energy;
             best = lag;
