@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 
-
 from call import churn, crowd, pauses, turns
 from cores import pin_callers
 from report import Report, load

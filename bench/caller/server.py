@@ -64,7 +64,9 @@ async def running(
     port = free_port()
     command = [sys.executable, "-m", "voicecore.service", "--port", str(port), *flags]
     output = log.open("wb") if log else subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(  # noqa: ASYNC220 -- starting takes a millisecond
+        command, stdout=output, stderr=subprocess.STDOUT
+    )
     if core is not None:
         os.sched_setaffinity(process.pid, {core})
     url = f"http://127.0.0.1:{port}"

@@ -1,0 +1,1 @@
+"""STT, LLM, TTS and VAD behind Protocols: one provider per file."""

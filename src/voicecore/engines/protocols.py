@@ -135,7 +135,8 @@ class VadEngine(Protocol):
         """Speech probabilities 0..1 for ``(stream, frame)`` pairs, in order.
 
         A frame is float32 ``(576,)``: 64 samples of context, then 512 new ones
-        at 16 kHz. Each stream at most once in a batch.
+        at 16 kHz. Each stream at most once in a batch. When it raises, no
+        stream has changed: the frames may be scored again.
         """
         ...
 

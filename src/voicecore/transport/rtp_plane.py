@@ -28,6 +28,7 @@ from voicecore.transport.tick import TickClock
 
 _FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64
+_FAILURES_IN_A_ROW = 32
 _SPEECH = 1
 """``Outbound.last_kind`` of a packet that holds the agent's voice."""
 
@@ -78,7 +79,7 @@ class _Frame:
         self._plane.take_score(probability, self._end, self._powers, self._concealed)
 
     def failed(self, error: Exception) -> None:
-        self._plane.take_failure(error)
+        self._plane.take_failure(error, self._end)
 
 
 class RtpPlane:
@@ -110,6 +111,7 @@ class RtpPlane:
         self._reports = reports
         self._gate = gate
         self._scorer = scorer
+        self._failures = 0
         self._vad_stream = vad_stream
         self._now = now
         self._frames = VadFrames(inbound.ring, 0)
@@ -224,6 +226,7 @@ class RtpPlane:
     ) -> None:
         """Take the VAD's word on the frame that ends at ``end`` (called by the scorer)."""
         start = end - _FRAME_SAMPLES
+        self._failures = 0
         if concealed:
             edges = self._gate.hold(start, end)
         else:
@@ -232,9 +235,14 @@ class RtpPlane:
             if self._sink is not None:
                 self._sink.on_edge(edge, self._media_clock.time_of(edge.sample))
 
-    def take_failure(self, error: Exception) -> None:
-        """Learn that a frame could not be scored (called by the scorer)."""
-        if self._sink is not None:
+    def take_failure(self, error: Exception, end: int) -> None:
+        """Learn that the frame ending at ``end`` could not be scored (called by the scorer).
+
+        A lone frame is passed over; a second of them in a row is the end.
+        """
+        self._gate.hold(end - _FRAME_SAMPLES, end)
+        self._failures += 1
+        if self._failures == _FAILURES_IN_A_ROW and self._sink is not None:
             self._sink.on_plane_failed(error)
 
     # -- the agent's way out ------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Language models and what stands in for them, one provider per file."""
