@@ -67,7 +67,8 @@ export class Call {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#timer);
-    if (!told && this.#channel?.readyState === 'open') {
+    // A page on its way out may lose its request; one of the two will arrive.
+    if (leaving && this.#channel?.readyState === 'open') {
       this.#channel.send(JSON.stringify({ type: 'hangup' }));
     }
     this.#microphone?.getTracks().forEach((track) => track.stop());

@@ -23,8 +23,8 @@ function bar(id, meter, now_ms) {
 }
 
 function picture(now_ms) {
-  caller.update();
-  agent.update();
+  caller.update(now_ms);
+  agent.update(now_ms);
   orb.draw(now_ms, model.phase, caller, agent);
   bar('level-caller', caller, now_ms);
   bar('level-agent', agent, now_ms);

@@ -9,6 +9,9 @@ export const BANDS = 40;
 const FLOOR_DB = -60;
 const LOW_HZ = 90;
 const HIGH_HZ = 7000;
+/** Time constants, so that every display sees the same needle, at 60 Hz or at 144. */
+const RISE_MS = 15;
+const FALL_MS = 160;
 
 let context = null;
 
@@ -48,6 +51,7 @@ export class Meter {
   #wave = new Float32Array(0);
   #spectrum = new Uint8Array(0);
   #edges = [];
+  #updatedAt_ms = 0;
 
   /** 0 (-60 dBFS or less) to 1 (full scale); quick to rise, slow to fall. */
   level = 0;
@@ -86,14 +90,16 @@ export class Meter {
     return this.#stream !== null;
   }
 
-  /** Measure once more; call it for each picture drawn. */
-  update() {
+  /** Measure once more at `now_ms`; call it for each picture drawn. */
+  update(now_ms) {
     if (!this.#source) return;
     this.#analyser.getFloatTimeDomainData(this.#wave);
     let power = 0;
     for (const sample of this.#wave) power += sample * sample;
     const now = toUnit(Math.sqrt(power / this.#wave.length));
-    this.level = now > this.level ? this.level + (now - this.level) * 0.6 : this.level * 0.9 + now * 0.1;
+    const kept = Math.exp((this.#updatedAt_ms - now_ms) / (now > this.level ? RISE_MS : FALL_MS));
+    this.level = now + (this.level - now) * kept;
+    this.#updatedAt_ms = now_ms;
     this.#analyser.getByteFrequencyData(this.#spectrum);
     for (let band = 0; band < BANDS; band += 1) this.bands[band] = this.#loudest(band);
   }
