@@ -55,7 +55,8 @@ lint: $(VENV)/.dev $(VENV)/.built  ## ruff, mypy strict, stubtest
 bench: bench-kernels  ## the kernels against their peers (BENCH=quick: a smoke run)
 
 bench-kernels: $(VENV)/.dev $(VENV)/.built
-	@BENCH=$(BENCH) $(BIN)/python -m pytest bench/kernels -q --benchmark-disable-gc
+	@BENCH=$(BENCH) $(BIN)/python -m pytest bench/kernels -q --benchmark-columns=min,median --benchmark-timer=time.thread_time \
+		$(if $(filter quick,$(BENCH)),--benchmark-max-time=0.1)
 
 bench-call: $(VENV)/.dev $(VENV)/.built  ## the bars of a call -> build/bench/call.json
 	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m call

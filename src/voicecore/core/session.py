@@ -34,6 +34,12 @@ _RECHECK_MS = 10
 _STALL_CAP_MS = 2000
 """A stalled network holds a turn open no longer than this."""
 
+_FAILURES = {
+    "stt": "The speech recogniser failed; please say that again.",
+    "llm": "The language model failed; please ask again.",
+    "tts": "The voice failed; please ask again.",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
@@ -292,7 +298,7 @@ class Session:
         """Apologise for this turn; the call lives."""
         actions: list[act.Action] = [
             act.RecordFailure(event.stage, event.code),
-            act.Notify("error", {"code": event.code, "message": f"{event.stage} failed"}),
+            act.Notify("error", {"code": event.code, "message": _FAILURES[event.stage]}),
         ]
         if event.stage == "stt":
             return actions + self._hearing_failed(event.turn)

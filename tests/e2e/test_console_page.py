@@ -1,0 +1,233 @@
+"""The console page in Chromium, against a pretended agent behind a true call."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+playwright_api = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+pytest.importorskip("aiortc", reason="aiortc is not installed")
+
+import pytest_asyncio  # noqa: E402
+from aiohttp.test_utils import TestServer  # noqa: E402
+from console_fake_server import FakeServer  # noqa: E402
+
+CHROMIUM = os.environ.get("VOICECORE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+]
+
+# The agent's voice swells and fades: the highest of 20 readings in a second.
+LOUDEST = """async () => {
+  const track = document.querySelector('#level-agent');
+  let loudest = 0;
+  for (let i = 0; i < 20; i += 1) {
+    await new Promise((done) => setTimeout(done, 50));
+    loudest = Math.max(loudest, Number(track.style.getPropertyValue('--level')));
+  }
+  return loudest;
+}"""
+
+pytestmark = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason="no Chromium here")
+
+
+class Console:
+    """One page, with what it printed."""
+
+    def __init__(self, page: Any, base: str) -> None:
+        self.page = page
+        self.base = base
+        self.printed: list[str] = []
+        page.on("console", lambda message: self.printed.append(message.text))
+        page.on("pageerror", lambda error: self.printed.append(f"uncaught: {error}"))
+
+    async def open(self, query: str = "") -> None:
+        await self.page.goto(f"{self.base}/{query}")
+        await self.page.wait_for_selector("#state[data-state]")
+
+    async def state(self, name: str) -> None:
+        await self.page.wait_for_selector(f"#state[data-state={name}]", timeout=20_000)
+
+    async def receive(self, **event: Any) -> bool:
+        script = "async (e) => (await import('/events.js')).receive(e)"
+        return bool(await self.page.evaluate(script, {"t_ms": 0, **event}))
+
+    async def look(self, what: str) -> Any:
+        return await self.page.evaluate(f"window.voicecore.{what}")
+
+    async def notice(self, code: str) -> str:
+        await self.page.wait_for_selector(f"#notice[data-code={code}]:not([hidden])")
+        return str(await self.page.inner_text("#notice"))
+
+
+@pytest_asyncio.fixture
+async def fake() -> AsyncIterator[FakeServer]:
+    yield FakeServer()
+
+
+@pytest_asyncio.fixture
+async def console(fake: FakeServer) -> AsyncIterator[Console]:
+    server = TestServer(fake.app())
+    await server.start_server()
+    async with playwright_api.async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = await browser.new_page(viewport={"width": 360, "height": 640})
+        yield Console(page, f"http://127.0.0.1:{server.port}")
+        await browser.close()
+    await server.close()
+
+
+async def test_a_whole_call(console: Console, fake: FakeServer) -> None:
+    await console.open()
+    await console.page.keyboard.press("Space")
+    await console.page.wait_for_selector(".turn.agent.interrupted .cut")
+    await console.state("hearing")
+    user, agent = await console.look("turns")
+    assert (user["text"], user["final"]) == ("Tell me a story.", True)
+    assert (agent["heard"], agent["unheard"]) == ("Once upon a time", " there was a fox.")
+    assert agent["interrupted"] and agent["latency"]["packet_ms"] == 549
+    assert await console.page.inner_text(".turn.agent .heard") == "Once upon a time"
+    assert await console.page.inner_text(".turn.agent .total") == "549 ms"
+    await console.page.wait_for_selector("#connection[data-mood=good] #connection-rtt:not(:empty)")
+    first = await console.look("remoteStats()")
+    await console.page.wait_for_timeout(500)
+    second = await console.look("remoteStats()")
+    assert second["totalAudioEnergy"] > first["totalAudioEnergy"] > 0
+    assert await console.page.evaluate(LOUDEST) > 0.2
+    await console.page.keyboard.press("Escape")
+    await console.state("idle")
+    assert await console.look("remoteStats()") == {}
+    await console.page.wait_for_timeout(300)
+    assert fake.log[:2] == ["open", "answer"] and fake.log[-1] == "delete"
+    assert "end-of-candidates" in fake.log
+    assert fake.received == []
+    assert console.printed == []
+
+
+async def test_leaving_the_page_hangs_up(console: Console, fake: FakeServer) -> None:
+    fake.script = ()
+    await console.open("?autocall=1")
+    await console.state("listening")
+    await console.page.goto("about:blank")
+    await console.page.wait_for_timeout(300)
+    assert fake.log[-1] == "delete"
+
+
+async def test_a_full_server_is_tried_again(console: Console, fake: FakeServer) -> None:
+    fake.refusals, fake.retry_after_s, fake.script = 1, 2, ()
+    await console.open()
+    await console.page.click("#call")
+    assert "Trying again in 2 s" in await console.notice("server_full")
+    await console.state("listening")
+    assert fake.log[:3] == ["open", "open", "answer"]
+    assert await console.page.is_hidden("#notice")
+
+
+async def test_escape_stops_the_countdown(console: Console, fake: FakeServer) -> None:
+    fake.refusals, fake.retry_after_s = 1, 1
+    await console.open()
+    await console.page.click("#call")
+    await console.notice("server_full")
+    await console.page.keyboard.press("Escape")
+    await console.page.wait_for_timeout(1500)
+    assert fake.log == ["open"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("NotAllowedError", "mic_denied"),
+        ("NotFoundError", "mic_missing"),
+        ("NotReadableError", "mic_busy"),
+    ],
+)
+async def test_microphone_refused(
+    console: Console, fake: FakeServer, fault: str, code: str
+) -> None:
+    await console.page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = async () => {"
+        f" throw new DOMException('no', '{fault}'); }}"
+    )
+    await console.open("?autocall=1")
+    await console.state("failed")
+    await console.notice(code)
+    assert fake.log == []
+    assert (await console.look("errors"))[0]["code"] == code
+
+
+async def test_server_gone(console: Console) -> None:
+    await console.open()
+    await console.page.route("**/api/voice/**", lambda route: route.abort())
+    await console.page.click("#call")
+    assert "still runs" in await console.notice("server_gone")
+
+
+async def test_cancel_while_connecting(console: Console, fake: FakeServer) -> None:
+    await console.open()
+    await console.page.keyboard.press("Enter")
+    await console.page.keyboard.press("Escape")
+    await console.state("idle")
+    await console.page.wait_for_timeout(1500)
+    assert fake.sessions == {}
+
+
+async def test_bye_and_error(console: Console, fake: FakeServer) -> None:
+    fake.script = ()
+    await console.open("?autocall=1")
+    await console.state("listening")
+    await console.receive(type="error", code="llm_failed", message="The model did not answer.")
+    assert "did not answer" in await console.notice("llm_failed")
+    await console.receive(type="bye", reason="server_stopped")
+    await console.state("idle")
+    assert "going down" in await console.page.inner_text("#state-hint")
+
+
+async def test_words_of_the_agent(console: Console) -> None:
+    await console.open()
+    await console.receive(type="agent", turn=3, text="Caf\u00e9 \U0001f98a and more")
+    await console.receive(type="heard", turn=3, chars=6)
+    assert await console.page.text_content(".heard") == "Caf\u00e9 \U0001f98a"
+    assert await console.page.text_content(".unheard") == " and more"
+    await console.receive(type="barge_in", turn=3)
+    assert await console.page.inner_text(".mark") == "you interrupted"
+    await console.receive(type="agent", turn=4, text="<img src=x onerror=alert(1)>")
+    assert await console.page.locator("#turns img").count() == 0
+
+
+async def test_strange_messages_are_ignored(console: Console) -> None:
+    await console.open()
+    assert not await console.receive(type="tomorrow")
+    assert not await console.receive(type="heard", turn=1)
+    await console.receive(type="state", state="dancing")
+    await console.state("idle")
+    assert await console.look("turns") == []
+
+
+async def test_nothing_is_wider_than_a_phone(console: Console) -> None:
+    await console.open("?autocall=1")
+    await console.page.wait_for_selector(".cut")
+    width = (
+        "Math.max(...[...document.querySelectorAll('body *')]"
+        ".map((element) => element.getBoundingClientRect().right))"
+    )
+    assert await console.page.evaluate(width) <= 360
+    await console.page.click("#theme")
+    assert await console.page.get_attribute("html", "data-theme") == "dark"
+
+
+async def test_mute(console: Console, fake: FakeServer) -> None:
+    fake.script = ()
+    await console.open("?autocall=1")
+    await console.state("listening")
+    await console.page.keyboard.press("m")
+    assert await console.page.get_attribute("#mute", "aria-pressed") == "true"
+    await console.page.wait_for_timeout(1200)
+    level = "getComputedStyle(document.querySelector('#level-caller')).getPropertyValue('--level')"
+    assert float(await console.page.evaluate(level)) < 0.1
