@@ -13,7 +13,9 @@ other users of aiortc in the process don't notice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import struct
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -205,8 +207,11 @@ class DatagramTap:
     def _datagram(
         self, others: Callable[[bytes, Any], None], data: bytes, addr: tuple[Any, ...]
     ) -> None:
+        if not data:
+            self.rejected += 1
+            return
         # RFC 7983: 128..191 is RTP or RTCP, everything else STUN, DTLS, TURN.
-        if not data or not 128 <= data[0] <= 191:
+        if not 128 <= data[0] <= 191:
             others(data, addr)
             return
         self.received += 1
@@ -244,6 +249,20 @@ class DatagramTap:
     def close(self) -> None:
         """Deliver nothing and send nothing any more."""
         self._closed = True
+
+
+class _StunProtocol(ice.StunProtocol):
+    """A socket of the connection that survives what a stranger may send to it.
+
+    An empty datagram would end aiortc's DTLS task, which reads the first byte
+    unseen, and with it the call; some malformed STUN raises out of the parser.
+    """
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        if not data:
+            return
+        with contextlib.suppress(struct.error):
+            super().datagram_received(data, addr)
 
 
 def bind_to(
@@ -292,7 +311,7 @@ async def _bind(
     for _ in range(tries):
         try:
             transport, protocol = await loop.create_datagram_endpoint(
-                lambda: ice.StunProtocol(connection), local_addr=(address, next_port())
+                lambda: _StunProtocol(connection), local_addr=(address, next_port())
             )
         except OSError:
             continue
@@ -330,7 +349,7 @@ async def _ask_servers(
             ice.relayed_candidate(
                 component=component,
                 hide_related_address=False,
-                protocol_factory=lambda: ice.StunProtocol(connection),
+                protocol_factory=lambda: _StunProtocol(connection),
                 turn_server=connection.turn_server,
                 turn_username=connection.turn_username,
                 turn_password=connection.turn_password,
