@@ -1,4 +1,4 @@
-from typing import Any, final
+from typing import Any, Self, final
 
 from voicecore._native.ring import AudioRing
 
@@ -13,15 +13,15 @@ UNKNOWN_PT: int
 @final
 class Inbound:
     ring: AudioRing
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         opus_pt: int = -1,
         pcmu_pt: int = -1,
         pcma_pt: int = -1,
         red_pt: int = -1,
         ring_ms: int = 30000,
-    ) -> None: ...
+    ) -> Self: ...
     def push(self, packet: bytes, arrival_ns: int) -> int: ...
     def poll(self, now_ns: int) -> int: ...
     def deadline(self) -> int: ...

@@ -13,15 +13,16 @@ void jb_init(jb *b, int32_t clock_hz, int32_t frame) {
     memset(b, 0, sizeof *b);
     b->clock_hz = clock_hz;
     b->tick_ns = 1e9 / clock_hz;
-    b->frame = frame;
+    jb_set_frame(b, frame);
     b->excess_ns = 40e6;
+    for (int i = 0; i < JB_SLOTS; i++) b->free_cells[b->free_count++] = (uint8_t)i;
     jb_wait_init(&b->wait);
 }
 
 void jb_change_clock(jb *b, int32_t clock_hz, int32_t frame) {
     b->clock_hz = clock_hz;
     b->tick_ns = 1e9 / clock_hz;
-    b->frame = frame;
+    jb_set_frame(b, frame);
     b->stats.jitter = 0.0;
     b->renew = b->started;
 }
@@ -38,14 +39,14 @@ void jb_set_rtt(jb *b, int64_t rtt_ns) {
     jb_wait_choose(&b->wait);
 }
 
-/* A cell for `len` bytes: 0 the slot's own, n the big cell n - 1, -1 none. */
+/* A cell for `len` bytes, or -1. Of the small ones there is one for every slot. */
 static int take_cell(jb *b, uint16_t len) {
-    if (len <= JB_CELL) return 0;
+    if (len <= JB_CELL) return b->free_cells[--b->free_count];
     const unsigned free_cells = (uint8_t)~b->big_used;
     if (!free_cells) return -1;
     const int index = __builtin_ctz(free_cells);
     b->big_used |= (uint8_t)(1u << index);
-    return index + 1;
+    return JB_SLOTS + index;
 }
 
 static void place(jb *b, jb_slot *s, const jb_packet *p, int cell, uint8_t kept_flags) {
@@ -56,13 +57,14 @@ static void place(jb *b, jb_slot *s, const jb_packet *p, int cell, uint8_t kept_
     s->state = JB_HAVE;
     s->flags = (uint8_t)((p->flags & 15) | kept_flags);
     s->tag = p->tag;
-    s->big = (uint8_t)cell;
+    s->cell = (uint8_t)cell;
     if (p->len) memcpy(jb_payload(b, s), p->data, p->len);
 }
 
 static void learn(jb *b, jb_slot *s, int64_t lateness_ns) {
     if (!(s->flags & JB_OPEN_FLAG)) return;
     s->flags &= (uint8_t)~JB_OPEN_FLAG;
+    b->open_holes--;
     jb_wait_learn(&b->wait, lateness_ns);
 }
 
@@ -118,9 +120,9 @@ static int advance(jb *b, const jb_packet *p, int64_t seq, uint8_t kept_flags) {
         hole->t_ns = hole->hole_ns = p->now_ns;
         hole->state = JB_MISS;
         hole->flags = JB_OPEN_FLAG;
-        hole->big = 0;
+        b->open_holes++;
     }
-    for (int64_t e = b->head + 1 - JB_SETTLE; e <= seq - JB_SETTLE; e++) {
+    for (int64_t e = b->head + 1 - JB_SETTLE; b->open_holes && e <= seq - JB_SETTLE; e++) {
         jb_slot *old = jb_at(b, e);
         if (old->seq == e) learn(b, old, -1);
     }
@@ -148,9 +150,10 @@ static int backfill(jb *b, const jb_packet *p, int64_t seq) {
     }
     const int copy_held = s->state == JB_HAVE && (s->flags & JB_RED_FLAG);
     if (s->state == JB_MISS || copy_held) {
-        if (copy_held) jb_release(b, s);
+        if (copy_held) jb_release(b, s); /* first: there may be no other cell free */
         const int cell = take_cell(b, p->len);
         if (cell < 0) {
+            if (copy_held) s->cell = (uint8_t)take_cell(b, s->len); /* the same one again */
             b->stats.too_big++;
             return JB_TOO_BIG;
         }
@@ -175,6 +178,7 @@ static void begin_stream(jb *b, const jb_packet *p) {
             s->flags &= (uint8_t)~JB_OPEN_FLAG;
             if (s->state == JB_MISS) s->t_ns = JB_LONG_AGO;
         }
+        b->open_holes = 0;
     } else {
         b->head = JB_SLOTS; /* so that head - window stays positive */
         b->next = b->head + 1;

@@ -1,4 +1,4 @@
-from typing import Any, final
+from typing import Any, Self, final
 
 OK: int
 DUP: int
@@ -14,7 +14,7 @@ VOID_FLAG: int
 @final
 class JitterBuffer:
     clock_hz: int
-    def __init__(self, clock_hz: int = 48000, frame: int = 960) -> None: ...
+    def __new__(cls, clock_hz: int = 48000, frame: int = 960) -> Self: ...
     def push(
         self,
         seq16: int,

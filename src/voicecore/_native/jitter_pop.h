@@ -41,10 +41,10 @@ static int jb_give_frame(jb *b, jb_slot *s, int64_t now_ns, jb_event *event) {
         b->ts_next = s->ts + s->samples;
         b->ts_known = 1;
         b->given_ns = s->t_ns;
-        b->frame = s->samples;
+        if (s->samples != b->frame) jb_set_frame(b, s->samples);
         b->pausing = (s->flags & JB_DTX_FLAG) != 0;
         /* One frame of grace: a packet on time finds no noise in its place. */
-        b->cng_ns = s->t_ns + 2 * jb_ticks_ns(b, b->frame);
+        b->cng_ns = s->t_ns + 2 * b->frame_ns;
     }
     uint64_t ms = event->delay_ns > 0 ? (uint64_t)event->delay_ns / 1000000u : 0;
     b->stats.delay_ms[ms < JB_DELAY_BINS ? ms : JB_DELAY_BINS - 1]++;
@@ -121,7 +121,7 @@ static int jb_pop_idle(jb *b, int64_t now_ns, jb_event *event) {
     if (b->pausing) {
         if (now_ns < b->cng_ns) return JB_WAIT;
         if (now_ns - b->cng_ns > JB_CNG_BACKLOG_NS) b->cng_ns = now_ns;
-        b->cng_ns += jb_ticks_ns(b, b->frame);
+        b->cng_ns += b->frame_ns;
         b->ts_next += (uint32_t)b->frame;
         event->samples = b->frame;
         return JB_CNG;

@@ -37,7 +37,7 @@ typedef struct {
     uint8_t state;
     uint8_t flags;
     uint8_t tag;
-    uint8_t big; /* 0: the slot's own cell; else 1 + index of the big cell */
+    uint8_t cell; /* of the payload while HAVE: below JB_SLOTS, or JB_SLOTS + index of a big one */
 } jb_slot;
 
 struct jb {
@@ -49,7 +49,8 @@ struct jb {
     int64_t stream_begin; /* first of the present stream */
     uint64_t past_expected; /* of earlier streams */
     uint32_t ssrc;
-    int32_t frame;  /* ticks of the last packet */
+    int32_t frame;  /* ticks of the last packet given out */
+    int64_t frame_ns; /* the same in time */
     int32_t clock_hz;
     double tick_ns; /* duration of a tick */
 
@@ -63,6 +64,7 @@ struct jb {
     uint8_t probe_held;
     uint8_t renew;      /* the next packet begins a new stream (another clock) */
     uint8_t big_used;   /* bit per big cell */
+    uint8_t open_holes; /* slots with JB_OPEN_FLAG */
 
     /* Output side. */
     uint8_t ts_known;   /* ts_next is valid */
@@ -79,6 +81,10 @@ struct jb {
     jb_wait wait;
     jb_stats stats;
     jb_packet probe; /* its data points at probe_cell */
+    /* Free cells, last freed first used: a stream in order touches a single one, which
+     * stays in the cache. */
+    uint8_t free_cells[JB_SLOTS];
+    int32_t free_count;
     jb_slot slots[JB_SLOTS];
     uint8_t cells[JB_SLOTS][JB_CELL];
     uint8_t big_cells[JB_BIG_CELLS][JB_MAX_PAYLOAD];
@@ -88,20 +94,28 @@ struct jb {
 static inline jb_slot *jb_at(jb *b, int64_t seq) { return &b->slots[seq & JB_MASK]; }
 
 static inline uint8_t *jb_payload(jb *b, const jb_slot *s) {
-    return s->big ? b->big_cells[s->big - 1] : b->cells[s - b->slots];
+    return s->cell < JB_SLOTS ? b->cells[s->cell] : b->big_cells[s->cell - JB_SLOTS];
 }
 
-static inline void jb_release(jb *b, jb_slot *s) {
-    if (s->big) b->big_used &= (uint8_t)~(1u << (s->big - 1));
-    s->big = 0;
+/* Gives back the cell of a slot that leaves HAVE. */
+static inline void jb_release(jb *b, const jb_slot *s) {
+    if (s->cell < JB_SLOTS)
+        b->free_cells[b->free_count++] = s->cell;
+    else
+        b->big_used &= (uint8_t)~(1u << (s->cell - JB_SLOTS));
 }
 
 static inline int64_t jb_ticks_ns(const jb *b, int32_t ticks) {
     return (int64_t)ticks * 1000000000 / b->clock_hz; /* exact: the double isn't */
 }
 
+static inline void jb_set_frame(jb *b, int32_t ticks) {
+    b->frame = ticks;
+    b->frame_ns = jb_ticks_ns(b, ticks);
+}
+
 static inline int64_t jb_stall_ns(const jb *b) {
-    const int64_t after = (int64_t)b->excess_ns + jb_ticks_ns(b, b->frame);
+    const int64_t after = (int64_t)b->excess_ns + b->frame_ns;
     if (after < JB_STALL_MIN_NS) return JB_STALL_MIN_NS;
     return after > JB_STALL_MAX_NS ? JB_STALL_MAX_NS : after;
 }

@@ -29,10 +29,13 @@
 #define JB_COST_PLAIN_MS 140.0f
 #define JB_COST_FEC_MS 40.0f
 #define JB_WAIT_FORGET 0.985f /* a hole's weight halves after 46 further ones */
+#define JB_WAIT_HEAVY 1000.0f /* weights are scaled back every 457 holes */
 
 typedef struct {
     float came[JB_WAIT_EDGES]; /* weight of holes filled within (edge[i-1], edge[i]] ms */
+    float came_all;            /* their sum */
     float never;               /* weight of holes that never filled, or beyond the last edge */
+    float weight;              /* of the next hole: it grows, so that older ones need no touch */
     float cap_ms;
     int64_t plain_ns; /* the W for a hole without FEC behind it */
     int64_t fec_ns;   /* the W for one with FEC behind it; never above plain_ns */
@@ -44,10 +47,10 @@ static const float jb_wait_edge_ms[JB_WAIT_EDGES] = {
     38,   42, 46, 50, 54, 58, 63, 69, 76, 86, 98, 112, 150, 300,
 };
 
-static inline float jb_wait_best_ms(const jb_wait *w, float cost_ms) {
-    float late = 0.0f;
-    for (int i = 0; i < JB_WAIT_EDGES; i++) late += w->came[i];
-    float spent = 0.0f, previous = 0.0f, best = -1.0f, best_ms = 0.0f;
+/* Both waits in one pass over the edges. */
+static inline void jb_wait_choose(jb_wait *w) {
+    float late = w->came_all, spent = 0.0f, previous = 0.0f;
+    float plain_cost = 0.0f, fec_cost = 0.0f, plain_ms = 0.0f, fec_ms = 0.0f;
     for (int i = 0; i < JB_WAIT_EDGES; i++) {
         const float edge = jb_wait_edge_ms[i];
         if (i > JB_WAIT_FIRST && edge > w->cap_ms) break;
@@ -55,18 +58,20 @@ static inline float jb_wait_best_ms(const jb_wait *w, float cost_ms) {
         spent += w->came[i] * 0.5f * (previous + edge);
         previous = edge;
         if (i < JB_WAIT_FIRST) continue;
-        const float cost = spent + (late + w->never) * edge + cost_ms * late;
-        if (best < 0.0f || cost < best) {
-            best = cost;
-            best_ms = edge;
+        const float waiting = spent + (late + w->never) * edge;
+        const float plain = waiting + JB_COST_PLAIN_MS * late;
+        const float fec = waiting + JB_COST_FEC_MS * late;
+        if (i == JB_WAIT_FIRST || plain < plain_cost) {
+            plain_cost = plain;
+            plain_ms = edge;
+        }
+        if (i == JB_WAIT_FIRST || fec < fec_cost) {
+            fec_cost = fec;
+            fec_ms = edge;
         }
     }
-    return best_ms;
-}
-
-static inline void jb_wait_choose(jb_wait *w) {
-    w->plain_ns = (int64_t)(jb_wait_best_ms(w, JB_COST_PLAIN_MS) * 1e6f);
-    w->fec_ns = (int64_t)(jb_wait_best_ms(w, JB_COST_FEC_MS) * 1e6f);
+    w->plain_ns = (int64_t)(plain_ms * 1e6f);
+    w->fec_ns = (int64_t)(fec_ms * 1e6f);
     if (w->fec_ns > w->plain_ns) w->fec_ns = w->plain_ns; /* rounding at a tie */
 }
 
@@ -78,22 +83,34 @@ static inline void jb_wait_init(jb_wait *w) {
         w->came[i] = edge <= 30.0f ? 1.2f * (edge - previous) / 30.0f : 0.0f;
         previous = edge;
     }
+    w->came_all = 1.2f;
     w->never = 2.8f;
+    w->weight = 1.0f / JB_WAIT_FORGET;
     w->cap_ms = JB_WAIT_CAP_MS;
     w->plain_ns = w->fec_ns = (int64_t)(JB_WAIT_START_MS * 1e6f);
 }
 
+static inline void jb_wait_rescale(jb_wait *w) {
+    const float scale = 1.0f / w->weight;
+    w->came_all = 0.0f; /* summed anew: rounding doesn't pile up */
+    for (int i = 0; i < JB_WAIT_EDGES; i++) w->came_all += w->came[i] *= scale;
+    w->never *= scale;
+    w->weight = 1.0f;
+}
+
 /* One hole's outcome: lateness_ns after it opened, or < 0 for never. */
 static inline void jb_wait_learn(jb_wait *w, int64_t lateness_ns) {
-    for (int i = 0; i < JB_WAIT_EDGES; i++) w->came[i] *= JB_WAIT_FORGET;
-    w->never *= JB_WAIT_FORGET;
     const float late_ms = (float)lateness_ns * 1e-6f;
     int bin = 0;
     while (bin < JB_WAIT_EDGES && late_ms > jb_wait_edge_ms[bin]) bin++;
-    if (lateness_ns < 0 || bin == JB_WAIT_EDGES)
-        w->never += 1.0f;
-    else
-        w->came[bin] += 1.0f;
+    if (lateness_ns < 0 || bin == JB_WAIT_EDGES) {
+        w->never += w->weight;
+    } else {
+        w->came[bin] += w->weight;
+        w->came_all += w->weight;
+    }
+    w->weight *= 1.0f / JB_WAIT_FORGET;
+    if (w->weight > JB_WAIT_HEAVY) jb_wait_rescale(w);
     jb_wait_choose(w);
 }
 

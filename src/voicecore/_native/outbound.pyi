@@ -1,4 +1,4 @@
-from typing import final
+from typing import Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ class Outbound:
     ssrc: int
     timestamp: int
     sequence: int
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         codec: str,
         payload_type: int,
@@ -33,7 +33,7 @@ class Outbound:
         capacity_ms: int = 30000,
         bitrate_bps: int = 64000,
         complexity: int = 0,
-    ) -> None: ...
+    ) -> Self: ...
     def write(self, pcm: NDArray[np.int16], generation: int) -> int: ...
     def flush(self, fade_ms: float = 5.0) -> int: ...
     def next_packet(self) -> bytes: ...
