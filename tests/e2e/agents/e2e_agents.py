@@ -1,0 +1,19 @@
+"""Agents that the end-to-end tests hand to the service by ``--agent e2e_agents:NAME``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+from voicecore.core.conversation import Conversation
+
+STORY = " ".join(f"word{number:02d}" for number in range(1, 21))
+"""One clause of twenty words: the cutter has no reason to cut it."""
+
+
+async def storyteller(conversation: Conversation) -> AsyncIterator[str]:
+    """The story first; afterwards the whole conversation as it is remembered, as JSON."""
+    if len([m for m in conversation if m.role == "user"]) == 1:
+        yield STORY
+        return
+    yield json.dumps([[m.role, m.text, m.interrupted] for m in conversation])

@@ -1,0 +1,134 @@
+"""A stock aiortc client talks with the embedded engines; engines die; G.711 is spoken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from caller.server import Server
+from e2e.aiortc_caller import AiortcCaller
+from e2e.spoken import command, counter, words_of
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Server]) -> Server:
+    return serve("--stt-workers", "1", "--max-calls", "4", "--greeting", "")
+
+
+@asynccontextmanager
+async def calling(
+    http: aiohttp.ClientSession,
+    server: Server,
+    flow: str = "server_offers",
+    codec: str | None = None,
+) -> AsyncIterator[AiortcCaller]:
+    caller = AiortcCaller(http, server.url, codec=codec)
+    try:
+        await caller.call(flow)
+        await caller.event("hello")
+        yield caller
+    finally:
+        await caller.hang_up()
+
+
+def worker(server: Server, name: str) -> int:
+    """The process id of the server's worker whose command line names ``name``; 0: none."""
+    root = Path("/proc") / str(server.process.pid) / "task"
+    for task in root.iterdir():
+        for child in (task / "children").read_text().split():
+            if name.encode() in (Path("/proc") / child / "cmdline").read_bytes():
+                return int(child)
+    return 0
+
+
+async def until_restarted(server: Server, name: str, old: int) -> None:
+    deadline = time.monotonic() + 30
+    while worker(server, name) in (0, old):
+        assert time.monotonic() < deadline, f"{name} was not started again"
+        await asyncio.sleep(0.1)
+
+
+async def ask(caller: AiortcCaller) -> tuple[str, dict[str, object]]:
+    """Say the command; the final transcript and the end of the answer."""
+    mark = len(caller.events)
+    caller.say(command()[1])
+    await caller.microphone.finished.wait()
+    final = await caller.event("transcript", after=mark, where=lambda e: e["final"])
+    voice = asyncio.create_task(caller.hears_voice())
+    done = await caller.event("agent_done", after=mark, timeout_s=40)
+    await voice
+    return final["text"], done
+
+
+@pytest.mark.parametrize(
+    ("flow", "codec"),
+    [("server_offers", None), ("client_offers", None), ("client_offers", "pcmu")],
+)
+async def test_words_come_back_and_the_agent_is_heard(
+    http: aiohttp.ClientSession, server: Server, flow: str, codec: str | None
+) -> None:
+    async with calling(http, server, flow, codec) as caller:
+        text, done = await ask(caller)
+        spoken = words_of(command()[0])
+        # The embedded model is made for wideband: of G.711 it understands something else.
+        enough = 0 if codec else len(spoken) / 3
+        assert len(words_of(text) & spoken) >= enough, text
+        assert text
+        assert done["heard"] == str(done["text"]).strip()
+        assert done["interrupted"] is False
+        async with http.get(
+            f"{server.url}/api/voice/session/{caller.session_id}", headers=caller.auth
+        ) as reply:
+            state = await reply.json()
+        assert state["codec"] == (codec or "opus")
+        kinds = [e["type"] for e in caller.events]
+        assert "latency" in kinds
+        states = [e["state"] for e in caller.events if e["type"] == "state"]
+        assert states[-4:] == ["hearing", "thinking", "speaking", "listening"]
+
+
+async def test_recogniser_killed_in_mid_turn(http: aiohttp.ClientSession, server: Server) -> None:
+    async with calling(http, server) as caller:
+        old = worker(server, "pocketsphinx_worker")
+        caller.say(command()[1])
+        await caller.state("hearing")
+        os.kill(old, signal.SIGKILL)
+        error = await caller.event("error")
+        assert error["code"] == "worker_lost"
+        await caller.hears_voice()
+        done = await caller.event("agent_done")
+        assert "orry" in done["heard"]
+        await until_restarted(server, "pocketsphinx_worker", old)
+        await caller.state("listening", after=1)
+        text, done = await ask(caller)
+        assert words_of(text)
+        assert "went wrong" not in str(done["heard"])
+    failures = await counter(http, server.url, "voicecore_engine_failures_total", stage="stt")
+    assert failures == 1
+
+
+async def test_voice_killed_in_mid_answer(http: aiohttp.ClientSession, server: Server) -> None:
+    async with calling(http, server) as caller:
+        old = worker(server, "espeak_worker")
+        # Synthesis takes milliseconds: held still, so that it can be killed in the middle.
+        os.kill(old, signal.SIGSTOP)
+        caller.say(command()[1])
+        await caller.event("agent")
+        os.kill(old, signal.SIGKILL)
+        error = await caller.event("error")
+        assert error["code"] == "worker_lost"
+        await caller.hears_voice()
+        done = await caller.event("agent_done")
+        assert "orry" in done["heard"]
+        await until_restarted(server, "espeak_worker", old)
+        text, done = await ask(caller)
+        assert words_of(text)
+        assert "went wrong" not in str(done["heard"])

@@ -1,0 +1,345 @@
+"""Two peers of ours over real sockets of this machine, and descriptions nobody should send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+
+from voicecore._native.rtp import header
+from voicecore.errors import PeerError
+from voicecore.transport.peer import CHANNEL_LABEL, AudioLink, Peer, PeerConfig
+from voicecore.transport.rtcp import Reporter
+
+
+class Notes:
+    """All that a peer tells."""
+
+    def __init__(self) -> None:
+        self.link: AudioLink | None = None
+        self.links = 0
+        self.rtp: list[bytes] = []
+        self.rtcp: list[bytes] = []
+        self.texts: list[str] = []
+        self.opened = 0
+        self.lost: list[str] = []
+
+    def on_audio_link(self, link: AudioLink) -> None:
+        self.link = link
+        self.links += 1
+
+    def on_rtp(self, packet: bytes) -> None:
+        self.rtp.append(packet)
+
+    def on_rtcp(self, packet: bytes) -> None:
+        self.rtcp.append(packet)
+
+    def on_message(self, text: str) -> None:
+        self.texts.append(text)
+
+    def on_channel_open(self) -> None:
+        self.opened += 1
+
+    def on_peer_lost(self, reason: str) -> None:
+        self.lost.append(reason)
+
+
+async def until(check: Callable[[], object], timeout_s: float = 15.0) -> None:
+    """Real sockets: there is no event to wait for but the far end's."""
+    async with asyncio.timeout(timeout_s):
+        while not check():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def peer(**config: Any) -> AsyncIterator[tuple[Peer, Notes]]:
+    notes = Notes()
+    made = Peer(PeerConfig(**config), notes)
+    try:
+        yield made, notes
+    finally:
+        await made.close()
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[tuple[Peer, Notes], tuple[Peer, Notes]]]:
+    """An offering and an answering peer, connected."""
+    async with peer() as one, peer() as two:
+        await one[0].answer(await two[0].accept(await one[0].offer()))
+        await until(lambda: one[1].link and two[1].link and one[1].opened and two[1].opened)
+        yield one, two
+
+
+async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
+    async with pair() as sides:
+        for (peer_a, notes_a), (_, notes_b) in (sides, reversed(sides)):
+            assert notes_a.link is not None
+            assert peer_a.state == "connected"
+            assert peer_a.answered
+            assert peer_a.link is notes_a.link
+            assert notes_a.link.format.codec == "opus"
+            assert notes_a.link.format.pcmu_pt == 0
+            assert notes_a.link.format.pcma_pt == 8
+            packet = header(notes_a.link.format.payload_type, 1, 960, notes_a.link.ssrc)
+            assert notes_a.link.tap.send(packet + b"\xf8\xff\xfe")
+            tap = notes_a.link.tap
+            Reporter(
+                notes_a.link.ssrc, "me", 48_000, lambda p, tap=tap: tap.send(p, rtcp=True)
+            ).goodbye()
+            assert peer_a.send_text("hello")
+            await until(lambda notes=notes_b: notes.rtp and notes.rtcp and notes.texts)
+            assert notes_b.rtp == [packet + b"\xf8\xff\xfe"]
+            assert len(notes_b.rtcp) == 1
+            assert notes_b.texts == ["hello"]
+            assert set(tap.selected_types()) <= {"host", "prflx"}
+        assert [notes.links for _, notes in sides] == [1, 1]
+
+
+async def test_opus_is_asked_for_with_fec_and_mono_and_g722_is_not_offered() -> None:
+    async with peer() as (one, _), peer() as (two, _):
+        offer = await one.offer()
+        answer = await two.accept(offer)
+    for sdp in (offer, answer):
+        assert "useinbandfec=1" in sdp
+        assert "stereo=0" in sdp
+        assert "G722" not in sdp
+    assert f"{CHANNEL_LABEL}" not in offer, "labels travel in the channel, not in the text"
+    assert "m=application" in offer
+
+
+async def test_a_closed_far_end_is_told_once_and_nothing_comes_after_close() -> None:
+    async with pair() as ((one, one_notes), (two, two_notes)):
+        await one.close()
+        await until(lambda: two_notes.lost)
+        assert one_notes.lost == []
+        assert len(two_notes.lost) == 1
+        assert one_notes.link is not None
+        assert not one_notes.link.tap.send(header(111, 1, 1, 1) + b"\xf8\xff\xfe")
+        assert not one.send_text("anyone?")
+        assert two.state in ("closed", "failed")
+
+
+async def test_long_and_binary_messages_are_not_handed_on() -> None:
+    async with pair() as ((one, _), (_, notes)):
+        for text in ("x" * 5000, "kept"):
+            one.send_text(text)
+        await until(lambda: notes.texts)
+        assert notes.texts == ["kept"]
+
+
+async def test_ports_come_from_the_range_in_turn() -> None:
+    ports = iter(range(45_000, 45_100))
+    async with peer(port_min=45_000, port_max=45_099, next_port=lambda: next(ports)) as (one, _):
+        sdp = await one.offer()
+    found = {int(line.split()[5]) for line in sdp.splitlines() if "a=candidate:" in line}
+    assert found
+    assert all(45_000 <= port < 45_100 for port in found)
+
+
+async def test_no_free_port_in_the_range_gives_an_offer_without_candidates() -> None:
+    async with AsyncExitStack() as stack:
+        first, _ = await stack.enter_async_context(
+            peer(port_min=45_200, port_max=45_200, next_port=lambda: 45_200)
+        )
+        await first.offer()
+        second, _ = await stack.enter_async_context(
+            peer(port_min=45_200, port_max=45_200, next_port=lambda: 45_200)
+        )
+        assert "a=candidate" not in await second.offer()
+
+
+# -- what stock clients offer ---------------------------------------------------------
+
+
+async def stock_offer(*, video: bool = False, codecs: tuple[str, ...] = ()) -> str:
+    pc = RTCPeerConnection()
+    try:
+        transceiver = pc.addTransceiver("audio", direction="sendrecv")
+        if codecs:
+            known = RTCRtpSender.getCapabilities("audio").codecs
+            transceiver.setCodecPreferences([c for c in known if c.mimeType in codecs])
+        if video:
+            pc.addTransceiver("video", direction="sendrecv")
+        pc.createDataChannel("chat")
+        await pc.setLocalDescription(await pc.createOffer())
+        return str(pc.localDescription.sdp)
+    finally:
+        await pc.close()
+
+
+def direction_of(sdp: str, kind: str) -> str:
+    section = sdp[sdp.index(f"m={kind}") :].split("\r\nm=")[0]
+    return next(
+        line[2:]
+        for line in section.split("\r\n")
+        if line in ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive")
+    )
+
+
+async def test_a_video_section_is_answered_as_inactive() -> None:
+    async with peer() as (one, _):
+        answer = await one.accept(await stock_offer(video=True))
+    assert direction_of(answer, "audio") == "sendrecv"
+    assert direction_of(answer, "video") == "inactive"
+
+
+@pytest.mark.parametrize(("name", "payload_type"), [("PCMU", "0"), ("PCMA", "8")])
+async def test_a_client_of_one_g711_codec_gets_it(name: str, payload_type: str) -> None:
+    async with peer() as (one, _):
+        answer = await one.accept(await stock_offer(codecs=(f"audio/{name}",)))
+    (media,) = [line for line in answer.split("\r\n") if line.startswith("m=audio")]
+    assert media.split()[3:] == [payload_type]
+
+
+async def test_a_client_of_g711_connects_with_it() -> None:
+    pc = RTCPeerConnection()
+    known = RTCRtpSender.getCapabilities("audio").codecs
+    async with peer() as (one, notes):
+        try:
+            transceiver = pc.addTransceiver("audio", direction="sendrecv")
+            transceiver.setCodecPreferences([c for c in known if c.mimeType == "audio/PCMU"])
+            await pc.setLocalDescription(await pc.createOffer())
+            answer = await one.accept(pc.localDescription.sdp)
+            await pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            await until(lambda: notes.link)
+            assert notes.link is not None
+            form = notes.link.format
+            assert (form.codec, form.payload_type, form.opus_pt, form.pcmu_pt) == ("pcmu", 0, -1, 0)
+        finally:
+            await pc.close()
+
+
+async def test_mdns_candidates_are_passed_over() -> None:
+    async with peer() as (one, _), peer() as (two, notes):
+        offer = await one.offer()
+        lines = []
+        for line in offer.split("\r\n"):
+            if line.startswith("a=candidate:"):
+                fields = line.split()
+                fields[4] = "3f1c7d58-0b7a-4a3e-9d11-6b8a5a1f0d11.local"
+                line = " ".join(fields)
+            lines.append(line)
+        answer = await two.accept("\r\n".join(lines))
+        name = "candidate:9 1 udp 2113937151 1f0d1111-aaaa.local 50000 typ host"
+        await two.add_candidate(name, "0", 0)
+        # The offering side knows real addresses: its checks reveal where it is.
+        await one.answer(answer)
+        await until(lambda: notes.link)
+
+
+async def test_trickled_candidates() -> None:
+    async with peer() as (one, _):
+        await one.accept(await stock_offer())
+        good = "candidate:1 1 udp 2122260223 127.0.0.1 50000 typ host"
+        for text in (good, f"a={good}", good.removeprefix("candidate:"), "", " "):
+            await one.add_candidate(text, "0", 0)
+        tcp = "candidate:1 1 tcp 2122260223 127.0.0.1 9 typ host tcptype active"
+        await one.add_candidate(tcp, None, None)
+        for bad in ("candidate:1", "candidate:1 x udp y z w typ host", "nonsense " * 20):
+            with pytest.raises(PeerError) as caught:
+                await one.add_candidate(bad, "0", 0)
+            assert caught.value.code == "bad_candidate"
+        with pytest.raises(PeerError) as caught:
+            for _ in range(100):
+                await one.add_candidate(good, "0", 0)
+        assert caught.value.code == "too_many_candidates"
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        "candidate:1 1 udp 1 127.0.0.1 99999999 typ host",
+        "candidate:1 1 udp 1 not-an-address 5000 typ host",
+        "candidate:1 1 udp 1 127.0.0.1 5000 typ martian",
+        "candidate:1 77 udp 1 127.0.0.1 5000 typ host",
+        "candidate:1 1 udp 1 :: 5000 typ host",
+    ],
+)
+async def test_odd_candidates_are_refused_or_ignored(candidate: str) -> None:
+    async with peer() as (one, _):
+        await one.accept(await stock_offer())
+        try:
+            await one.add_candidate(candidate, "0", 0)
+        except PeerError as error:
+            assert error.code == "bad_candidate"
+
+
+# -- descriptions nobody should send ----------------------------------------------------
+
+
+def broken(sdp: str) -> list[str]:
+    """``sdp`` with one thing wrong each."""
+    lines = sdp.split("\r\n")
+
+    def without(prefix: str) -> str:
+        return "\r\n".join(line for line in lines if not line.startswith(prefix))
+
+    return [
+        "",
+        "garbage",
+        "v=0",
+        "v=0\r\nm=audio 9 RTP/AVP 0\r\n",
+        without("a=fingerprint"),
+        without("a=ice-ufrag"),
+        without("a=mid"),
+        sdp.replace("a=setup:actpass", "a=setup:upside-down"),
+        sdp.replace("a=mid:0", "a=mid:7"),
+        sdp.replace("opus/48000/2", "opus/x/2"),
+        sdp.replace("m=audio", "m=video"),
+        sdp.replace("a=fingerprint:sha-256 ", "a=fingerprint:"),
+        sdp.replace("a=candidate:", "a=candidate:x y z "),
+        sdp[: len(sdp) // 2],
+        sdp.replace("\r\n", ""),
+    ]
+
+
+async def test_broken_offers_are_peer_errors_or_answered() -> None:
+    whole = await stock_offer()
+    for number, sdp in enumerate(broken(whole)):
+        async with peer() as (one, _):
+            try:
+                answer = await one.accept(sdp)
+            except PeerError as error:
+                assert error.status in (400, 422), number
+            else:
+                assert answer.startswith("v=0"), number
+
+
+async def test_broken_answers_are_peer_errors_or_taken() -> None:
+    async with peer() as (one, _), peer() as (two, _):
+        whole = await two.accept(await one.offer())
+    for number, sdp in enumerate(broken(whole)):
+        async with peer() as (one, _):
+            await one.offer()
+            try:
+                await one.answer(sdp)
+            except PeerError as error:
+                assert error.status in (400, 422), number
+
+
+async def test_closing_in_every_stage_leaves_no_socket() -> None:
+    import os
+    from pathlib import Path
+
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
+
+    async with pair():
+        pass  # whatever is loaded once is loaded now
+    before = descriptors()
+    async with peer():
+        pass
+    async with peer() as (one, _):
+        await one.offer()
+    async with peer() as (one, _):
+        await one.accept(await stock_offer())
+    async with peer() as (one, _):
+        with pytest.raises(PeerError):
+            await one.accept("v=0\r\nm=audio 9 RTP/AVP 0\r\n")
+    async with pair():
+        pass
+    await until(lambda: descriptors() <= before)
