@@ -113,9 +113,7 @@ class Rig:
             timestamp=(1 << 32) - 5000, rate_hz=rate_hz,
         )  # fmt: skip
         self.inbound = Inbound(opus_pt=111, pcmu_pt=0)
-        self.reporter = Reporter(
-            ssrc, "name", 48_000 if opus else 8000, self.reports.append
-        )
+        self.reporter = Reporter(ssrc, "name", 48_000 if opus else 8000, self.reports.append)
         clock: Any = self.clock
         self.plane = RtpPlane(
             self.inbound,

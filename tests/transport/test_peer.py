@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -48,10 +48,22 @@ class Notes:
         self.lost.append(reason)
 
 
+REFUSALS = {"", "bad_sdp", "no_audio", "no_codec"}
+
+
+async def refusal(work: Coroutine[Any, Any, object]) -> str:
+    """The code of the PeerError that ``work`` ends with, or ``""``."""
+    try:
+        await work
+    except PeerError as error:
+        return error.code if error.status in (400, 422) else f"{error.code} {error.status}"
+    return ""
+
+
 async def until(check: Callable[[], object], timeout_s: float = 15.0) -> None:
     """Real sockets: there is no event to wait for but the far end's."""
     async with asyncio.timeout(timeout_s):
-        while not check():
+        while not check():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -243,10 +255,9 @@ async def test_trickled_candidates() -> None:
             with pytest.raises(PeerError) as caught:
                 await one.add_candidate(bad, "0", 0)
             assert caught.value.code == "bad_candidate"
-        with pytest.raises(PeerError) as caught:
-            for _ in range(100):
-                await one.add_candidate(good, "0", 0)
-        assert caught.value.code == "too_many_candidates"
+        codes = [await refusal(one.add_candidate(good, "0", 0)) for _ in range(100)]
+        assert set(codes) == {"", "too_many_candidates"}
+        assert codes.count("") < 64
 
 
 @pytest.mark.parametrize(
@@ -262,10 +273,7 @@ async def test_trickled_candidates() -> None:
 async def test_odd_candidates_are_refused_or_ignored(candidate: str) -> None:
     async with peer() as (one, _):
         await one.accept(await stock_offer())
-        try:
-            await one.add_candidate(candidate, "0", 0)
-        except PeerError as error:
-            assert error.code == "bad_candidate"
+        assert await refusal(one.add_candidate(candidate, "0", 0)) in {"", "bad_candidate"}
 
 
 # -- descriptions nobody should send ----------------------------------------------------
@@ -301,12 +309,7 @@ async def test_broken_offers_are_peer_errors_or_answered() -> None:
     whole = await stock_offer()
     for number, sdp in enumerate(broken(whole)):
         async with peer() as (one, _):
-            try:
-                answer = await one.accept(sdp)
-            except PeerError as error:
-                assert error.status in (400, 422), number
-            else:
-                assert answer.startswith("v=0"), number
+            assert await refusal(one.accept(sdp)) in REFUSALS, number
 
 
 async def test_broken_answers_are_peer_errors_or_taken() -> None:
@@ -315,10 +318,7 @@ async def test_broken_answers_are_peer_errors_or_taken() -> None:
     for number, sdp in enumerate(broken(whole)):
         async with peer() as (one, _):
             await one.offer()
-            try:
-                await one.answer(sdp)
-            except PeerError as error:
-                assert error.status in (400, 422), number
+            assert await refusal(one.answer(sdp)) in REFUSALS, number
 
 
 async def test_closing_in_every_stage_leaves_no_socket() -> None:

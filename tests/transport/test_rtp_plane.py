@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+
 from native.netem import Netem
 from transport.kit import FRAME, FRAME_NS, MS, PLAY_HZ, Rig, rms_dbfs, tone
-
 from voicecore._native.opus import Decoder, Encoder
 from voicecore._native.rtp import header, parse
 
@@ -126,7 +128,8 @@ def test_every_tick_sends_one_packet_and_silence_is_free() -> None:
     assert rig.plane.stats()["encoded"] == 0
     parsed = [parse(p) for p in rig.sent]
     assert [(p.sequence - parsed[0].sequence) & 0xFFFF for p in parsed] == list(range(50))
-    assert {(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in zip(parsed, parsed[1:])} == {960}
+    steps = {(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in itertools.pairwise(parsed)}
+    assert steps == {960}
     assert rig.sink.told == []
 
 

@@ -159,6 +159,15 @@ def test_descriptions_that_are_refused(sdp: str, code: str, status: int) -> None
     assert len(str(caught.value)) > 10
 
 
+def refusal(sdp: str) -> str:
+    """The code with which ``sdp`` is refused, or ``""``."""
+    try:
+        require_audio(sdp)
+    except PeerError as error:
+        return error.code
+    return ""
+
+
 def test_seeded_garbage_is_refused_or_passed_but_never_breaks() -> None:
     seed = int(os.environ.get("VOICECORE_SEED") or random.SystemRandom().randrange(2**32))
     print(f"VOICECORE_SEED={seed}")
@@ -171,10 +180,7 @@ def test_seeded_garbage_is_refused_or_passed_but_never_breaks() -> None:
         sdp = "".join(text[: rng.randrange(1, len(text) + 1)])
         ask_for_fec(sdp)
         without_unreachable_candidates(sdp)
-        try:
-            require_audio(sdp)
-        except PeerError as error:
-            assert error.code in {"bad_sdp", "no_audio", "no_codec"}
+        assert refusal(sdp) in {"", "bad_sdp", "no_audio", "no_codec"}
 
 
 def corpus() -> list[Path]:
@@ -191,7 +197,4 @@ def test_recorded_fuzz_seeds_never_break() -> None:
         sdp = file.read_bytes().decode("utf-8", "replace")
         ask_for_fec(sdp)
         without_unreachable_candidates(sdp)
-        try:
-            require_audio(sdp)
-        except PeerError as error:
-            assert error.status in (400, 422)
+        assert refusal(sdp) in {"", "bad_sdp", "no_audio", "no_codec"}

@@ -32,9 +32,7 @@ from voicecore.transport import aiortc_seam as seam
 
 @pytest.fixture
 async def connection():
-    pc = RTCPeerConnection(
-        RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
-    )
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
     yield pc
     await pc.close()
 
@@ -47,9 +45,12 @@ def attributes_of(module: Any, *owners: str) -> set[str]:
     """Attributes that ``module`` asks of expressions ending in one of ``owners``."""
     found = set()
     for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
-            if node.value.attr in owners:
-                found.add(node.attr)
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Attribute)
+            and node.value.attr in owners
+        ):
+            found.add(node.attr)
     return found
 
 
@@ -316,9 +317,7 @@ async def test_a_tap_without_pair_or_keys_sends_nothing_and_says_so(connection) 
 def hostile_stun() -> list[bytes]:
     """Well-formed headers with attributes of the wrong length, and mutated ones."""
     rng = random.Random(7)
-    whole = stun.Message(
-        message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST
-    )
+    whole = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
     whole.attributes["USERNAME"] = "a:b"
     whole.attributes["PRIORITY"] = 1
     whole.attributes["ICE-CONTROLLING"] = 1

@@ -1,0 +1,418 @@
+"""The driver of a call: events to actions, actions to engines, all in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fakes.virtual_loop import VirtualLoop, virtually
+from voicecore._native.ring import AudioRing
+from voicecore.core.conversation import Conversation
+from voicecore.core.session import TurnSettings
+from voicecore.core.speech_gate import EdgeKind, SpeechEdge
+from voicecore.engines.llm.stub import LlmStub
+from voicecore.engines.protocols import SpeechChunk
+from voicecore.engines.stt.stub import SttStub
+from voicecore.engines.tts.stub import TtsStub
+from voicecore.engines.vad.energy import EnergyVad
+from voicecore.errors import EngineError
+from voicecore.service.apology import Apology
+from voicecore.service.call import Call, CallContext
+from voicecore.service.engine_factory import Engines
+from voicecore.service.metrics import Metrics
+from voicecore.transport.peer import PeerConfig
+from voicecore.transport.plane import Placed, PlaneSink
+
+HEAR_HZ = 16_000
+
+
+class FakePlane:
+    """A plane whose playout runs in virtual time while :meth:`run` does."""
+
+    play_rate_hz = 24_000
+
+    def __init__(self) -> None:
+        self.ring = AudioRing(HEAR_HZ * 30)
+        self.generation = 1
+        self.written = self.played = 0
+        self.space = 1 << 30
+        self.closed = False
+        self.flushes = 0
+        self.sink: PlaneSink | None = None
+        self.received: list[bytes] = []
+        self._speaking = False
+
+    def attach(self, sink: PlaneSink) -> None:
+        self.sink = sink
+
+    def play(self, pcm: np.ndarray, generation: int) -> Placed:
+        if generation != self.generation:
+            return Placed(self.written, -1)
+        position, self.written = self.written, self.written + len(pcm)
+        return Placed(position, len(pcm))
+
+    def flush(self) -> int:
+        self.flushes += 1
+        self.generation += 1
+        self.written = self.played
+        self._speaking = False
+        return self.played
+
+    def stats(self) -> dict[str, float]:
+        names = ("received", "lost", "late", "duplicate", "reordered", "fec", "malformed",
+                 "unknown_pt", "concealed_ms", "sent", "encoded", "rejected")  # fmt: skip
+        return dict.fromkeys(names, 1.0)
+
+    def receive(self, packet: bytes) -> None:
+        self.received.append(packet)
+
+    def receive_report(self, packet: bytes) -> None:
+        self.received.append(packet)
+
+    def close(self) -> None:
+        self.closed = True
+        self.sink = None
+
+    async def run(self, ms: float) -> None:
+        """Let ``ms`` pass on both ways."""
+        for _ in range(round(ms / 20)):
+            await asyncio.sleep(0.02)
+            self.ring.write(np.zeros(320, np.int16))
+            sink = self.sink
+            if sink is None:
+                return
+            sink.on_audio()
+            if self.written > self.played:
+                self.played = min(self.played + 480, self.written)
+                if not self._speaking:
+                    self._speaking = True
+                    sink.on_playout_started()
+                if self.played == self.written:
+                    self._speaking = False
+                    sink.on_playout_drained(self.played)
+
+
+class Recorder(LlmStub):
+    """A model that notes the conversations it was asked."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__((text,))
+        self.asked: list[list[tuple[str, str, bool]]] = []
+
+    def reply(self, conversation: Conversation) -> AsyncIterator[str]:
+        self.asked.append([(m.role, m.text, m.interrupted) for m in conversation])
+        return super().reply(conversation)
+
+
+class BrokenTts(TtsStub):
+    """Works until :attr:`broken`."""
+
+    broken = False
+
+    async def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
+        if self.broken:
+            raise EngineError("gone", engine="stub", code="worker_lost")
+        async for chunk in super().speak(text):
+            yield chunk
+
+
+@dataclass
+class FakeLink:
+    format: Any = field(default_factory=lambda: type("F", (), {"codec": "opus"})())
+    tap: Any = field(
+        default_factory=lambda: type("T", (), {"selected_types": lambda s: ("host", "host")})()
+    )
+
+
+class Rig:
+    """A call on a fake plane; ``texts``: what the client got on the data channel."""
+
+    def __init__(self, *, greeting: str = "", tts: Any = None, text: str = "hello") -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        self.loop = loop
+        self.plane = FakePlane()
+        self.metrics = Metrics()
+        self.llm = Recorder("one two three four five six seven eight nine ten")
+        self.tts = tts or BrokenTts(2.0)
+        stt: Any = SttStub(text)
+        vad: Any = EnergyVad()
+        self.over: list[Call] = []
+        make_plane: Callable[[Any], Any] = lambda _: self.plane  # noqa: E731
+        self.call = Call(
+            "id-1",
+            CallContext(
+                engines=Engines(stt, self.llm, self.tts, vad, greeting),
+                metrics=self.metrics,
+                turns=TurnSettings(greeting=greeting),
+                stt_chunk_ms=100,
+                apology=Apology("sorry", np.full(2400, 7, np.int16), 24_000),
+                peers=PeerConfig,
+                make_plane=make_plane,
+                now=loop.now_ns,
+            ),
+            self.over.append,
+        )
+        self.texts: list[dict[str, Any]] = []
+
+    def connect(self) -> None:
+        link: Any = FakeLink()
+        self.call.on_audio_link(link)
+
+    def open_channel(self) -> None:
+        """The data channel opens; a stand-in for aiortc's takes the texts."""
+        self.call.peer.send_text = self._take  # type: ignore[method-assign]
+
+    def _take(self, text: str) -> bool:
+        self.texts.append(json.loads(text))
+        return True
+
+    async def speak(self, ms: float = 500) -> None:
+        """The caller speaks for ``ms`` and the pause that ends his turn begins."""
+        self.edge(EdgeKind.ONSET)
+        self.edge(EdgeKind.CONFIRMED)
+        await self.plane.run(ms)
+        self.edge(EdgeKind.RELEASED)
+
+    def edge(self, kind: EdgeKind) -> None:
+        self.call.on_edge(SpeechEdge(kind, self.plane.ring.position), self.loop.now_ns())
+
+    def counter(self, name: str) -> float:
+        value = self.metrics.registry.get_sample_value(name)
+        return value or 0.0
+
+
+def test_a_turn_is_answered_and_remembered() -> None:
+    async def main() -> None:
+        rig = Rig()
+        assert rig.call.state == "connecting"
+        rig.connect()
+        assert rig.call.state == "listening"
+        await rig.speak()
+        assert rig.call.state == "hearing"
+        await rig.plane.run(540)
+        assert rig.call.state == "speaking"
+        await rig.plane.run(2100)
+        assert rig.call.state == "listening"
+        said = [(m.role, m.text, m.interrupted) for m in rig.call.conversation]
+        assert said == [("user", "hello", False), ("assistant", rig.llm.tokens[0], False)]
+        assert rig.llm.asked == [said[:1]]
+        assert rig.counter("voicecore_turns_total") == 1
+        await rig.call.close()
+
+    virtually(main())
+
+
+def test_a_barge_in_does_all_it_must() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        await rig.speak()
+        await rig.plane.run(540)
+        already = rig.plane.played
+        await rig.plane.run(900)
+        played = rig.plane.played
+        assert played > already
+        await rig.speak(200)
+        assert rig.call.state == "hearing"
+        assert rig.plane.flushes == 1
+        assert rig.plane.written == rig.plane.played == played, "nothing goes out after it"
+        assert rig.counter("voicecore_barge_ins_total") == 1
+        await rig.plane.run(540)
+        heard = rig.llm.asked[1][1]
+        words = rig.llm.tokens[0].split()
+        whole = round(played / 48_000 * len(words))
+        assert heard == ("assistant", " ".join(words[:whole]), True)
+        await rig.call.close()
+
+    virtually(main())
+
+
+def test_a_voice_that_fails_is_apologised_for_and_the_next_turn_works() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        rig.tts.broken = True
+        await rig.speak()
+        await rig.plane.run(540)
+        assert rig.plane.written == 2400, "the apology, from memory"
+        await rig.plane.run(300)
+        assert rig.call.state == "listening"
+        rig.tts.broken = False
+        await rig.speak()
+        await rig.plane.run(540)
+        assert rig.call.state == "speaking"
+        failures = rig.metrics.registry.get_sample_value(
+            "voicecore_engine_failures_total", {"stage": "tts", "code": "worker_lost"}
+        )
+        assert failures == 1
+        await rig.call.close()
+
+    virtually(main())
+
+
+def test_nothing_understood_is_not_answered() -> None:
+    async def main() -> None:
+        rig = Rig(text="")
+        rig.connect()
+        await rig.speak()
+        await rig.plane.run(700)
+        assert rig.call.state == "listening"
+        assert rig.llm.asked == []
+        assert len(rig.call.conversation) == 0
+        await rig.call.close()
+
+    virtually(main())
+
+
+def test_a_greeting_is_spoken_first() -> None:
+    async def main() -> None:
+        rig = Rig(greeting="Welcome.")
+        rig.connect()
+        await rig.plane.run(100)
+        assert rig.call.state == "speaking"
+        await rig.plane.run(2100)
+        assert [(m.role, m.text) for m in rig.call.conversation] == [("assistant", "Welcome.")]
+        await rig.call.close()
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("channel_first", [True, False])
+def test_the_first_message_is_hello(channel_first: bool) -> None:
+    async def main() -> None:
+        rig = Rig()
+        # The call took its sender when it was made: what goes out is seen at the channel.
+        sent: list[str] = []
+
+        class Channel:
+            readyState = "open"
+            bufferedAmount = 0
+
+            def send(self, text: str) -> None:
+                sent.append(text)
+
+            def on(self, *_: object) -> None: ...
+
+        def channel_opens() -> None:
+            channel: Any = Channel()
+            rig.call.peer._take_channel(channel)
+
+        if channel_first:
+            channel_opens()
+            rig.connect()
+        else:
+            rig.connect()
+            await rig.speak()
+            channel_opens()
+        await asyncio.sleep(1)
+        kinds = [json.loads(text)["type"] for text in sent]
+        assert kinds[0] == "hello"
+        assert "state" in kinds
+        await rig.call.close()
+        assert "bye" in [json.loads(text)["type"] for text in sent[-2:]]
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '"hangup"', '{"type": 7}', "{}", "\x00"])
+def test_strange_messages_of_the_client_are_ignored(text: str) -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        rig.call.on_message(text)
+        assert rig.call.state == "listening"
+        rig.call.on_message('{"type": "hangup"}')
+        assert rig.call.state == "ended"
+        assert rig.call.end_reason == "caller_hung_up"
+        await rig.call.close()
+
+    virtually(main())
+
+
+def test_deeply_nested_messages_are_ignored_too() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        rig.call.on_message("[" * 4000)
+        assert rig.call.state == "listening"
+        await rig.call.close()
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("stage", ["connecting", "hearing", "thinking", "speaking"])
+def test_a_call_ends_once_in_every_state_and_leaves_no_task(stage: str) -> None:
+    async def main() -> None:
+        rig = Rig()
+        before = asyncio.all_tasks()
+        if stage != "connecting":
+            rig.connect()
+            await rig.speak()
+        if stage == "thinking":
+            rig.llm.token_delay_ms = 5000.0
+        if stage in ("thinking", "speaking"):
+            await rig.plane.run(540)
+        assert rig.call.state == stage
+        rig.call.hang_up("enough")
+        rig.call.hang_up("again")
+        rig.call.on_peer_lost("peer_closed")
+        assert rig.over == [rig.call]
+        assert (rig.call.state, rig.call.end_reason) == ("ended", "enough")
+        await rig.call.close()
+        await rig.call.close()
+        await asyncio.sleep(5)
+        assert rig.plane.closed is (stage != "connecting")
+        assert asyncio.all_tasks() == before
+        link: Any = FakeLink()
+        rig.call.on_audio_link(link)
+        assert rig.call.state == "ended"
+
+    virtually(main())
+
+
+def test_packets_before_and_after_the_plane_are_dropped() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.call.on_rtp(b"early")
+        rig.call.on_rtcp(b"early")
+        rig.connect()
+        rig.call.on_rtp(b"rtp")
+        rig.call.on_rtcp(b"rtcp")
+        assert rig.plane.received == [b"rtp", b"rtcp"]
+        assert rig.call.describe()["codec"] is None, "the peer itself has no link"
+        await rig.call.close()
+
+    virtually(main())
+
+
+def test_media_counters_go_to_the_metrics_once() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        rig.call.record_media()
+        rig.call.record_media()
+        await rig.call.close()
+        lost = rig.metrics.registry.get_sample_value(
+            "voicecore_media_packets_total", {"event": "lost"}
+        )
+        assert lost == 1
+
+    virtually(main())
+
+
+def test_voice_activity_that_fails_ends_the_call() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        rig.call.on_plane_failed(EngineError("x", engine="silero", code="vad_failed"))
+        assert rig.call.end_reason == "vad_failed"
+        await rig.call.close()
+
+    virtually(main())

@@ -1,0 +1,220 @@
+"""The manager with real peers: places, tokens, lapses, and what is left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.virtual_loop import virtually
+from voicecore.errors import CapacityError, PeerError, VoicecoreError
+from voicecore.service.calls import Calls, build_manager
+from voicecore.service.config import Settings
+from voicecore.service.engine_factory import build_engines
+from voicecore.service.metrics import Metrics
+from voicecore.transport.peer import Peer, PeerConfig
+
+
+@asynccontextmanager
+async def calls(start: bool = True, **settings: Any) -> AsyncIterator[Calls]:
+    chosen = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy"} | settings
+    made = Settings(**chosen)
+    engines = build_engines(made)
+    await engines.start(lambda _: None)
+    manager = build_manager(made, engines, Metrics())
+    try:
+        if start:
+            await manager.start()
+        yield manager
+    finally:
+        await manager.close()
+        await engines.close()
+
+
+async def code_of(work: Any) -> tuple[str, int]:
+    with pytest.raises(VoicecoreError) as caught:
+        await work
+    return caught.value.code, getattr(caught.value, "status", 503)
+
+
+class Deaf:
+    """A far end that notes nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def test_no_call_before_the_start_nor_after_the_end() -> None:
+    async def main() -> None:
+        async with calls(start=False) as manager:
+            assert await code_of(manager.open()) == ("not_ready", 503)
+            await manager.start()
+            await manager.open()
+            manager.draining = True
+            assert await code_of(manager.open()) == ("not_ready", 503)
+            await manager.close()
+            assert manager.active == 0
+
+    virtually(main())
+
+
+def test_places_are_bounded_and_come_back() -> None:
+    async def main() -> None:
+        async with calls(max_calls=2) as manager:
+            assert manager.limit == 2
+            opened = [await manager.open() for _ in range(2)]
+            assert len({o.session_id for o in opened} | {o.token for o in opened}) == 4
+            with pytest.raises(CapacityError) as caught:
+                await manager.open()
+            assert caught.value.retry_after_s >= 1
+            with pytest.raises(CapacityError):
+                await manager.accept(opened[0].sdp)
+            await manager.hang_up(opened[0].session_id)
+            assert manager.active == 1
+            await manager.open()
+
+    virtually(main())
+
+
+def test_a_refused_offer_takes_no_place() -> None:
+    async def main() -> None:
+        async with calls(max_calls=1) as manager:
+            for sdp in ("nonsense", "v=0\r\nm=video 9 RTP/AVP 96\r\n"):
+                with pytest.raises(PeerError):
+                    await manager.accept(sdp)
+                assert manager.active == 0
+            await manager.open()
+
+    virtually(main())
+
+
+def test_tokens_open_their_own_session_alone() -> None:
+    async def main() -> None:
+        async with calls() as manager:
+            one, two = await manager.open(), await manager.open()
+            manager.authorize(one.session_id, one.token)
+            for token in (two.token, "", one.token[:-1], "ü", one.token + "x"):
+                with pytest.raises(PeerError) as caught:
+                    manager.authorize(one.session_id, token)
+                assert (caught.value.code, caught.value.status) == ("wrong_token", 403)
+            with pytest.raises(PeerError) as caught:
+                manager.authorize("nobody", one.token)
+            assert caught.value.status == 404
+            assert one.token not in str(manager.describe(one.session_id))
+
+    virtually(main())
+
+
+def test_unknown_sessions_are_404_everywhere() -> None:
+    async def main() -> None:
+        async with calls() as manager:
+            opened = await manager.open()
+            await manager.hang_up(opened.session_id)
+            for work in (
+                manager.answer(opened.session_id, "v=0"),
+                manager.hang_up(opened.session_id),
+                manager.add_candidate(opened.session_id, "", None, None),
+            ):
+                assert await code_of(work) == ("unknown_session", 404)
+            with pytest.raises(PeerError):
+                manager.describe(opened.session_id)
+
+    virtually(main())
+
+
+def test_an_answer_is_taken_once() -> None:
+    async def main() -> None:
+        async with calls() as manager:
+            opened = await manager.open()
+            far_events: Any = Deaf()
+            far = Peer(PeerConfig(), far_events)
+            answer = await far.accept(opened.sdp)
+            assert await code_of(manager.answer(opened.session_id, "nonsense")) == ("bad_sdp", 400)
+            await manager.answer(opened.session_id, answer)
+            again = await code_of(manager.answer(opened.session_id, answer))
+            assert again == ("already_answered", 409)
+            await far.close()
+
+    virtually(main())
+
+
+def test_of_two_answers_at_once_one_is_taken() -> None:
+    async def main() -> None:
+        async with calls() as manager:
+            opened = await manager.open()
+            far_events: Any = Deaf()
+            far = Peer(PeerConfig(), far_events)
+            answer = await far.accept(opened.sdp)
+            results = await asyncio.gather(
+                *(manager.answer(opened.session_id, answer) for _ in range(2)),
+                return_exceptions=True,
+            )
+            await far.close()
+            refused = [getattr(result, "code", result) for result in results if result]
+            assert refused == ["already_answered"]
+
+    virtually(main())
+
+
+def test_an_offer_lapses_and_a_long_call_ends() -> None:
+    async def main() -> None:
+        async with calls(answer_timeout_s=5, max_call_s=60) as manager:
+            await manager.open()
+            await asyncio.sleep(4)
+            assert manager.active == 1
+            await asyncio.sleep(2)
+            assert manager.active == 0
+
+    virtually(main())
+
+
+def test_sockets_and_tasks_return_to_the_start() -> None:
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
+
+    async def main() -> None:
+        async with calls() as manager:
+            await manager.hang_up((await manager.open()).session_id)
+            await asyncio.sleep(1)
+            before, tasks = descriptors(), len(asyncio.all_tasks())
+            opened = [await manager.open() for _ in range(20)]
+            assert descriptors() >= before + 20
+            for one in opened:
+                await manager.hang_up(one.session_id)
+            await asyncio.sleep(1)
+            assert descriptors() == before
+            assert len(asyncio.all_tasks()) == tasks
+
+    virtually(main())
+
+
+def test_candidates_of_a_refused_kind_are_the_callers_fault() -> None:
+    async def main() -> None:
+        async with calls() as manager:
+            opened = await manager.open()
+            work = manager.add_candidate(opened.session_id, "candidate:garbage", "0", 0)
+            assert await code_of(work) == ("bad_candidate", 400)
+            await manager.add_candidate(opened.session_id, "", None, None)
+
+    virtually(main())
+
+
+def test_media_ports_are_used_in_turn() -> None:
+    async def main() -> None:
+        async with calls(udp_port_min=46_000, udp_port_max=46_099) as manager:
+            seen: list[int] = []
+            for _ in range(3):
+                opened = await manager.open()
+                lines = [line for line in opened.sdp.splitlines() if "a=candidate" in line]
+                seen += {int(line.split()[5]) for line in lines}
+                await manager.hang_up(opened.session_id)
+                await asyncio.sleep(0.5)
+            assert len(set(seen)) == len(seen), "a port just freed rests"
+            assert all(46_000 <= port < 46_100 for port in seen)
+
+    virtually(main())
