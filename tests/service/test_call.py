@@ -131,7 +131,7 @@ class FakeLink:
 
 
 class Rig:
-    """A call on a fake plane; ``texts``: what the client got on the data channel."""
+    """A call on a fake plane."""
 
     def __init__(self, *, greeting: str = "", tts: Any = None, text: str = "hello") -> None:
         loop = asyncio.get_running_loop()
@@ -159,19 +159,10 @@ class Rig:
             ),
             self.over.append,
         )
-        self.texts: list[dict[str, Any]] = []
 
     def connect(self) -> None:
         link: Any = FakeLink()
         self.call.on_audio_link(link)
-
-    def open_channel(self) -> None:
-        """The data channel opens; a stand-in for aiortc's takes the texts."""
-        self.call.peer.send_text = self._take  # type: ignore[method-assign]
-
-    def _take(self, text: str) -> bool:
-        self.texts.append(json.loads(text))
-        return True
 
     async def speak(self, ms: float = 500) -> None:
         """The caller speaks for ``ms`` and the pause that ends his turn begins."""
