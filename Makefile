@@ -12,25 +12,28 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
 
-# -- set-up: a stamp for what is installed, a stamp for what is built ------------
+# -- set-up: stamps for the environment, for what is installed, for what is built -----
 
-$(BIN)/python: scripts/prepare.sh
+INSTALL := VOICECORE_BUILD=none $(BIN)/pip install --quiet --no-build-isolation --editable
+
+$(VENV)/.made: scripts/prepare.sh
 	@sh scripts/prepare.sh $(VENV)
+	@touch $@
 
-$(VENV)/.base: pyproject.toml | $(BIN)/python
-	@echo "installing the service and its engines (once, some 200 MB)"
+$(VENV)/.base: pyproject.toml $(VENV)/.made
+	@echo "installing the service and its engines (once, about 200 MB)"
 	@$(BIN)/pip install --quiet "cython>=3.1,<4" "setuptools>=77" wheel
-	@$(BIN)/pip install --quiet --no-build-isolation --editable ".[service,demo,espeak]"
-	@touch $@ $(VENV)/.built
+	@$(INSTALL) ".[service,demo,espeak]"
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
 	@echo "installing what tests and benches need"
-	@$(BIN)/pip install --quiet --no-build-isolation --editable ".[service,demo,espeak,bench,dev]"
+	@$(INSTALL) ".[service,demo,espeak,bench,dev]"
 	@touch $@
 
 $(VENV)/.built: setup.py $(NATIVE) | $(VENV)/.base
-	@echo "building the native modules"
-	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@echo "building the native modules (a minute the first time)"
+	@$(BIN)/python -W ignore setup.py --quiet build_ext --inplace
 	@touch $@
 
 # -- what people do --------------------------------------------------------------

@@ -7,6 +7,7 @@ row of ``PROFILES``::
     python setup.py build_ext --inplace                          # release
     VOICECORE_BUILD=debug python setup.py build_ext --inplace    # bounds checks on
     VOICECORE_BUILD=asan python setup.py build --build-base build/asan
+    VOICECORE_BUILD=none pip install --editable .                # no compiling
 
 Generated C and objects live under ``build/<profile>``, so that profiles never mix and a
 generated ``jitter.c`` never hides a hand-written one.
@@ -171,7 +172,12 @@ class BuildExt(build_ext):
 
 
 NAME = os.environ.get("VOICECORE_BUILD", "release")
-if NAME not in PROFILES:
-    raise SystemExit(f"VOICECORE_BUILD={NAME!r} is unknown; choose one of {', '.join(PROFILES)}")
+if NAME not in {*PROFILES, "none"}:
+    choices = ", ".join([*PROFILES, "none"])
+    raise SystemExit(f"VOICECORE_BUILD={NAME!r} is unknown; choose one of {choices}")
 
-setup(ext_modules=_extensions(PROFILES[NAME]), cmdclass={"build_ext": BuildExt})
+# "none" installs the package's metadata alone, for a tree whose modules are built in place.
+setup(
+    ext_modules=[] if NAME == "none" else _extensions(PROFILES[NAME]),
+    cmdclass={"build_ext": BuildExt},
+)

@@ -1,6 +1,6 @@
-"""An agent class with a greeting, state of its own, and a slow lookup it talks over.
+"""An agent class with a greeting and a slow lookup that it talks over.
 
-    python -m voicecore.service --agent examples.shop:Shop
+Run it by ``python -m voicecore.service --agent examples.shop:Shop``.
 """
 
 import asyncio

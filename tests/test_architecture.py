@@ -58,17 +58,13 @@ def test_imports_go_down_only(path: Path) -> None:
     assert floors_used(path) - {floor} <= ALLOWED[floor]
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in PYTHON if floor_of(p) == "core"], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("path", [p for p in PYTHON if floor_of(p) == "core"], ids=lambda p: p.name)
 def test_core_needs_the_standard_library_alone(path: Path) -> None:
     tops = {name.split(".")[0] for name in imports(path)} - {"voicecore"}
     assert tops <= set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in PYTHON if floor_of(p) == "core"], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("path", [p for p in PYTHON if floor_of(p) == "core"], ids=lambda p: p.name)
 def test_core_reads_no_clock(path: Path) -> None:
     assert not {"time", "datetime", "random", "asyncio", "socket"} & imports(path)
 

@@ -17,8 +17,8 @@ from voicecore.core.conversation import Conversation, Message, ToolCall
 from voicecore.errors import (
     CapacityError,
     EngineError,
-    MisuseError,
     MissingLibraryError,
+    MisuseError,
     PeerError,
     VoicecoreError,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ LOUDEST = """async () => {
   return loudest;
 }"""
 
-pytestmark = pytest.mark.skipif(not os.path.exists(CHROMIUM), reason="no Chromium here")
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here")
 
 
 class Console:
@@ -92,7 +93,7 @@ async def test_a_whole_call(console: Console, fake: FakeServer) -> None:
     user, agent = await console.look("turns")
     assert (user["text"], user["final"]) == ("Tell me a story.", True)
     assert (agent["heard"], agent["unheard"]) == ("Once upon a time", " there was a fox.")
-    assert agent["interrupted"] and agent["latency"]["packet_ms"] == 549
+    assert (agent["interrupted"], agent["latency"]["packet_ms"]) == (True, 549)
     assert await console.page.inner_text(".turn.agent .heard") == "Once upon a time"
     assert await console.page.inner_text(".turn.agent .total") == "549 ms"
     await console.page.wait_for_selector("#connection[data-mood=good] #connection-rtt:not(:empty)")
@@ -105,7 +106,8 @@ async def test_a_whole_call(console: Console, fake: FakeServer) -> None:
     await console.state("idle")
     assert await console.look("remoteStats()") == {}
     await console.page.wait_for_timeout(300)
-    assert fake.log[:2] == ["open", "answer"] and fake.log[-1] == "delete"
+    assert fake.log[:2] == ["open", "answer"]
+    assert fake.log[-1] == "delete"
     assert "end-of-candidates" in fake.log
     assert fake.received == []
     assert console.printed == []

@@ -91,7 +91,6 @@ async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
         for (peer_a, notes_a), (_, notes_b) in (sides, reversed(sides)):
             assert notes_a.link is not None
             assert peer_a.state == "connected"
-            assert peer_a.answered
             assert peer_a.link is notes_a.link
             assert notes_a.link.format.codec == "opus"
             assert notes_a.link.format.pcmu_pt == 0

@@ -68,13 +68,15 @@ class SttEngine(Protocol):
     name: str
     rate_hz: int
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Load; raises MissingLibraryError or EngineError with what to do."""
 
     async def open(self, on_partial: Callable[[str], None]) -> SttStream:
         """Begin an utterance; ``on_partial`` gets growing texts on the event loop."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Free everything; twice is fine."""
 
 
 @runtime_checkable
@@ -87,13 +89,15 @@ class LlmEngine(Protocol):
     name: str
     greeting: str
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Load; raises MissingLibraryError or EngineError with what to do."""
 
     def reply(self, conversation: Conversation) -> AsyncIterator[str]:
         """Yield the answer's text in pieces as they become known."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Free everything; twice is fine."""
 
 
 @runtime_checkable
@@ -103,20 +107,23 @@ class TtsEngine(Protocol):
     name: str
     rate_hz: int
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Load; raises MissingLibraryError or EngineError with what to do."""
 
     def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
         """Yield the speech of ``text`` in order, the first chunk as early as can be."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Free everything; twice is fine."""
 
 
 @runtime_checkable
 class VadStream(Protocol):
     """The recurrent state of one caller's voice-activity detection."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget what was heard."""
 
 
 @runtime_checkable
@@ -125,7 +132,8 @@ class VadEngine(Protocol):
 
     name: str
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Load; raises MissingLibraryError or EngineError with what to do."""
 
     def stream(self) -> VadStream:
         """A fresh state, owned by the caller."""
@@ -140,4 +148,5 @@ class VadEngine(Protocol):
         """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Free everything; twice is fine."""

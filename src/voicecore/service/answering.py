@@ -148,9 +148,7 @@ class Answer:
     async def _play_apology(self, speak: Speak) -> None:
         await self._play(speak.segment, self._apology(self._plane.play_rate_hz), ())
 
-    async def _play(
-        self, segment: int, pcm: NDArray[np.int16], words: tuple[Word, ...]
-    ) -> None:
+    async def _play(self, segment: int, pcm: NDArray[np.int16], words: tuple[Word, ...]) -> None:
         while len(pcm) or words:
             placed = self._plane.play(pcm, self._generation)
             if placed.accepted < 0:
@@ -158,9 +156,7 @@ class Answer:
                 raise asyncio.CancelledError
             if placed.accepted or words:
                 self._tell(
-                    ev.SpeechQueued(
-                        self.turn, segment, placed.position, placed.accepted, words
-                    )
+                    ev.SpeechQueued(self.turn, segment, placed.position, placed.accepted, words)
                 )
             words, pcm = (), pcm[placed.accepted :]
             if len(pcm):

@@ -104,6 +104,15 @@ class Call:
         self._counted: dict[str, int] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._client = ClientEvents(self.peer.send_text, now=context.now, loop=loop)
+        self._client.push(
+            "hello",
+            {
+                "session_id": session_id,
+                "version": version(),
+                "engines": context.engines.names,
+                "silence_ms": context.turns.silence_ms,
+            },
+        )
 
     # -- for the manager ----------------------------------------------------------
 
@@ -199,23 +208,14 @@ class Call:
             self._plane.receive_report(packet)
 
     def on_channel_open(self) -> None:
-        """Introduce ourselves on the data channel."""
-        self._client.push(
-            "hello",
-            {
-                "session_id": self.session_id,
-                "version": version(),
-                "engines": self._context.engines.names,
-                "silence_ms": self._context.turns.silence_ms,
-            },
-        )
+        """Send what has waited for the data channel."""
         self._client.open()
 
     def on_message(self, text: str) -> None:
         """Take a client's message; anything unknown is ignored."""
         try:
             message = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return
         if isinstance(message, dict) and message.get("type") == "hangup":
             self.hang_up("caller_hung_up")

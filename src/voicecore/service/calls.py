@@ -109,10 +109,7 @@ class Calls:
 
     async def answer(self, session_id: str, sdp: str) -> None:
         """See :class:`CallManager`."""
-        call = self._find(session_id)
-        if call.peer.answered:
-            raise PeerError("This session has its answer", code="already_answered", status=409)
-        await call.peer.answer(sdp)
+        await self._find(session_id).peer.answer(sdp)
 
     async def accept(self, offer_sdp: str) -> Opened:
         """See :class:`CallManager`."""

@@ -67,9 +67,12 @@ class ClientEvents:
         self._pump()
 
     def close(self) -> None:
-        """Send what can be sent now; forget the rest."""
+        """Send what the second still has room for, the newest of it; forget the rest."""
         if not self._closed and self._open:
-            for _, fields in self._waiting:
+            now_ns = self._now()
+            recent = sum(sent_ns > now_ns - NS_PER_S for sent_ns in self._sent_ns)
+            room = max(_PER_SECOND - recent, 1)  # the last one says why it is over
+            for _, fields in list(self._waiting)[-room:]:
                 self._send(json.dumps(fields))
         self._closed = True
         self._waiting.clear()
@@ -112,8 +115,9 @@ class ClientEvents:
 
     def _drop_one(self) -> None:
         self.dropped += 1
-        for i, event in enumerate(self._waiting):
-            if _is_replaceable(event):
+        waiting = list(self._waiting)
+        for i, event in enumerate(waiting):
+            if any(_same_form(event, newer) for newer in waiting[i + 1 :]):
                 del self._waiting[i]
                 return
         self._waiting.popleft()
@@ -124,9 +128,7 @@ def _is_replaceable(event: tuple[str, dict[str, object]]) -> bool:
     return kind in _REPLACEABLE or (kind == "transcript" and not fields["final"])
 
 
-def _same_form(
-    older: tuple[str, dict[str, object]], newer: tuple[str, dict[str, object]]
-) -> bool:
+def _same_form(older: tuple[str, dict[str, object]], newer: tuple[str, dict[str, object]]) -> bool:
     return (
         _is_replaceable(older)
         and older[0] == newer[0]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from voicecore._native.ring import AudioRing, Chunks
 from voicecore.engines.protocols import SttEngine, SttStream
 from voicecore.errors import EngineError
+
+_LOG = logging.getLogger(__name__)
 
 _OPEN_TIMEOUT_S = 5.0
 _FINISH_TIMEOUT_S = 8.0
@@ -67,8 +70,8 @@ class Utterance:
         except TimeoutError:
             self._fail("stt_timeout")
             return
-        except EngineError as error:
-            self._fail(error.code)
+        except Exception as error:
+            self._fail(_code(error))
             return
         self._stream = stream
         try:
@@ -80,8 +83,8 @@ class Utterance:
         except TimeoutError:
             await stream.cancel()
             self._fail("stt_timeout")
-        except EngineError as error:
-            self._fail(error.code)
+        except Exception as error:
+            self._fail(_code(error))
         except asyncio.CancelledError:
             await stream.cancel()
             raise
@@ -103,3 +106,10 @@ class Utterance:
     def _fail(self, code: str) -> None:
         self._over = True
         self._on_failed(code)
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, EngineError):
+        return error.code
+    _LOG.error("the recogniser raised", exc_info=error)
+    return "stt_raised"

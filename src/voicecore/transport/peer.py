@@ -106,6 +106,7 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._candidates = 0
         self._link: AudioLink | None = None
+        self._answered = False
         self._closing = False
         self._pc.on("connectionstatechange", self._on_state)
         self._pc.on("datachannel", self._take_channel)
@@ -114,11 +115,6 @@ class Peer:
     def state(self) -> str:
         """``new``, ``connecting``, ``connected``, ``failed`` or ``closed``."""
         return str(self._pc.connectionState)
-
-    @property
-    def answered(self) -> bool:
-        """Whether both descriptions are known."""
-        return self._pc.remoteDescription is not None
 
     @property
     def link(self) -> AudioLink | None:
@@ -133,8 +129,20 @@ class Peer:
         return await self._set_local(made)
 
     async def answer(self, sdp: str) -> None:
-        """Take the far end's answer to our offer. Raises PeerError if it can't be used."""
-        await self._set_remote(sdp, "answer")
+        """Take the far end's answer to our offer, once.
+
+        Raises PeerError: ``already_answered`` (409), or what is wrong with it;
+        a refused answer may be followed by a better one.
+        """
+        if self._answered:
+            raise PeerError("This session has its answer", code="already_answered", status=409)
+        # Claimed before the first await: of two at once, one is taken.
+        self._answered = True
+        try:
+            await self._set_remote(sdp, "answer")
+        except PeerError:
+            self._answered = False
+            raise
 
     async def accept(self, sdp: str) -> str:
         """Take the far end's offer; return our answer. Raises PeerError."""

@@ -9,10 +9,13 @@ has passed, so the RTP time line never slips; only after a stall of a second
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
 from voicecore.core.units import NS_PER_MS, NS_PER_S
+
+_LOG = logging.getLogger(__name__)
 
 FRAME_NS = 20 * NS_PER_MS
 _MAX_CATCH_UP_NS = NS_PER_S
@@ -62,9 +65,17 @@ class TickClock:
             self._next_ns = now_ns
         while self._next_ns <= now_ns:
             self._next_ns += FRAME_NS
-            for ticker in list(self._tickers.values()):
-                ticker(now_ns)
+            for key in list(self._tickers):
+                self._tick(key, now_ns)
+        self._timer = None
         if self._tickers:
             self._arm()
-        else:
-            self._timer = None
+
+    def _tick(self, key: int, now_ns: int) -> None:
+        ticker = self._tickers.get(key)
+        if ticker is None:  # removed by another one of this tick
+            return
+        try:
+            ticker(now_ns)
+        except Exception:  # one call's fault must not silence the others
+            _LOG.exception("a call's clock tick failed")
