@@ -6,13 +6,19 @@ import { Orb } from './orb.js';
 import { inCall, model, on } from './state.js';
 
 const SPOKEN_EVERY_MS = 500;
+/** Thirty pictures a second look like sixty here and cost a phone half as much. */
+const DRAWN_EVERY_MS = 30;
+const CALM_EVERY_MS = 200;
 
 export const caller = new Meter();
 export const agent = new Meter();
 
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
 let orb;
 let running = false;
 let spokenAt_ms = 0;
+let drawnAt_ms = 0;
 
 function bar(id, meter, now_ms) {
   const element = byId(id);
@@ -23,6 +29,12 @@ function bar(id, meter, now_ms) {
 }
 
 function picture(now_ms) {
+  const every_ms = calm.matches ? CALM_EVERY_MS : DRAWN_EVERY_MS;
+  if (running && now_ms - drawnAt_ms < every_ms) {
+    requestAnimationFrame(picture);
+    return;
+  }
+  drawnAt_ms = now_ms;
   caller.update(now_ms);
   agent.update(now_ms);
   orb.draw(now_ms, model.phase, caller, agent);
