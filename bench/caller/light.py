@@ -76,7 +76,7 @@ class LightCaller:
             f"{self.base_url}/api/voice/answer", json=body, headers=self._auth
         ) as reply:
             reply.raise_for_status()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await self._connected.wait()
 
     def say(self, utterance: Utterance) -> Spoken:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 150.0
 
 
 def free_port() -> int:

@@ -25,6 +25,15 @@ def test_a_segment_that_was_never_placed_was_not_heard() -> None:
     assert ledger.end is None
 
 
+def test_a_segment_without_sound_hides_nothing_behind_it() -> None:
+    ledger = PlayoutLedger(1000)
+    silent, spoken = ledger.open_segment("... "), ledger.open_segment("Hello.")
+    ledger.close_segment(silent)
+    ledger.add_audio(spoken, 0, 100, [Word(0, 6, 0)])
+    ledger.close_segment(spoken)
+    assert ledger.text[: ledger.heard_chars(100)] == "... Hello."
+
+
 def test_leading_space_does_not_shift_the_marks() -> None:
     ledger = PlayoutLedger(1000)
     number = ledger.open_segment("  one two")

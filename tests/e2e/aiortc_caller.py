@@ -109,7 +109,7 @@ class AiortcCaller:
     async def call(self, flow: str = "server_offers") -> None:
         """Open the call; returns when media flow."""
         await (self._take_offer() if flow == "server_offers" else self._make_offer())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self._pc.connectionState != "connected":
                 assert self._pc.connectionState != "failed"
                 await asyncio.sleep(0.02)
@@ -141,7 +141,7 @@ class AiortcCaller:
         kind: str,
         *,
         after: int = 0,
-        timeout_s: float = 20.0,
+        timeout_s: float = 60.0,
         where: Callable[[Event], bool] = lambda _: True,
     ) -> Event:
         """The first event of ``kind`` from ``events[after]`` on; waits for it."""
@@ -154,7 +154,7 @@ class AiortcCaller:
         seen = [e["type"] + ":" + str(e.get("state", "")) for e in self.events[after:]]
         raise AssertionError(f"no event {kind!r} within {timeout_s} s; there were {seen}")
 
-    async def state(self, state: str, *, after: int = 0, timeout_s: float = 20.0) -> Event:
+    async def state(self, state: str, *, after: int = 0, timeout_s: float = 60.0) -> Event:
         """The first change to ``state`` from ``events[after]`` on."""
         return await self.event(
             "state", after=after, timeout_s=timeout_s, where=lambda e: e["state"] == state
@@ -164,7 +164,7 @@ class AiortcCaller:
         """Levels (RMS) of the frames played here since ``at_ns``."""
         return [level for played_ns, level in self.heard if played_ns >= at_ns]
 
-    async def hears_voice(self, *, frames: int = 10, timeout_s: float = 15.0) -> None:
+    async def hears_voice(self, *, frames: int = 10, timeout_s: float = 45.0) -> None:
         """Wait until ``frames`` frames above −50 dBFS were played here from now on."""
         since_ns, deadline = time.monotonic_ns(), time.monotonic() + timeout_s
         while sum(level > LOUD for level in self.heard_since(since_ns)) < frames:

@@ -59,7 +59,7 @@ async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Serv
             final = await caller.event("transcript", where=lambda e: e["final"])
             assert final["text"].strip()
             await caller.state("speaking")
-            await caller.event("agent_done", timeout_s=30)
+            await caller.event("agent_done", timeout_s=60)
             await asyncio.sleep(0.3)
             stats = await media(http, server.url, caller)
         finally:

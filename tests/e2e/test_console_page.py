@@ -54,7 +54,7 @@ class Console:
         await self.page.wait_for_selector("#state[data-state]")
 
     async def state(self, name: str) -> None:
-        await self.page.wait_for_selector(f"#state[data-state={name}]", timeout=20_000)
+        await self.page.wait_for_selector(f"#state[data-state={name}]", timeout=60_000)
 
     async def receive(self, **event: Any) -> bool:
         script = "async (e) => (await import('/events.js')).receive(e)"

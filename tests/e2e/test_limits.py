@@ -74,7 +74,7 @@ async def active_calls(http: aiohttp.ClientSession, server: Server) -> float:
     return await counter(http, server.url, "voicecore_calls_active")
 
 
-async def until(check: Callable[[], Any], what: str, timeout_s: float = 15.0) -> None:
+async def until(check: Callable[[], Any], what: str, timeout_s: float = 45.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not await check():
         assert time.monotonic() < deadline, what

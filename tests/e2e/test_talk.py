@@ -89,7 +89,7 @@ async def test_words_come_back_and_the_agent_is_heard(
         states = [e["state"] for e in caller.events if e["type"] == "state"]
         assert states[-3:] == ["hearing", "thinking", "speaking"]
         if flow == "server_offers":  # once is enough: the answer takes its time
-            done = await caller.event("agent_done", timeout_s=40)
+            done = await caller.event("agent_done", timeout_s=90)
             assert done["heard"] == str(done["text"]).strip()
             assert done["interrupted"] is False
             await caller.state("listening", after=len(states))

@@ -38,7 +38,8 @@ class Segment:
     def heard_chars(self, played: int, rate_hz: int) -> int:
         """How many characters of ``text`` were heard when ``played`` was reached."""
         if self.position is None:
-            return 0
+            # Punctuation alone makes no sound: nothing of it can be missed.
+            return len(self.text) if self.done else 0
         offset = played - self.position
         if self.done and offset >= self.samples:
             return len(self.text)

@@ -13,7 +13,8 @@ from voicecore.errors import EngineError
 _LOG = logging.getLogger(__name__)
 
 _OPEN_TIMEOUT_S = 5.0
-_FINISH_TIMEOUT_S = 8.0
+_FINISH_TIMEOUT_S = 12.0
+"""Longer than the embedded recogniser's own: whoever knows more speaks first."""
 
 
 class Utterance:
