@@ -238,6 +238,12 @@ class Console:
 
         return search
 
+    async def level(self, side: str) -> float:
+        """What the meter of ``"caller"`` or ``"agent"`` shows, 0 to 1; next to silence is 0."""
+        script = "(e) => Number(e.style.getPropertyValue('--level'))"
+        shown = float(await self.page.locator(f"#level-{side}").evaluate(script))
+        return shown if shown > 0.1 else 0.0
+
     async def call(self) -> None:
         """Press Call and wait until the call stands."""
         await self.page.click("#call")

@@ -108,6 +108,7 @@ async def test_speaking_over_the_agent_leaves_a_mark_and_a_cut_off_part(tmp_path
         assert await console.page.evaluate(OVERFLOW) == []
         await console.call()
 
+        await until(lambda: console.level("agent"), "the agent's meter moves")
         cut = await until(
             console.first("agent", lambda t: t["interrupted"] and t["done"]), "a barge-in"
         )
