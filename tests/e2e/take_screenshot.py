@@ -2,7 +2,7 @@
 
     python tests/e2e/take_screenshot.py docs/console.png
 
-The caller says good morning, asks for help and speaks over it. What is shown is
+The caller asks for the time and for help, and speaks over that. What is shown is
 what the embedded engines understood and said, with the latencies they had, so
 take it on a machine that has nothing else to do. Needs Chromium and flite.
 """
@@ -10,13 +10,14 @@ take it on a machine that has nothing else to do. Needs Chromium and flite.
 from __future__ import annotations
 
 import asyncio
-import base64
+import io
 import sys
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
-from playwright.async_api import Page
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "bench")]
@@ -35,7 +36,7 @@ from voicecore.engines.tts.flite import FliteTts  # noqa: E402
 
 GREETED_S = 10.0
 ANSWER_S = 5.0
-CUT_S = 6.0
+CUT_S = 5.0
 FEWER_PICTURES = """{
   const draw = window.requestAnimationFrame.bind(window);
   window.requestAnimationFrame = (f) => setTimeout(() => draw(f), 200);
@@ -61,29 +62,43 @@ async def _speak(tts: FliteTts, text: str) -> Pcm:
     return np.concatenate([*parts, resampler.flush()])
 
 
-async def photograph(page: Page) -> bytes:
-    """A PNG at two pixels to one, a scale that is set only now, for the same reason."""
-    devtools = await page.context.new_cdp_session(page)
-    await devtools.send(
-        "Emulation.setDeviceMetricsOverride", {**SIZE, "deviceScaleFactor": 2, "mobile": False}
+def with_a_palette(png: bytes) -> bytes:
+    """The same picture in 256 colours: a third of the size, and no eye tells."""
+    with av.open(io.BytesIO(png)) as container:
+        frame = next(container.decode(video=0)).reformat(format="rgb24")
+    frame.pts, frame.time_base = 0, Fraction(1)
+    graph = av.filter.Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
     )
-    # Two frames: one that takes note of the scale, one drawn with it.
-    frame = "new Promise(requestAnimationFrame)"
-    await page.evaluate(f"async () => {{ await {frame}; await {frame}; }}")
-    shot = await devtools.send("Page.captureScreenshot", {"format": "png"})
-    return base64.b64decode(shot["data"])
+    both = graph.add("split")
+    colours = graph.add("palettegen", "reserve_transparent=0")
+    painter = graph.add("paletteuse", "dither=none")
+    sink = graph.add("buffersink")
+    source.link_to(both)
+    both.link_to(colours, 0, 0)
+    both.link_to(painter, 1, 0)
+    colours.link_to(painter, 0, 1)
+    painter.link_to(sink)
+    graph.configure()
+    source.push(frame)
+    source.push(None)
+    painted = sink.pull()
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = painted.width, painted.height, "pal8"
+    encoder.time_base = Fraction(1)
+    encoder.options = {"compression_level": "9", "pred": "none"}
+    return b"".join(bytes(packet) for packet in encoder.encode(painted) + encoder.encode(None))
 
 
 async def take(folder: Path) -> bytes:
     """Hold the conversation; its picture, taken while the last answer is heard."""
-    morning, help_me, time = await spoken(
-        "Good morning.", "What can I ask you?", "What is the time, please?"
-    )
+    time, help_me, you = await spoken("What time is it?", "What can I ask you?", "How are you?")
     microphone = write_microphone(
-        folder / "mic.wav", GREETED_S, morning, ANSWER_S, help_me, CUT_S, time, 60.0
+        folder / "mic.wav", GREETED_S, time, ANSWER_S, help_me, CUT_S, you, 60.0
     )
     async with serving(folder) as service, chromium(microphone) as browser:
-        page = await browser.new_page(viewport=SIZE, color_scheme="dark")
+        page = await browser.new_page(viewport=SIZE, device_scale_factor=2, color_scheme="dark")
         await page.add_init_script(FEWER_PICTURES)
         console = Console(page)
         await page.goto(service.url)
@@ -94,10 +109,10 @@ async def take(folder: Path) -> bytes:
             "the last answer",
         )
         await until(lambda: console.level("agent"), "the agent's meter moves")
-        picture = await photograph(page)
+        picture = await page.screenshot()
         for turn in await page.evaluate("() => voicecore.turns"):
             print(turn["role"], turn["turn"], turn["text"][:70], turn["latency"] or "")
-    return picture
+    return with_a_palette(picture)
 
 
 if __name__ == "__main__":
