@@ -43,7 +43,7 @@ FEWER_PICTURES = """{
 }"""
 """Without a GPU, sixty pictures a second take from the call what it needs itself."""
 
-SIZE = {"width": 1060, "height": 840}
+SIZE = {"width": 1060, "height": 920}
 
 
 async def spoken(*texts: str) -> list[Pcm]:
@@ -93,7 +93,7 @@ def with_a_palette(png: bytes) -> bytes:
 
 async def take(folder: Path) -> bytes:
     """Hold the conversation; its picture, taken while the last answer is heard."""
-    time, help_me, you = await spoken("What time is it?", "What can I ask you?", "How are you?")
+    time, help_me, you = await spoken("What time is it?", "What can I ask you?", "What are you?")
     microphone = write_microphone(
         folder / "mic.wav", GREETED_S, time, ANSWER_S, help_me, CUT_S, you, 60.0
     )
