@@ -15,7 +15,8 @@ pytest.importorskip("aiortc", reason="aiortc is not installed")
 
 import pytest_asyncio  # noqa: E402
 from aiohttp.test_utils import TestServer  # noqa: E402
-from console_fake_server import FakeServer  # noqa: E402
+
+from e2e.console_fake_server import FakeServer  # noqa: E402
 
 CHROMIUM = os.environ.get("VOICECORE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
