@@ -49,7 +49,7 @@ unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
 # Real calls in real time: on a machine that stands still for seconds one may miss its
 # time-out, so what failed gets one second chance; what fails twice has failed.
 e2e: $(VENV)/.dev $(VENV)/.built  ## real calls: aiortc, Chromium, Firefox
-	@$(BIN)/python -m pytest tests/e2e -q -m e2e --durations=5 \
+	@$(BIN)/python -m pytest tests/e2e -q -rs -m e2e --durations=5 \
 		|| { echo "once more, those that failed"; \
 		     $(BIN)/python -m pytest tests/e2e -q -m e2e --last-failed --last-failed-no-failures=none; }
 

@@ -11,54 +11,67 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
+import threading
 import time
-from bisect import bisect_left
-from collections.abc import Iterator
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 
 _SLEEP_S = 0.002
 _STALL_NS = 10_000_000
 
 
 class Stalls:
-    """The stalls of a measurement, known once it is over."""
+    """The stalls seen so far, of all cores. Filled by threads of its own."""
 
     def __init__(self) -> None:
         self._spans: list[tuple[int, int]] = []
+        self._lock = threading.Lock()
 
-    def add(self, spans: list[tuple[int, int]]) -> None:
-        """Take the spans ``(from_ns, to_ns)`` of one core (monotonic time)."""
-        self._spans = sorted([*self._spans, *spans], key=lambda span: span[1])
+    def read(self, lines: Iterable[str]) -> None:
+        """Take one core's spans, ``from_ns to_ns`` a line (monotonic time), to the end."""
+        for line in lines:
+            begin, end = line.split()
+            with self._lock:
+                insort(self._spans, (int(begin), int(end)), key=lambda span: span[1])
+
+    def seconds(self, from_ns: int, to_ns: int) -> float:
+        """Seconds stood still in ``[from_ns, to_ns]``, all cores together."""
+        with self._lock:
+            first = bisect_left(self._spans, from_ns, key=lambda span: span[1])
+            spans = self._spans[first:]
+        return sum(max(min(e, to_ns) - max(b, from_ns), 0) for b, e in spans) / 1e9
 
     def touch(self, from_ns: int, to_ns: int) -> bool:
         """Whether any core stood still somewhere in ``[from_ns, to_ns]``."""
-        first = bisect_left(self._spans, from_ns, key=lambda span: span[1])
-        return any(begin <= to_ns for begin, _ in self._spans[first:])
+        return self.seconds(from_ns, to_ns) > 0
 
     @property
     def total_s(self) -> float:
         """Seconds stood still, all cores together."""
-        return sum(end - begin for begin, end in self._spans) / 1e9
+        return self.seconds(0, time.monotonic_ns())
 
 
 @contextlib.contextmanager
 def watched() -> Iterator[Stalls]:
-    """Watch every core while the block runs; the stalls are known after it."""
+    """Watch every core while the block runs."""
     stalls = Stalls()
     watchers = [
         subprocess.Popen([sys.executable, __file__, str(core)], stdout=subprocess.PIPE, text=True)
         for core in range(os.cpu_count() or 1)
     ]
+    threads = [threading.Thread(target=stalls.read, args=(w.stdout,)) for w in watchers]
+    for thread in threads:
+        thread.start()
     try:
         yield stalls
     finally:
         for watcher in watchers:
-            watcher.send_signal(signal.SIGINT)
-            text, _ = watcher.communicate(timeout=30)
-            pairs = [line.split() for line in text.splitlines()]
-            stalls.add([(int(begin), int(end)) for begin, end in pairs])
+            watcher.terminate()
+        for watcher, thread in zip(watchers, threads, strict=True):
+            watcher.wait(30)
+            thread.join(30)
 
 
 def _watch(core: int) -> None:
@@ -66,18 +79,13 @@ def _watch(core: int) -> None:
         os.sched_setaffinity(0, {core})
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    spans = []
-    try:
-        before_ns = time.monotonic_ns()
-        while True:
-            time.sleep(_SLEEP_S)
-            now_ns = time.monotonic_ns()
-            if now_ns - before_ns > _STALL_NS + _SLEEP_S * 1e9:
-                spans.append((before_ns, now_ns))
-            before_ns = now_ns
-    except KeyboardInterrupt:
-        for begin, end in spans:
-            print(begin, end)
+    before_ns = time.monotonic_ns()
+    while True:
+        time.sleep(_SLEEP_S)
+        now_ns = time.monotonic_ns()
+        if now_ns - before_ns > _STALL_NS + _SLEEP_S * 1e9:
+            print(before_ns, now_ns, flush=True)
+        before_ns = now_ns
 
 
 if __name__ == "__main__":

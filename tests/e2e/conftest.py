@@ -4,17 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aioice import ice
 
 from caller.server import Server, running
+from stalls import Stalls, watched
 
 HERE = Path(__file__).parent
+
+STILL_SHARE = 0.15
+"""A test that fails while the machine stood still for more of the time proves nothing."""
+
+INCONCLUSIVE_LIMIT = 3
+"""After so many there is no sense in trying more: each may wait for minutes."""
+
+
+class Machine:
+    """What the watchers of the machine's stalls saw (``bench/stalls.py``)."""
+
+    stalls: Stalls | None = None
+    inconclusive = 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine() -> Iterator[None]:
+    with watched() as stalls:
+        Machine.stalls = stalls
+        yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if HERE in item.path.parents and Machine.inconclusive >= INCONCLUSIVE_LIMIT:
+        pytest.skip("not tried: real-time tests are inconclusive while the machine stands still")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, None]:
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed or HERE not in item.path.parents or Machine.stalls is None:
+        return
+    now_ns = time.monotonic_ns()
+    still_s = Machine.stalls.seconds(now_ns - round(call.duration * 1e9), now_ns)
+    share = still_s / (call.duration * (os.cpu_count() or 1)) if call.duration else 0.0
+    if share > STILL_SHARE:
+        Machine.inconclusive += 1
+        report.outcome = "skipped"
+        reason = f"inconclusive: the machine stood still for {share:.0%} of {call.duration:.0f} s"
+        report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
