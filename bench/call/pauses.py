@@ -26,7 +26,7 @@ _AUDIBLE = 1e-4
 """Frames below −40 dBFS in the reference have no level to speak of."""
 
 
-def measure(report: Report) -> None:
+async def measure(report: Report) -> None:
     """Add the bar: the worst of all recordings and gaps."""
     worst = 0.0
     for name, pcm in recordings(4):
