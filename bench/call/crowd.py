@@ -16,6 +16,7 @@ from stalls import Stalls, watched
 
 CALLS = 20
 LATE_MS = 60.0
+_LEAST_UNDISTURBED = 0.25
 _AFTERMATH_NS = 300_000_000
 """What a stall delayed is still being worked off for so long."""
 _STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub", "--stub-tts-seconds", "3")
@@ -49,8 +50,12 @@ async def measure(report: Report) -> None:
             "machine_stalled_s": round(stalls.total_s, 2),
         }
     )
+    packets = sum(len(_during(c.arrivals, began_ns, ended_ns)) for c in callers)
+    # A few packets between stalls say nothing about the rest.
+    judged = len(lateness) >= packets * _LEAST_UNDISTURBED
+    figure = late + missing if judged else None
     report.bars += [
-        Bar("20 calls on a core: packets late by > 60 ms or missing", late + missing, "", "<=", 0),
+        Bar("20 calls on a core: packets late by > 60 ms or missing", figure, "", "<=", 0),
         Bar("20 calls on a core: calls answered", talking, "", ">=", CALLS),
     ]
 

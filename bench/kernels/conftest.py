@@ -22,7 +22,7 @@ def race(benchmark: Any) -> Race:
     def run(name: str, who: str, function: Callable[[], object], goal: float) -> None:
         benchmark.group = name
         benchmark(function)
-        _TIMES_NS.setdefault(name, {})[who] = benchmark.stats.stats.min * 1e9
+        _TIMES_NS.setdefault(name, {})[who] = benchmark.stats.stats.median * 1e9
         _GOALS[name] = goal
 
     return run
