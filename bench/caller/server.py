@@ -97,4 +97,4 @@ async def _ready(url: str, process: subprocess.Popen[bytes]) -> None:
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.1)
-    raise RuntimeError("the server was not ready in time")
+    raise TimeoutError("the server was not ready in time")

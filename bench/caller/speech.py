@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import av
@@ -11,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native.opus import Encoder
+from voicecore._native.resample import Resampler
+from voicecore.engines.tts.espeak import EspeakTts
 
 RATE_HZ = 48_000
 FRAME_SAMPLES = RATE_HZ // 50
@@ -101,12 +106,9 @@ def recordings(limit: int = 8) -> list[tuple[str, Pcm]]:
     return found[:limit]
 
 
+@cache
 def synthesised(text: str) -> Pcm:
-    """Speech made by the embedded synthesiser, at 48 kHz."""
-    import asyncio
-
-    from voicecore._native.resample import Resampler
-    from voicecore.engines.tts.espeak import EspeakTts
+    """Speech made by the embedded synthesiser, at 48 kHz. Blocks for a second."""
 
     async def speak() -> Pcm:
         tts = EspeakTts()
@@ -118,4 +120,6 @@ def synthesised(text: str) -> Pcm:
         resampler = Resampler(tts.rate_hz, RATE_HZ)
         return np.concatenate([resampler.process(pcm), resampler.flush()])
 
-    return asyncio.run(speak())
+    # In a thread, since the thread that asks may be running an event loop.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, speak()).result()

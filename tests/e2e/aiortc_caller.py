@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from caller.light import LOUD, Arrival
 from caller.speech import FRAME_SAMPLES, RATE_HZ
+from e2e.patience import TooLate, until
 from e2e.udp_proxy import UdpProxy
 
 Pcm = NDArray[np.int16]
@@ -152,7 +153,7 @@ class AiortcCaller:
                     return event
             await asyncio.sleep(0.02)
         seen = [e["type"] + ":" + str(e.get("state", "")) for e in self.events[after:]]
-        raise AssertionError(f"no event {kind!r} within {timeout_s} s; there were {seen}")
+        raise TooLate(f"no event {kind!r} within {timeout_s} s; there were {seen}")
 
     async def state(self, state: str, *, after: int = 0, timeout_s: float = 60.0) -> Event:
         """The first change to ``state`` from ``events[after]`` on."""
@@ -166,10 +167,12 @@ class AiortcCaller:
 
     async def hears_voice(self, *, frames: int = 10, timeout_s: float = 45.0) -> None:
         """Wait until ``frames`` frames above −50 dBFS were played here from now on."""
-        since_ns, deadline = time.monotonic_ns(), time.monotonic() + timeout_s
-        while sum(level > LOUD for level in self.heard_since(since_ns)) < frames:
-            assert time.monotonic() < deadline, "the agent is not heard"
-            await asyncio.sleep(0.02)
+        since_ns = time.monotonic_ns()
+
+        async def heard() -> bool:
+            return sum(level > LOUD for level in self.heard_since(since_ns)) >= frames
+
+        await until(heard, "the agent is heard", timeout_s)
 
     # -- private --------------------------------------------------------------------
 

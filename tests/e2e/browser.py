@@ -1,4 +1,4 @@
-"""What tests in a real browser share: the service, a microphone, Chromium, patience.
+"""What tests in a real browser share: the service, a microphone, Chromium.
 
 Each test starts its own service and its own browser, since the recording that
 stands for the microphone is a flag of the browser's process.
@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,14 +27,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from caller import speech
 from caller.server import free_port
+from e2e.patience import PATIENCE_S, until
 
 Pcm = NDArray[np.int16]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
-
-PATIENCE_S = 40.0
-"""For anything that a machine busy with other work does late but does."""
 
 STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
 _START_TIMEOUT_S = 60.0
@@ -130,18 +127,6 @@ async def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         await asyncio.to_thread(process.wait)
-
-
-async def until(
-    holds: Callable[[], Awaitable[Any]], what: str, timeout_s: float = PATIENCE_S
-) -> Any:
-    """The first true value of ``holds()``; the test fails if there is none in time."""
-    deadline_s = time.monotonic() + timeout_s
-    while not (value := await holds()):
-        if time.monotonic() > deadline_s:
-            pytest.fail(f"not within {timeout_s:.0f} s: {what}")
-        await asyncio.sleep(0.1)
-    return value
 
 
 # -- the microphone -----------------------------------------------------------------

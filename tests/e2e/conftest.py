@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import playwright.async_api
 import pytest
 from aioice import ice
 
 from caller.server import Server, running
+from e2e.patience import TooLate
+from e2e.spoken import command, remark
 from stalls import Stalls, watched
 
 HERE = Path(__file__).parent
 
 STILL_SHARE = 0.15
-"""A test that fails while the machine stood still for more of the time proves nothing."""
+"""What was too late while the machine stood still for more of the time proves nothing."""
 
 INCONCLUSIVE_LIMIT = 3
 """After so many there is no sense in trying more: each may wait for minutes."""
+
+
+_TOO_LATE = (TooLate, TimeoutError, playwright.async_api.TimeoutError)
 
 
 class Machine:
@@ -51,7 +57,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, Any, None]:
     outcome = yield
     report = outcome.get_result()
-    if not report.failed or HERE not in item.path.parents or Machine.stalls is None:
+    if HERE not in item.path.parents or Machine.stalls is None or call.excinfo is None:
+        return
+    if not report.failed or not issubclass(call.excinfo.type, _TOO_LATE):
         return
     now_ns = time.monotonic_ns()
     still_s = Machine.stalls.seconds(now_ns - round(call.duration * 1e9), now_ns)
@@ -85,6 +93,9 @@ def surroundings() -> Iterator[None]:
         "get_host_addresses",
         lambda **kinds: addresses(**kinds) or ["127.0.0.1"],
     )
+    # Made before the first call: synthesising them would hold a caller up.
+    command()
+    remark()
     yield
     patch.undo()
 

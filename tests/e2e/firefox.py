@@ -23,7 +23,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from e2e.browser import FIREFOX, PATIENCE_S, tail, until
+from e2e.browser import FIREFOX, tail
+from e2e.patience import PATIENCE_S, until
 
 _PORT_FILE = "WebDriverBiDiServer.json"
 _START_TIMEOUT_S = 60.0

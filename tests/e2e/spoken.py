@@ -14,6 +14,9 @@ from voicecore._native.resample import Resampler
 
 Pcm = NDArray[np.int16]
 
+SYNTHETIC_TEXT = "monday tuesday wednesday thursday friday"
+"""What the embedded recogniser understands of the embedded voice; of most sentences, nothing."""
+
 
 @cache
 def command() -> tuple[str, Pcm]:
@@ -21,8 +24,7 @@ def command() -> tuple[str, Pcm]:
     folder = speech.cases_dir()
     raw = None if folder is None else folder / "speech_pocketsphinx" / "goforward.raw"
     if raw is None or not raw.exists():
-        text = "go forward ten meters"
-        return text, speech.synthesised(text)
+        return SYNTHETIC_TEXT, speech.synthesised(SYNTHETIC_TEXT)
     resampler = Resampler(16_000, speech.RATE_HZ)
     pcm = np.fromfile(raw, "<i2").astype(np.int16)
     return "go forward ten meters", np.concatenate([resampler.process(pcm), resampler.flush()])

@@ -28,9 +28,9 @@ from e2e.browser import (  # noqa: E402
     Pcm,
     chromium,
     serving,
-    until,
     write_microphone,
 )
+from e2e.patience import until  # noqa: E402
 from voicecore._native.resample import Resampler  # noqa: E402
 from voicecore.engines.tts.flite import FliteTts  # noqa: E402
 

@@ -11,6 +11,7 @@ import pytest
 
 from caller.server import Server
 from e2e.aiortc_caller import AiortcCaller
+from e2e.patience import timely
 from e2e.spoken import command, media
 from e2e.udp_proxy import UdpProxy
 from voicecore._native.inbound import Inbound
@@ -66,10 +67,10 @@ async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Serv
             await caller.hang_up()
         print(f"lost on purpose {proxy.lost}, counted by the server {stats}")
         assert proxy.lost > 10
-        assert proxy.dropped_full == 0
+        timely(proxy.dropped_full == 0, "the proxy could not keep up")
         assert stats["lost"] > 0
         assert stats["rejected"] > 0, "doubled packets fail the replay check"
         gap_s, tone_s = longest_silence_s(caller)
         print(f"longest gap {gap_s * 1000:.0f} ms in {tone_s:.1f} s of tone")
         assert tone_s > TONE_S - 0.5
-        assert gap_s <= MAX_GAP_S
+        timely(gap_s <= MAX_GAP_S, f"a gap of {gap_s * 1000:.0f} ms")

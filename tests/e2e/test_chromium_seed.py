@@ -19,9 +19,9 @@ from e2e.browser import (
     chromium,
     recorded,
     serving,
-    until,
     write_microphone,
 )
+from e2e.patience import until
 
 pytestmark = [
     pytest.mark.e2e,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.browser import FIREFOX, STUBS, serving, until
+from e2e.browser import FIREFOX, STUBS, serving
 from e2e.firefox import firefox
+from e2e.patience import until
 
 pytestmark = [
     pytest.mark.e2e,

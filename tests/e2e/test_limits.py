@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from caller.server import Server
 from e2e.aiortc_caller import AiortcCaller
+from e2e.patience import until
 from e2e.spoken import counter
 
 LIMIT = 2
@@ -72,13 +72,6 @@ def site(http: aiohttp.ClientSession, server: Server) -> Site:
 
 async def active_calls(http: aiohttp.ClientSession, server: Server) -> float:
     return await counter(http, server.url, "voicecore_calls_active")
-
-
-async def until(check: Callable[[], Any], what: str, timeout_s: float = 45.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not await check():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(

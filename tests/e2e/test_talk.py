@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 
 from caller.server import Server
 from e2e.aiortc_caller import AiortcCaller
+from e2e.patience import until
 from e2e.spoken import command, counter, words_of
 
 
@@ -50,10 +49,10 @@ def worker(server: Server, name: str) -> int:
 
 
 async def until_restarted(server: Server, name: str, old: int) -> None:
-    deadline = time.monotonic() + 30
-    while worker(server, name) in (0, old):
-        assert time.monotonic() < deadline, f"{name} was not started again"
-        await asyncio.sleep(0.1)
+    async def restarted() -> bool:
+        return worker(server, name) not in (0, old)
+
+    await until(restarted, f"{name} is started again")
 
 
 async def ask(caller: AiortcCaller) -> str:
