@@ -1,4 +1,4 @@
-"""A voicecore server in a process of its own, pinned and watched from outside."""
+"""A voicecore server, or a peer of it, in a process of its own: pinned, watched from outside."""
 
 from __future__ import annotations
 
@@ -58,11 +58,14 @@ class Server:
 
 @asynccontextmanager
 async def running(
-    *flags: str, core: int | None = None, log: Path | None = None
+    *flags: str,
+    core: int | None = None,
+    log: Path | None = None,
+    module: str = "voicecore.service",
 ) -> AsyncIterator[Server]:
-    """``python -m voicecore.service`` with ``flags``, ready, on ``core``; stopped at the end."""
+    """``python -m module`` with ``flags``, ready, on ``core``; stopped at the end."""
     port = free_port()
-    command = [sys.executable, "-m", "voicecore.service", "--port", str(port), *flags]
+    command = [sys.executable, "-m", module, "--port", str(port), *flags]
     output = log.open("wb") if log else subprocess.DEVNULL
     process = subprocess.Popen(  # noqa: ASYNC220 -- starting takes a millisecond
         command, stdout=output, stderr=subprocess.STDOUT

@@ -1,0 +1,25 @@
+"""Who is called: voicecore with stub engines, and the same call by hand on stock aiortc."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A server that answers each utterance with a tone of so many seconds."""
+
+    name: str
+    module: str
+    flags: tuple[str, ...]
+    seconds_flag: str
+
+    def answering(self, seconds: float) -> tuple[str, ...]:
+        """The flags with which it speaks for ``seconds``."""
+        return (*self.flags, self.seconds_flag, str(seconds))
+
+
+VOICECORE = Subject("voicecore", "voicecore.service", STUBS, "--stub-tts-seconds")
+PLAIN_AIORTC = Subject("plain aiortc", "peers.plain_aiortc", (), "--reply-seconds")

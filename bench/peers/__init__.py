@@ -1,0 +1,1 @@
+"""What people would use or write instead, to stand beside us in one run."""
