@@ -93,7 +93,7 @@ class Sink:
 
 
 class Rig:
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, **bounds: Any) -> None:
         self.loop = FakeLoop()
         self.engine = FakeEngine()
         self.batcher = VadBatcher(self.engine, self.loop.call_soon, **bounds)
@@ -138,6 +138,20 @@ def test_frames_of_a_later_iteration_join_what_still_waits() -> None:
     rig.submit("b", 1.0)
     rig.loop.drain()
     assert rig.engine.batches == [[("a", 0.25)], [("a", 0.5), ("b", 1.0)]]
+
+
+def test_the_first_frame_waits_for_company_the_rest_of_a_burst_does_not() -> None:
+    gathering: list[Callable[[], None]] = []
+    rig = Rig(gather=gathering.append)
+    rig.submit("a", 0.25, 0.5)
+    rig.submit("b", 1.0)
+    assert (len(gathering), rig.loop.ready) == (1, [])
+    gathering.pop()()
+    assert rig.engine.batches == [[("a", 0.25), ("b", 1.0)]]
+    assert rig.loop.drain() == 1
+    assert rig.engine.batches[1:] == [[("a", 0.5)]]
+    rig.submit("b", 0.75)
+    assert (len(gathering), rig.loop.ready) == (1, [])
 
 
 def test_it_is_idle_when_nothing_waits() -> None:
