@@ -60,7 +60,6 @@ PROFILES: dict[str, Profile] = {
             "wraparound": False,
             "cdivision": False,
             "initializedcheck": True,
-            "nonecheck": True,
         },
     ),
     "trace": Profile(

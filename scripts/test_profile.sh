@@ -7,7 +7,7 @@ tests=$2
 root=$(cd "$(dirname "$0")/.." && pwd)
 copy=$root/build/$VOICECORE_BUILD
 mkdir -p "$copy"
-for part in setup.py pyproject.toml README.md src tests bench; do
+for part in setup.py pyproject.toml README.md LICENSE src tests bench; do
     rm -rf "${copy:?}/$part"
     cp -r "$root/$part" "$copy/$part"
 done
@@ -22,4 +22,5 @@ if [ "$VOICECORE_BUILD" = asan ]; then
     PYTHONMALLOC=malloc
     export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS PYTHONMALLOC
 fi
+export VOICECORE_CASES="${VOICECORE_CASES:-$root/../shared/cases}"
 PYTHONPATH=$copy/src exec "$bin/python" -m pytest "$tests" -q -p no:cacheprovider
