@@ -44,7 +44,7 @@ run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teach
 test: unit e2e  ## all tests
 
 unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
-	@$(BIN)/python -m pytest tests -q -m "not e2e" --ignore=tests/e2e --durations=5
+	@$(BIN)/python -m pytest tests -q -m "not e2e" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4 --durations=5
 
 # Real calls in real time: on a machine that stands still for seconds one may miss its
 # time-out, so what failed gets one second chance; what fails twice has failed.
