@@ -283,6 +283,22 @@ def test_new_ssrc_and_sequence_jump() -> None:
     assert path.stats()["resets"] == 2
 
 
+@pytest.mark.parametrize("pt", [OPUS, PCMU])
+def test_a_new_stream_is_heard_as_if_there_had_been_no_other(pt: int) -> None:
+    if pt == OPUS:
+        step, coded = 960, opus_payloads(20, fec=True)
+    else:
+        step, whole = 160, g711.ulaw_encode(tone(8000, 0.4))
+        coded = [whole[i : i + 160] for i in range(0, len(whole), 160)]
+    later = [packet(i + 5000, p, pt=pt, ssrc=8, step=step) for i, p in enumerate(coded)]
+    fresh, path = (Inbound(opus_pt=OPUS, pcmu_pt=PCMU) for _ in range(2))
+    play(fresh, clocked(later))
+    play(path, clocked([packet(i, p, pt=pt, step=step) for i, p in enumerate(coded[:13])] + later))
+    assert path.stats()["resets"] == 1
+    length = fresh.ring.position
+    assert np.array_equal(path.ring.copy(path.ring.position - length, length), heard(fresh))
+
+
 def test_codec_change_in_mid_call() -> None:
     path = Inbound(opus_pt=OPUS, pcmu_pt=PCMU)
     coded = g711.ulaw_encode(tone(8000, 0.2))

@@ -54,6 +54,19 @@ def test_encode_and_decode_equal_opuslib(opuslib, speech_like, rate_hz):
         assert decoder.decode(packet).tobytes() == peer.decode(packet, n)
 
 
+def test_a_reset_decoder_is_as_a_fresh_one(speech_like):
+    packets = encode_all(speech_like(16000, 0.3), 16000)
+    used, fresh = opus.Decoder(16000), opus.Decoder(16000)
+    for packet in packets:
+        used.decode(packet)
+    used.reset()
+    for packet in packets[5:]:
+        np.testing.assert_array_equal(used.decode(packet), fresh.decode(packet))
+    used.close()
+    with pytest.raises(MisuseError, match="closed"):
+        used.reset()
+
+
 @pytest.mark.parametrize("rate_hz", RATES)
 def test_concealment_equals_ctypes(c_opus, speech_like, rate_hz):
     packets = encode_all(speech_like(rate_hz, 0.6), rate_hz)

@@ -20,6 +20,9 @@ cdef class Concealer:
     cdef readonly int rate_hz
     cdef int busy                  # 1 while a thread is inside a Python method
 
+    # As if freshly made.
+    cdef void forget(self) noexcept nogil
+
     # Takes n decoded samples.  After concealment their beginning is cross-faded, in place,
     # from the synthetic signal; so play `pcm` after this call, not before.
     cdef void good_into(self, int16_t* pcm, Py_ssize_t n) noexcept nogil

@@ -126,6 +126,9 @@ cdef class Concealer:
         self.rate_hz = rate_hz
         vc_conceal_init(&self.state, rate_hz)
 
+    cdef void forget(self) noexcept nogil:
+        vc_conceal_init(&self.state, self.rate_hz)
+
     cdef void good_into(self, int16_t* pcm, Py_ssize_t n) noexcept nogil:
         vc_conceal_good(&self.state, pcm, n)
 

@@ -77,6 +77,7 @@ cdef class Inbound:
     cdef void _recover(self, const jb_event* event) noexcept nogil
     cdef int _decode(self, const jb_event* event) noexcept nogil
     cdef int _to_wide(self, int n) noexcept nogil
+    cdef void _forget(self) noexcept nogil
     cdef int _samples(self, int ticks) noexcept nogil
     cdef void _conceal(self, int samples) noexcept nogil
     cdef void _pause(self, int64_t samples) noexcept nogil

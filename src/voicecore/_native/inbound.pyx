@@ -217,8 +217,16 @@ cdef class Inbound:
                 self.is_stalled = True
             elif kind == JB_STALL_END:
                 self.is_stalled = False
-            elif kind == JB_DISCONTINUITY and self.concealer is not None:
-                self.upsampler.clear()
+            elif kind == JB_DISCONTINUITY:
+                self._forget()
+
+    cdef void _forget(self) noexcept nogil:
+        # Another stream begins: nothing of the old one may colour it.
+        if self.opus is not None:
+            self.opus.forget()
+        if self.concealer is not None:
+            self.concealer.forget()
+            self.upsampler.clear()
 
     cdef int _samples(self, int ticks) noexcept nogil:
         return ticks * 2 if self.narrow else ticks // 3

@@ -27,6 +27,9 @@ cdef class Decoder:
     cdef int decode_into(self, const uint8_t* data, int n, int16_t* out, int max_samples,
                          bint fec) noexcept nogil
 
+    # As if freshly made; never fails.
+    cdef void forget(self) noexcept nogil
+
     cdef int _begin(self) except -1
     cdef int _check_duration(self, samples) except -1
 

@@ -31,6 +31,7 @@ cdef extern from "opus_library.h" nogil:
                           int32_t capacity) noexcept nogil
         void (*encoder_destroy)(void* encoder) noexcept nogil
     int vc_opus_load(const char* path, vc_opus_api* api, char* why, size_t capacity) noexcept
+    int vc_opus_ask(const vc_opus_api* api, void* decoder, int request) noexcept
     int vc_opus_set(const vc_opus_api* api, void* encoder, int request, int32_t value) noexcept
     int vc_opus_get(const vc_opus_api* api, void* encoder, int request, int32_t* value) noexcept
 
@@ -41,8 +42,9 @@ cdef extern from "opus_packet.h" nogil:
     int vc_opus_parse(const uint8_t* data, int n, vc_opus_packet* packet) noexcept
     int vc_opus_has_lbrr(const uint8_t* data, int n) noexcept
 
-# Requests of opus_encoder_ctl; "get" is one more than "set".
+# CTL requests; "get" is one more than "set".
 cdef enum:
+    RESET_STATE = 4028
     SET_BITRATE = 4002
     SET_COMPLEXITY = 4010
     SET_INBAND_FEC = 4012
@@ -155,6 +157,9 @@ cdef class Decoder:
                          bint fec) noexcept nogil:
         return _api.decode(self.ptr, data, n, out, max_samples, fec)
 
+    cdef void forget(self) noexcept nogil:
+        vc_opus_ask(&_api, self.ptr, RESET_STATE)
+
     cdef int _begin(self) except -1:
         if self.ptr == NULL:
             raise MisuseError("the decoder is closed", code="closed")
@@ -223,6 +228,12 @@ cdef class Decoder:
         if got != wanted:
             raise RuntimeError(f"libopus refused to conceal: {_text(got)}")
         return pcm
+
+    def reset(self) -> None:
+        """Forget what was decoded: the next packet is the first of another stream."""
+        self._begin()
+        self.forget()
+        self.busy = 0
 
     def close(self) -> None:
         """Free the decoder; a second call does nothing."""

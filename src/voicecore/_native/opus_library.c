@@ -19,6 +19,7 @@ int vc_opus_load(const char *path, vc_opus_api *api, char *why, size_t capacity)
         { "opus_strerror", &api->error_text },
         { "opus_decoder_create", &api->decoder_create },
         { "opus_decode", &api->decode },
+        { "opus_decoder_ctl", &api->decoder_ctl },
         { "opus_decoder_destroy", &api->decoder_destroy },
         { "opus_encoder_create", &api->encoder_create },
         { "opus_encode", &api->encode },

@@ -14,6 +14,7 @@ typedef struct {
     void *(*decoder_create)(int32_t rate_hz, int channels, int *error);
     int (*decode)(void *decoder, const uint8_t *data, int32_t len, int16_t *pcm, int samples,
                   int fec);
+    int (*decoder_ctl)(void *decoder, int request, ...);
     void (*decoder_destroy)(void *decoder);
     void *(*encoder_create)(int32_t rate_hz, int channels, int application, int *error);
     int32_t (*encode)(void *encoder, const int16_t *pcm, int samples, uint8_t *data,
@@ -25,7 +26,13 @@ typedef struct {
 /* 0, or -1 with a reason (static or loader text, always terminated) in `why`. */
 int vc_opus_load(const char *path, vc_opus_api *api, char *why, size_t capacity);
 
-/* Setting and getting one integer: the only two shapes of CTL that are needed. */
+/* A request without an argument, setting and getting one integer: the shapes of CTL that are
+ * needed. */
+static inline int vc_opus_ask(const vc_opus_api *api, void *decoder, int request)
+{
+    return api->decoder_ctl(decoder, request);
+}
+
 static inline int vc_opus_set(const vc_opus_api *api, void *encoder, int request, int32_t value)
 {
     return api->encoder_ctl(encoder, request, value);
