@@ -204,6 +204,29 @@ async def test_words_of_the_agent(console: Console) -> None:
     assert await console.page.locator("#turns img").count() == 0
 
 
+async def test_a_long_answer_is_shown_as_far_as_it_matters(console: Console) -> None:
+    story = " ".join(f"word{i}" for i in range(400))
+    await console.open()
+    await console.receive(type="agent", turn=1, text=story)
+    await console.receive(type="heard", turn=1, chars=len("word0 word1"))
+    ahead = await console.page.inner_text(".unheard")
+    assert story.startswith("word0 word1" + ahead.removesuffix("\u2026").rstrip())
+    assert ahead.endswith("\u2026")
+    assert len(ahead) < 400
+    heard, unheard = "word0 word1", story.removeprefix("word0 word1").strip()
+    await console.receive(
+        type="agent_done", turn=1, text=story, heard=heard, unheard=unheard, interrupted=True
+    )
+    cut = await console.page.inner_text(".cut")
+    assert unheard.startswith(cut)
+    assert len(cut) < 400
+    rest = console.page.locator(".turn.agent button.more")
+    assert await rest.inner_text() == f"{len(unheard[len(cut):].split())} more words"
+    await rest.click()
+    assert await console.page.inner_text(".cut") == unheard
+    assert await rest.count() == 0
+
+
 async def test_strange_messages_are_ignored(console: Console) -> None:
     await console.open()
     assert not await console.receive(type="tomorrow")

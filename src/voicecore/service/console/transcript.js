@@ -8,6 +8,10 @@
 import { byId, clock, make } from './dom.js';
 import { fillLegend, median, rescale, strip, total } from './latency.js';
 import { model, on } from './state.js';
+import { excerpt } from './turns.js';
+
+/** Of what is still to be heard, or never was, so much is shown. */
+const EXCERPT_CHARS = 240;
 
 /** As near to the end as this, new words pull the view along. */
 const NEAR_PX = 80;
@@ -24,7 +28,7 @@ function newTurn(record) {
   const head = make('header', {}, make('span.who', {}, speaker));
   head.append(make('time', {}, clock(record.at_ms)));
   const element = make(`li.turn.${record.role}`, { 'data-turn': record.turn }, head, words);
-  return { element, words, strip: null, latency: null };
+  return { element, words, strip: null, latency: null, unfolded: false };
 }
 
 function userWords(record) {
@@ -33,25 +37,37 @@ function userWords(record) {
   return [make(record.final ? 'span.final' : 'span.partial', {}, record.text)];
 }
 
-function cutWords(record) {
+function cutWords(record, view) {
   const hand = make('span.mark', {}, 'you interrupted');
   const rest = record.unheard.trim();
   if (!rest) return [hand];
   const hidden = make('span.visually-hidden', {}, ' Not heard: ');
-  return [hand, hidden, make('s.cut', {}, rest)];
+  const [shown, left] = view.unfolded ? [rest, 0] : excerpt(rest, EXCERPT_CHARS);
+  const parts = [hand, hidden, make('s.cut', {}, shown)];
+  if (left) {
+    const more = make('button.more', { type: 'button' }, `${left} more words`);
+    more.addEventListener('click', () => {
+      view.unfolded = true;
+      render(record);
+    });
+    parts.push(more);
+  }
+  return parts;
 }
 
-function agentWords(record) {
+function agentWords(record, view) {
   const { heard, unheard, interrupted } = record;
   const parts = [make('span.heard', {}, heard)];
   if (interrupted) {
-    const cut = cutWords(record);
+    const cut = cutWords(record, view);
     if (heard.trim()) parts.push(' ');
     for (const part of cut) parts.push(part, ' ');
   } else if (unheard) {
     const gap = record.done && heard && !/\s$/.test(heard) && !/^\s/.test(unheard);
     if (gap) parts.push(' ');
-    parts.push(make('span.unheard', {}, unheard));
+    // A story written in a second is heard in a minute: the end of the page stays near the voice.
+    const [ahead, left] = excerpt(unheard, EXCERPT_CHARS);
+    parts.push(make('span.unheard', {}, left ? `${ahead} …` : ahead));
   }
   return parts;
 }
@@ -64,7 +80,7 @@ function render(record) {
     list.append(view.element);
   }
   const { element, words } = view;
-  words.replaceChildren(...(record.role === 'user' ? userWords(record) : agentWords(record)));
+  words.replaceChildren(...(record.role === 'user' ? userWords(record) : agentWords(record, view)));
   element.classList.toggle('interrupted', Boolean(record.interrupted));
   if (record.latency !== view.latency) {
     view.latency = record.latency;

@@ -16,6 +16,18 @@ export function splitAt(text, count) {
   return [points.slice(0, count).join(''), points.slice(count).join('')];
 }
 
+/**
+ * The beginning of a long `text`, up to the end of a word, and how many words are left out.
+ *
+ * @returns {[string, number]} all of the text and 0, if it is hardly longer than `limit`
+ */
+export function excerpt(text, limit) {
+  if (text.length <= limit * 1.25) return [text, 0];
+  const end = text.lastIndexOf(' ', limit);
+  const shown = text.slice(0, end > 0 ? end : limit);
+  return [shown, text.slice(shown.length).trim().split(/\s+/).length];
+}
+
 export class Turns {
   #list = [];
 
