@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import aiohttp
 import numpy as np
 import pytest
 
+from caller.light import Arrival
 from caller.server import Server
 from e2e.aiortc_caller import AiortcCaller
 from e2e.patience import timely
@@ -50,6 +53,12 @@ def longest_silence_s(caller: AiortcCaller) -> tuple[float, float]:
     return (int(np.diff(loud).max()) - 1) / 200, (loud[-1] - loud[0] + 1) / 200
 
 
+def longest_pause_s(arrivals: list[Arrival]) -> float:
+    """Longest time without any packet of the agent's, beyond the 20 ms between two (s)."""
+    pauses_ns = [later.at_ns - sooner.at_ns for sooner, later in pairwise(arrivals)]
+    return max(pauses_ns) / 1e9 - 0.020
+
+
 async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Server) -> None:
     print(f"seed {SEED}")
     async with UdpProxy(SEED, loss=0.05, jitter_ms=3.0, reorder=0.03, duplicate=0.01) as proxy:
@@ -60,6 +69,7 @@ async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Serv
             final = await caller.event("transcript", where=lambda e: e["final"])
             assert final["text"].strip()
             await caller.state("speaking")
+            spoken_ns = time.monotonic_ns()
             await caller.event("agent_done", timeout_s=60)
             await asyncio.sleep(0.3)
             stats = await media(http, server.url, caller)
@@ -73,4 +83,7 @@ async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Serv
         gap_s, tone_s = longest_silence_s(caller)
         print(f"longest gap {gap_s * 1000:.0f} ms in {tone_s:.1f} s of tone")
         assert tone_s > TONE_S - 0.5
+        pause_s = longest_pause_s([a for a in caller.arrivals if a.at_ns >= spoken_ns])
+        print(f"longest pause between packets {pause_s * 1000:.0f} ms more than 20")
+        timely(pause_s <= MAX_GAP_S, f"no packet for {pause_s * 1000:.0f} ms more than 20")
         timely(gap_s <= MAX_GAP_S, f"a gap of {gap_s * 1000:.0f} ms")

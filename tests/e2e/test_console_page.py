@@ -221,7 +221,7 @@ async def test_a_long_answer_is_shown_as_far_as_it_matters(console: Console) -> 
     assert unheard.startswith(cut)
     assert len(cut) < 400
     rest = console.page.locator(".turn.agent button.more")
-    assert await rest.inner_text() == f"{len(unheard[len(cut):].split())} more words"
+    assert await rest.inner_text() == f"{len(unheard[len(cut) :].split())} more words"
     await rest.click()
     assert await console.page.inner_text(".cut") == unheard
     assert await rest.count() == 0
