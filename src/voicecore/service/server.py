@@ -111,7 +111,9 @@ class Server:
         try:
             await web.TCPSite(self._runner, host, port, ssl_context=context).start()
         except OSError as error:
-            reason = _LISTEN_ERRORS.get(error.errno or 0) or error.strerror or str(error)
+            # asyncio from Python 3.12 on drops the number of this one.
+            number = error.errno or errno.EADDRNOTAVAIL
+            reason = _LISTEN_ERRORS.get(number) or error.strerror or str(error)
             raise ConfigError([f"can't listen on {host} port {port}: {reason}"]) from None
 
     def stop_admitting(self) -> None:
