@@ -51,7 +51,7 @@ async def test_hostile_datagrams_do_no_harm(http: aiohttp.ClientSession, server:
             for packet in flipped:
                 packet[rng.randrange(12, len(packet))] ^= 1 << rng.randrange(8)
             hostile += [bytes(packet) for packet in flipped]
-            for datagram in hostile:
+            for datagram in filter(None, hostile):
                 proxy.inject(datagram)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
                 stranger.bind((proxy.server[0], 0))
@@ -64,7 +64,7 @@ async def test_hostile_datagrams_do_no_harm(http: aiohttp.ClientSession, server:
             await caller.event("agent_done", after=mark)
             after = await media(http, server.url, caller)
             refused = after["rejected"] - before["rejected"]
-            # Empty ones come from the stranger alone: asyncio itself sends none.
+            # The empty one came from the stranger alone: asyncio sends it on some Pythons.
             expected = 1 + 2 * sum(1 for p in hostile if p and 128 <= p[0] < 192)
             assert refused == expected
             assert after["malformed"] == before["malformed"]
