@@ -14,7 +14,8 @@ help:  ## this list
 
 # -- set-up: stamps for the environment, for what is installed, for what is built -----
 
-INSTALL := VOICECORE_BUILD=none $(BIN)/pip install --quiet --no-build-isolation --editable
+# "none": the modules are built in place, see .built.
+INSTALL := VOICECORE_BUILD=none $(BIN)/pip install --quiet --editable
 
 $(VENV)/.made: scripts/prepare.sh
 	@sh scripts/prepare.sh $(VENV)
