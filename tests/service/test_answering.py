@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fakes.virtual_loop import virtually
+from voicecore._native.resample import Resampler
 from voicecore.core import events as ev
 from voicecore.core.actions import Speak
 from voicecore.core.conversation import Conversation
@@ -89,6 +91,11 @@ class FakeLlm:
             self.closed += 1
 
 
+def resampler_for(tts: FakeTts, plane: FakePlane) -> Resampler | None:
+    same = tts.rate_hz == plane.play_rate_hz
+    return None if same else Resampler(tts.rate_hz, plane.play_rate_hz)
+
+
 class Rig:
     def __init__(self, tts: FakeTts | None = None, plane: FakePlane | None = None) -> None:
         self.plane = plane or FakePlane()
@@ -100,6 +107,7 @@ class Rig:
             TURN,
             anything,
             voice,
+            resampler=resampler_for(self.tts, self.plane),
             apology=lambda rate_hz: np.full(rate_hz // 10, 5, np.int16),
             report=self.told.append,
         )
@@ -188,6 +196,31 @@ def test_another_rate_is_resampled_whole_and_its_marks_too() -> None:
         heard = np.concatenate(rig.plane.pcm).astype(int)
         assert np.abs(heard[200:-200] - 9).max() <= 1
         await rig.end()
+
+    virtually(main())
+
+
+def test_nothing_of_an_answer_cut_off_is_in_the_next() -> None:
+    resampler = Resampler(22_050, 24_000)
+    loud = np.full(1000, 20_000, np.int16)
+
+    async def speak(pcm: NDArray[np.int16], seconds: float) -> list[NDArray[np.int16]]:
+        plane: Any = FakePlane()
+        # A second chunk that never comes: the answer is cut off between the two.
+        voice: Any = FakeTts(SpeechChunk(pcm), 100.0, rate_hz=22_050)
+        answer = Answer(
+            TURN, plane, voice, resampler=resampler, apology=lambda _: pcm, report=lambda _: None
+        )
+        answer.say(Speak(TURN, 0, "one", False))
+        await asyncio.sleep(seconds)
+        answer.cancel()
+        await asyncio.gather(*answer.tasks, return_exceptions=True)
+        heard: list[NDArray[np.int16]] = plane.pcm
+        return heard
+
+    async def main() -> None:
+        assert np.abs(np.concatenate(await speak(loud, 1.0))).max() > 15_000
+        assert not np.concatenate(await speak(np.zeros(1000, np.int16), 1.0)).any()
 
     virtually(main())
 
@@ -293,7 +326,9 @@ def test_a_model_far_ahead_of_the_voice_waits() -> None:
 
         anything: Any = rig.plane
         voice: Any = rig.tts
-        rig.answer = Answer(TURN, anything, voice, apology=lambda _: chunk(1).pcm, report=report)
+        rig.answer = Answer(
+            TURN, anything, voice, resampler=None, apology=lambda _: chunk(1).pcm, report=report
+        )
         llm = rig.ask(*[f"clause {n}. " for n in range(200)])
         await asyncio.sleep(0.5)
         assert llm.given < 60

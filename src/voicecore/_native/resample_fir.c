@@ -9,6 +9,7 @@
 #define WIDEST_TRANSITION 0.12 /* of the lower Nyquist frequency */
 #define LONGEST_DELAY_S 0.0025
 #define TAP_UNIT 8
+#define MOST_TAPS 968         /* LONGEST_DELAY_S both ways at 192 kHz, in whole units */
 #define STRIDE_UNIT 16
 
 #define CONCAT_(a, b) a##b
@@ -82,7 +83,7 @@ static int choose_taps(int from_hz, double transition_hz)
     return units * TAP_UNIT;
 }
 
-/* Impulse response at `x` input samples from its centre. */
+/* Impulse response at `x` input samples from its centre, but for a constant factor. */
 static double response(double x, double half_length, double cutoff, double beta)
 {
     double inside = 1.0 - x / half_length * (x / half_length);
@@ -91,7 +92,7 @@ static double response(double x, double half_length, double cutoff, double beta)
     if (inside <= 0.0)
         return 0.0;
     return (fabs(angle) < 1e-9 ? 1.0 : sin(angle) / angle)
-           * bessel_i0(beta * sqrt(inside)) / bessel_i0(beta);
+           * bessel_i0(beta * sqrt(inside));
 }
 
 static void fill_branches(vc_fir *fir, int from_hz, double nyquist_hz)
@@ -105,14 +106,15 @@ static void fill_branches(vc_fir *fir, int from_hz, double nyquist_hz)
 
     for (int b = 0; b < fir->up; b++) {
         float *branch = fir->branches + (size_t)(b + 1) * (size_t)fir->stride - fir->taps;
-        double sum = 0.0;
+        double weights[MOST_TAPS], sum = 0.0;
         /* branch[taps - 1] weighs the newest sample, which lies b / up before the output. */
+        for (int i = 0; i < fir->taps; i++) {
+            weights[i] = response((double)(fir->taps - 1 - i) + (double)b / fir->up - half, half,
+                                  cutoff, beta);
+            sum += weights[i];
+        }
         for (int i = 0; i < fir->taps; i++)
-            sum += response((double)(fir->taps - 1 - i) + (double)b / fir->up - half, half,
-                            cutoff, beta);
-        for (int i = 0; i < fir->taps; i++)
-            branch[i] = (float)(response((double)(fir->taps - 1 - i) + (double)b / fir->up
-                                         - half, half, cutoff, beta) / sum);
+            branch[i] = (float)(weights[i] / sum);
     }
 }
 

@@ -42,7 +42,9 @@ class Answer:
 
     Everything that happens is told to ``report``; after :meth:`cancel` nothing
     is. Audio is played in the plane's generation at construction, so what
-    comes after a flush is refused by the plane itself.
+    comes after a flush is refused by the plane itself. ``resampler`` takes the
+    synthesiser's rate to the plane's (None: they are equal); the next answer
+    may use it once this one is cancelled or over.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Answer:
         plane: MediaPlane,
         tts: TtsEngine,
         *,
+        resampler: Resampler | None,
         apology: Callable[[int], NDArray[np.int16]],
         report: Report,
     ) -> None:
@@ -59,6 +62,9 @@ class Answer:
         self._plane = plane
         self._generation = plane.generation
         self._tts = tts
+        self._resampler = resampler
+        if resampler is not None:
+            resampler.reset()
         self._apology = apology
         self._report = report
         self._clauses: asyncio.Queue[Speak] = asyncio.Queue()
@@ -133,7 +139,7 @@ class Answer:
 
     async def _synthesise(self, speak: Speak) -> None:
         engine_hz, play_hz = self._tts.rate_hz, self._plane.play_rate_hz
-        resampler = None if engine_hz == play_hz else Resampler(engine_hz, play_hz)
+        resampler = self._resampler
         async with _closing(self._tts.speak(speak.text)) as chunks:
             while True:
                 chunk = await _next(chunks, _CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout")

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from voicecore._native.resample import Resampler
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
@@ -95,6 +96,7 @@ class Call:
         self._began_ns = context.now()
         self._plane: CallPlane | None = None
         self._session: Session | None = None
+        self._resampler: Resampler | None = None
         self._events: deque[ev.Event] = deque()
         self._dispatching = False
         self._timer: asyncio.TimerHandle | None = None
@@ -195,6 +197,10 @@ class Call:
         self._session = Session(
             self._context.turns, self.conversation, play_rate_hz=plane.play_rate_hz
         )
+        engine_hz = self._context.engines.tts.rate_hz
+        if engine_hz != plane.play_rate_hz:
+            # One for the whole call: making its coefficients takes a millisecond.
+            self._resampler = Resampler(engine_hz, plane.play_rate_hz)
         plane.attach(self)
         local, remote = link.tap.selected_types()
         self._context.metrics.ice_result("connected", local, remote)
@@ -346,6 +352,7 @@ class Call:
                 turn,
                 self._plane,
                 self._context.engines.tts,
+                resampler=self._resampler,
                 apology=self._context.apology.pcm,
                 report=self._dispatch,
             )
