@@ -1,10 +1,10 @@
 """Notices when the machine itself stands still (a virtual machine that is not scheduled).
 
 A watcher with real-time priority on every core sleeps two milliseconds at a
-time; waking more than ten late means that nothing ran on that core. Latencies
-measured across such a stall are the machine's, not the server's: benches
-report them apart. Without the right to real-time priority ordinary contention
-counts as a stall too.
+time; waking more than three late means that nothing ran on that core. Latencies
+measured across ten milliseconds of that are the machine's, not the server's:
+benches report them apart. Without the right to real-time priority ordinary
+contention counts as a stall too.
 """
 
 from __future__ import annotations
@@ -15,37 +15,44 @@ import subprocess
 import sys
 import threading
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 _SLEEP_S = 0.002
-_STALL_NS = 10_000_000
+_STALL_NS = 3_000_000
+_DISTURBANCE_S = 0.010
 
 
 class Stalls:
     """The stalls seen so far, of all cores. Filled by threads of its own."""
 
     def __init__(self) -> None:
-        self._spans: list[tuple[int, int]] = []
-        self._lock = threading.Lock()
+        # For each core, in order of time and without overlap.
+        self._cores: list[list[tuple[int, int]]] = []
 
     def read(self, lines: Iterable[str]) -> None:
         """Take one core's spans, ``from_ns to_ns`` a line (monotonic time), to the end."""
+        spans: list[tuple[int, int]] = []
+        self._cores.append(spans)
         for line in lines:
             begin, end = line.split()
-            with self._lock:
-                insort(self._spans, (int(begin), int(end)), key=lambda span: span[1])
+            spans.append((int(begin), int(end)))
 
     def seconds(self, from_ns: int, to_ns: int) -> float:
         """Seconds stood still in ``[from_ns, to_ns]``, all cores together."""
-        with self._lock:
-            first = bisect_left(self._spans, from_ns, key=lambda span: span[1])
-            spans = self._spans[first:]
-        return sum(max(min(e, to_ns) - max(b, from_ns), 0) for b, e in spans) / 1e9
+        still_ns = 0
+        for spans in list(self._cores):
+            first = bisect_left(spans, from_ns, key=lambda span: span[1])
+            for begin, end in islice(spans, first, None):
+                if begin >= to_ns:
+                    break
+                still_ns += min(end, to_ns) - max(begin, from_ns)
+        return still_ns / 1e9
 
     def touch(self, from_ns: int, to_ns: int) -> bool:
-        """Whether any core stood still somewhere in ``[from_ns, to_ns]``."""
-        return self.seconds(from_ns, to_ns) > 0
+        """Whether cores stood still for 10 ms altogether in ``[from_ns, to_ns]``."""
+        return self.seconds(from_ns, to_ns) >= _DISTURBANCE_S
 
     @property
     def total_s(self) -> float:

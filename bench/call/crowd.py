@@ -24,7 +24,7 @@ _ANSWER_S = 2.4
 """… and is answered for so long: the agent talks 40% of the time."""
 _LEAST_UNDISTURBED = 0.25
 """Of all packets; a few between stalls say nothing about the rest."""
-_AFTERMATH_NS = 300_000_000
+_AFTERMATH_NS = 500_000_000
 """What a stall delayed is still being worked off for so long."""
 
 
