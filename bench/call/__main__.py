@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import traceback
 
-from call import churn, crowd, pauses, turns
+from call import churn, crowd, offline, pauses, turns
 from cores import pin_callers
 from report import Bar, Report, load
 
 
 async def _measure(report: Report) -> None:
     print(load())
-    for part in (turns, pauses, crowd, churn):
+    for part in (turns, pauses, crowd, churn, offline):
         try:
             await part.measure(report)
         except Exception:
