@@ -20,7 +20,7 @@ import pytest
 from voicecore.service.__main__ import HARD_EXIT_S, SHUTDOWN_S
 
 PROGRAM = """
-import asyncio, sys, types
+import asyncio, gc, sys, types
 from fakes.calls import FakeManager
 
 class Manager(FakeManager):
@@ -38,7 +38,10 @@ sys.modules["voicecore.service.calls"] = fake
 from voicecore.service import __main__ as process
 if "--hang" in sys.argv or "--block" in sys.argv:
     process.SHUTDOWN_S, process.HARD_EXIT_S = 0.3, 0.6
-sys.exit(process.main([word for word in sys.argv[1:] if word not in ("--hang", "--block")]))
+code = process.main(
+    [word for word in sys.argv[1:] if word not in ("--hang", "--block", "--frozen")]
+)
+sys.exit(100 if "--frozen" in sys.argv and gc.get_freeze_count() > 10_000 else code)
 """
 STUBS = ["--stt", "stub", "--llm", "stub", "--tts", "stub", "--vad", "energy"]
 TESTS = Path(__file__).parents[1]
@@ -110,6 +113,13 @@ def test_serves_and_ends_on_a_signal(services: ExitStack, number: signal.Signals
     code, seconds, errors = service.end(number)
     assert (code, errors) == (0, "")
     assert seconds < 5
+
+
+def test_what_start_up_made_is_out_of_the_collectors_rounds(services: ExitStack) -> None:
+    service = start(services, "--frozen")
+    service.wait_until_ready()
+    code, _, errors = service.end(signal.SIGTERM)
+    assert (code, errors) == (100, "")
 
 
 def test_second_signal_ends_at_once(services: ExitStack) -> None:
