@@ -23,6 +23,7 @@ from aiortc import (
     rtcicetransport,
     rtcpeerconnection,
     rtcrtptransceiver,
+    rtcsctptransport,
 )
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
 from aiortc.utils import random32
@@ -309,6 +310,15 @@ async def test_a_tap_without_pair_or_keys_sends_nothing_and_says_so(connection) 
     assert tap.send(b"\x80" * 20) is False
     assert tap.unsent == 1
     assert tap.selected_types() == ("none", "none")
+
+
+async def test_data_that_comes_too_late_to_be_sent_is_dropped(connection) -> None:
+    assert "self.__transport._send_data(" in inspect.getsource(rtcsctptransport)
+    dtls = connection.addTransceiver("audio").receiver.transport
+    with pytest.raises(ConnectionError):
+        await dtls._send_data(b"late")
+    seam.DatagramTap(dtls, lambda _: None, lambda _: None)
+    await dtls._send_data(b"late")
 
 
 # -- what strangers send ---------------------------------------------------------------

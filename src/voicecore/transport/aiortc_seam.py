@@ -200,6 +200,7 @@ class DatagramTap:
         self.received = 0
         self.rejected = 0
         self.unsent = 0
+        _forgive_late_data(transport)
         protocols: list[Any] = self._connection._protocols
         for protocol in protocols:
             protocol.datagram_received = partial(self._datagram, protocol.datagram_received)
@@ -249,6 +250,22 @@ class DatagramTap:
     def close(self) -> None:
         """Deliver nothing and send nothing any more."""
         self._closed = True
+
+
+def _forgive_late_data(transport: RTCDtlsTransport) -> None:
+    """Drop what SCTP still sends when the connection is already gone.
+
+    Its retransmission timer outlives a far end that closed DTLS; the task that
+    the timer starts has no owner, so what it raises would end in the log.
+    """
+    insides: Any = transport
+    send: Callable[[bytes], Awaitable[None]] = insides._send_data
+
+    async def send_if_connected(data: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            await send(data)
+
+    insides._send_data = send_if_connected
 
 
 class _StunProtocol(ice.StunProtocol):
