@@ -14,7 +14,7 @@ from voicecore._native.resample import Resampler
 
 Pcm = NDArray[np.int16]
 
-SYNTHETIC_TEXT = "monday tuesday wednesday thursday friday"
+SYNTHETIC_TEXT = "tuesday wednesday thursday friday"
 """What the embedded recogniser understands of the embedded voice; of most sentences, nothing."""
 
 
