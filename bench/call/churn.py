@@ -7,12 +7,12 @@ import re
 
 import aiohttp
 
+from call.subjects import STUBS
 from caller.light import LightCaller
 from caller.server import Server, running
 from caller.speech import silence_payload
 from report import Bar, Report, quick
 
-_STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
 _WARM_UP = 10
 
 
@@ -20,7 +20,7 @@ async def measure(report: Report) -> None:
     """Add the bars."""
     calls = 10 if quick() else 50
     silence = silence_payload()
-    async with running(*_STUBS) as server, aiohttp.ClientSession() as http:
+    async with running(*STUBS) as server, aiohttp.ClientSession() as http:
         # What is loaded and cached with the first calls is no leak.
         for _ in range(_WARM_UP):
             await _one(server, silence, http)

@@ -152,7 +152,7 @@ class Rig:
                 metrics=self.metrics,
                 turns=TurnSettings(greeting=greeting),
                 stt_chunk_ms=100,
-                apology=Apology("sorry", np.full(2400, 7, np.int16), 24_000),
+                apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
                 peers=PeerConfig,
                 make_plane=make_plane,
                 now=loop.now_ns,

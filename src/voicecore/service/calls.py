@@ -85,6 +85,8 @@ class Calls:
     async def start(self) -> None:
         """Synthesise the apology. Runs once, after the engines have started."""
         settings = self._settings
+        tts = self._engines.tts
+        play_rates = {_play_rate(codec, tts.rate_hz) for codec in _RTP_CLOCK_HZ}
         turns = TurnSettings(
             silence_ms=settings.silence_ms,
             preroll_ms=settings.preroll_ms,
@@ -95,7 +97,7 @@ class Calls:
             metrics=self._metrics,
             turns=turns,
             stt_chunk_ms=settings.stt_chunk_ms,
-            apology=await Apology.synthesise(self._engines.tts, turns.apology),
+            apology=await Apology.synthesise(tts, turns.apology, play_rates),
             peers=self._peer_config,
             make_plane=self._make_plane,
         )
