@@ -23,7 +23,7 @@ $(VENV)/.made: scripts/prepare.sh
 
 $(VENV)/.base: pyproject.toml $(VENV)/.made
 	@echo "installing the service and its engines (once, about 200 MB)"
-	@$(BIN)/pip install --quiet "cython>=3.1,<4" "setuptools>=77" wheel
+	@$(BIN)/pip install --quiet "cython>=3.1,<4" "numpy>=2,<3" "setuptools>=77" wheel
 	@$(INSTALL) ".[service,demo,espeak]"
 	@touch $@
 
@@ -63,8 +63,7 @@ lint: $(VENV)/.dev $(VENV)/.built  ## ruff, mypy strict, stubtest
 bench: bench-kernels  ## the kernels against their peers (BENCH=quick: a smoke run)
 
 bench-kernels: $(VENV)/.dev $(VENV)/.built
-	@BENCH=$(BENCH) $(BIN)/python -m pytest bench/kernels -q --benchmark-columns=min,median --benchmark-timer=time.thread_time \
-		$(if $(filter quick,$(BENCH)),--benchmark-max-time=0.1)
+	@BENCH=$(BENCH) $(BIN)/python -m pytest bench/kernels -q --benchmark-quiet --benchmark-timer=time.thread_time
 
 bench-call: $(VENV)/.dev $(VENV)/.built  ## the bars of a call -> build/bench/call.json
 	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m call

@@ -19,6 +19,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from Cython.Compiler import Options, PyrexTypes
 from Cython.Compiler.Errors import error
@@ -34,6 +35,7 @@ C_SOURCES: dict[str, list[str]] = {
     "jitter": ["jitter.c"],
     "opus": ["opus_library.c", "opus_packet.c"],
     "resample": ["resample_fir.c"],
+    "simd": ["simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c"],
 }
 
 
@@ -133,9 +135,13 @@ def _extension(pyx: Path, profile: Profile) -> Extension:
     return Extension(
         f"voicecore._native.{pyx.stem}",
         [str(pyx)],
-        include_dirs=[str(NATIVE)],
+        include_dirs=[str(NATIVE), numpy.get_include()],
         libraries=["m", "dl"],
-        define_macros=list(profile.macros.items()),
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),
+            *profile.macros.items(),
+        ],
         extra_compile_args=[
             "-std=gnu11",
             # Lets lrintf and sqrtf be one instruction; nothing reads errno after them.

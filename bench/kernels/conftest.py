@@ -2,52 +2,69 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from report import Bar, Report
+from kernels.table import Table
+from report import quick
 
 Race = Callable[..., None]
 
-_TIMES_NS: dict[str, dict[str, float]] = {}
-_GOALS: dict[str, float] = {}
+ROUND_S = 0.002
+
+_TABLE = Table()
 
 
 @pytest.fixture
 def race(benchmark: Any) -> Race:
-    """``race(name, who, function, goal)``: time one runner; ``who="ours"`` is ours."""
+    """``race(name, who, function, ...)``: time one runner of one race.
 
-    def run(name: str, who: str, function: Callable[[], object], goal: float) -> None:
+    ``who="ours"`` is ours, any other name a peer; the fastest peer counts. ``per_call`` says
+    how many blocks one call of ``function`` works through (loops written in C); figures are
+    for one block. ``goal_ratio`` (peer / ours) and ``goal_ns`` are what ours is to reach,
+    None for a row without a goal; ``macs`` are the multiply-adds of one block, where the
+    share of the machine's peak is of interest; ``isa`` defaults to the one in use.
+    """
+
+    def run(
+        name: str,
+        who: str,
+        function: Callable[[], object],
+        *,
+        per_call: int = 1,
+        goal_ratio: float | None = None,
+        goal_ns: float | None = None,
+        macs: int | None = None,
+        isa: str | None = None,
+    ) -> None:
         benchmark.group = name
-        benchmark(function)
-        _TIMES_NS.setdefault(name, {})[who] = benchmark.stats.stats.median * 1e9
-        _GOALS[name] = goal
+        # Rounds of many calls: the clock of a thread's CPU time costs as much as a kernel.
+        benchmark.pedantic(
+            function, iterations=_calls_in(ROUND_S, function), rounds=10 if quick() else 150
+        )
+        # The minimum: whatever else this machine does only adds.
+        row = _TABLE.row(name, goal_ratio=goal_ratio, goal_ns=goal_ns, macs=macs, isa=isa)
+        row.add(who, benchmark.stats.stats.min * 1e9 / per_call)
 
     return run
 
 
+def _calls_in(seconds: float, function: Callable[[], object]) -> int:
+    """How many calls take about so long; warms up on the way."""
+    calls = 1
+    while True:
+        start_s = time.thread_time()
+        for _ in range(calls):
+            function()
+        spent_s = time.thread_time() - start_s
+        if spent_s >= seconds / 4:
+            return max(1, round(calls * seconds / spent_s))
+        calls *= 4
+
+
 def pytest_terminal_summary() -> None:
     """Print one table and write ``build/bench/kernels.json``."""
-    if not _TIMES_NS:
-        return
-    report = Report("kernels")
-    for name, times in _TIMES_NS.items():
-        ours = times.get("ours")
-        peers = {who: ns for who, ns in times.items() if who != "ours"}
-        peer = min(peers, key=peers.__getitem__) if peers else ""
-        ratio = peers[peer] / ours if ours and peers else None
-        report.rows.append(
-            {
-                "name": name,
-                "ours_ns": ours,
-                "peer": peer,
-                "peer_ns": peers.get(peer),
-                "ratio": ratio,
-                "goal_ratio": _GOALS[name],
-            }
-        )
-        report.bars.append(Bar(f"{name}, against {peer}", ratio, "x", ">=", _GOALS[name]))
-    print()
-    report.write()
+    _TABLE.write()

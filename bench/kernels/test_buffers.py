@@ -45,7 +45,7 @@ def _bytes_ring() -> Callable[[], object]:
 
 @pytest.mark.parametrize(("who", "make"), [("ours", _ours_ring), ("bytes", _bytes_ring)])
 def test_ring(race: Race, who: str, make: Callable) -> None:
-    race("ring: a 20 ms write, two readers", who, make(), 1.0)
+    race("ring: a 20 ms write, two readers", who, make(), goal_ratio=1.0)
 
 
 def _ours_jitter() -> Callable[[], object]:
@@ -77,4 +77,4 @@ def _aiortc_jitter() -> Callable[[], object]:
 
 @pytest.mark.parametrize(("who", "make"), [("ours", _ours_jitter), ("aiortc", _aiortc_jitter)])
 def test_jitter(race: Race, who: str, make: Callable) -> None:
-    race("jitter buffer: push and pop", who, make(), 3.0)
+    race("jitter buffer: push and pop", who, make(), goal_ratio=3.0)

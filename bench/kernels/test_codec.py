@@ -44,7 +44,7 @@ def _ours_decode() -> Callable[[], object]:
 
 @pytest.mark.parametrize(("who", "make"), [("ours", _ours_decode), ("PyAV", _aiortc_decode)])
 def test_opus_decode_to_16_khz(race: Race, who: str, make: Callable) -> None:
-    race("Opus decode to 16 kHz", who, make(), 1.4)
+    race("Opus decode to 16 kHz", who, make(), goal_ratio=1.4)
 
 
 def _ours_encode() -> Callable[[], object]:
@@ -69,7 +69,7 @@ def _av_encode() -> Callable[[], object]:
 
 @pytest.mark.parametrize(("who", "make"), [("ours", _ours_encode), ("aiortc's", _av_encode)])
 def test_opus_encode_at_the_default_settings(race: Race, who: str, make: Callable) -> None:
-    race("Opus encode, default settings", who, make(), 4.0)
+    race("Opus encode, default settings", who, make(), goal_ratio=4.0)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_opus_encode_at_the_default_settings(race: Race, who: str, make: Callabl
     ],
 )
 def test_ulaw_encode(race: Race, who: str, function: Callable[[], object]) -> None:
-    race("G.711 mu-law encode", who, function, 1.0)
+    race("G.711 mu-law encode", who, function, goal_ratio=1.0)
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_ulaw_encode(race: Race, who: str, function: Callable[[], object]) -> No
     [("ours", lambda: g711.ulaw_decode(ULAW)), ("audioop", lambda: audioop.ulaw2lin(ULAW, 2))],
 )
 def test_ulaw_decode(race: Race, who: str, function: Callable[[], object]) -> None:
-    race("G.711 mu-law decode", who, function, 1.0)
+    race("G.711 mu-law decode", who, function, goal_ratio=1.0)

@@ -35,4 +35,4 @@ def _av(from_hz: int, to_hz: int) -> Callable[[], object]:
 @pytest.mark.parametrize("rates", RATES, ids=lambda r: f"{r[0]}-{r[1]}")
 @pytest.mark.parametrize(("who", "make"), [("ours", _ours), ("PyAV", _av)])
 def test_resample(race: Race, who: str, make: Callable, rates: tuple[int, int]) -> None:
-    race(f"resample {rates[0]} to {rates[1]}", who, make(*rates), 1.0)
+    race(f"resample {rates[0]} to {rates[1]}", who, make(*rates), goal_ratio=1.0)

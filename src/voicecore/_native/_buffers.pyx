@@ -1,57 +1,37 @@
 """Borrowing arrays, making arrays, and one caller at a time: shared by all kernels."""
 
-from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_WRITABLE,
-                             PyBuffer_Release, PyObject_GetBuffer)
-from cpython.object cimport PyObject
+from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_Release,
+                             PyObject_GetBuffer)
 
-from numpy import dtype as _dtype
-from numpy import empty as _empty
-from numpy import float32 as _float32_type
-from numpy import int16 as _int16_type
-from numpy import ndarray as _ndarray
+cimport numpy as cnp
 
 from voicecore.errors import MisuseError
 
-cdef extern from "ndarray_head.h":
-    int VC_NDARRAY_C_CONTIGUOUS
-    int VC_NDARRAY_ALIGNED
-    ctypedef struct vc_ndarray:
-        void* data
-        int nd
-        Py_ssize_t* dimensions
-        Py_ssize_t* strides
-        PyObject* descr
-        int flags
-    # The caller's argument keeps the array alive during the call.
-    Py_ssize_t vc_lend(object array, Py_buffer* view, Py_ssize_t itemsize) noexcept
+cdef extern from *:
+    """
+    static inline void vc_disown(Py_buffer *view) { view->obj = NULL; }
+    """
+    # Cython takes the field for an object that must be there.
+    void vc_disown(Py_buffer* view) noexcept
 
-cdef object _int16 = _dtype(_int16_type)
-cdef object _float32 = _dtype(_float32_type)
+cnp.import_array()
 
 
-cdef bint _layout_is_known():
-    # Whether an array's head holds what Python says of the array.
-    cdef vc_ndarray* head
-    probe = _empty(3, _int16)
-    head = <vc_ndarray*><PyObject*>probe
-    # The pointers are looked into only once the fields before them proved right.
-    return (<size_t>head.data == <size_t>probe.ctypes.data and head.nd == 1
-            and head.descr == <PyObject*>_int16
-            and head.dimensions[0] == 3 and head.strides[0] == 2
-            and head.flags & VC_NDARRAY_C_CONTIGUOUS != 0
-            and head.flags & VC_NDARRAY_ALIGNED != 0)
+cdef inline bint _is_plain(object array, int kind) noexcept:
+    # A 1-D contiguous ndarray of this type in native byte order, readable without the buffer
+    # protocol (which costs NumPy a hundred nanoseconds a time).
+    return (cnp.PyArray_CheckExact(array) and cnp.PyArray_TYPE(array) == kind
+            and cnp.PyArray_NDIM(array) == 1 and cnp.PyArray_ISCARRAY_RO(array))
 
 
-cdef bint _direct = _layout_is_known()
-
-
-cdef inline bint _is_plain(object array, object dtype):
-    # A 1-D contiguous ndarray of exactly this dtype, readable without the buffer protocol
-    # (which costs NumPy a hundred nanoseconds a time).
-    cdef vc_ndarray* head = <vc_ndarray*><PyObject*>array
-    cdef int wanted = VC_NDARRAY_C_CONTIGUOUS | VC_NDARRAY_ALIGNED
-    return (_direct and type(array) is _ndarray and head.nd == 1
-            and head.descr == <PyObject*>dtype and head.flags & wanted == wanted)
+cdef inline Py_ssize_t _lend(object array, Py_buffer* view, Py_ssize_t itemsize) noexcept:
+    # Without an owner: PyBuffer_Release then does nothing, and the caller's argument keeps
+    # the array alive.
+    vc_disown(view)
+    view.buf = cnp.PyArray_DATA(array)
+    view.itemsize = itemsize
+    view.len = cnp.PyArray_DIM(array, 0) * itemsize
+    return cnp.PyArray_DIM(array, 0)
 
 
 cdef Py_ssize_t _borrow(object array, Py_buffer* view, char kind, str wanted,
@@ -74,14 +54,14 @@ cdef Py_ssize_t _borrow(object array, Py_buffer* view, char kind, str wanted,
 
 
 cdef Py_ssize_t borrow_int16(object array, Py_buffer* view, str what) except -1:
-    if _is_plain(array, _int16):
-        return vc_lend(array, view, 2)
+    if _is_plain(array, cnp.NPY_INT16):
+        return _lend(array, view, 2)
     return _borrow(array, view, c"h", "int16", what)
 
 
 cdef Py_ssize_t borrow_float32(object array, Py_buffer* view, str what) except -1:
-    if _is_plain(array, _float32):
-        return vc_lend(array, view, 4)
+    if _is_plain(array, cnp.NPY_FLOAT32):
+        return _lend(array, view, 4)
     return _borrow(array, view, c"f", "float32", what)
 
 
@@ -94,22 +74,17 @@ cdef Py_ssize_t borrow_bytes(object data, Py_buffer* view, str what) except -1:
 
 
 cdef object empty_int16(Py_ssize_t n):
-    return _empty(n, _int16)
+    cdef cnp.npy_intp length = n
+    return cnp.PyArray_SimpleNew(1, &length, cnp.NPY_INT16)
 
 
 cdef object empty_float32(Py_ssize_t n):
-    return _empty(n, _float32)
+    cdef cnp.npy_intp length = n
+    return cnp.PyArray_SimpleNew(1, &length, cnp.NPY_FLOAT32)
 
 
-cdef void* address(object array) except NULL:
-    cdef Py_buffer view
-    cdef void* pointer
-    if _direct:
-        return (<vc_ndarray*><PyObject*>array).data
-    PyObject_GetBuffer(array, &view, PyBUF_WRITABLE)
-    pointer = view.buf
-    PyBuffer_Release(&view)
-    return pointer
+cdef void* address(object array) noexcept:
+    return cnp.PyArray_DATA(array)
 
 
 cdef int enter(int* busy) except -1:

@@ -1,0 +1,11 @@
+/* The kernels for AVX2 with FMA (256-bit vectors). */
+#ifdef __x86_64__
+#pragma GCC target("avx2,fma")
+#define VC_LANES 8
+#define VC_TABLE vc_kernels_avx2
+#define VC_ISA "avx2"
+
+#include "simd_body.h"
+#else
+typedef int vc_no_avx2;
+#endif

@@ -1,0 +1,26 @@
+/* Vectors of VC_LANES floats or 32-bit integers, in the compiler's own vector types.
+ *
+ * The width must be that of the instruction set: wider vectors are split through memory. */
+#ifndef VOICECORE_SIMD_LANES_H
+#define VOICECORE_SIMD_LANES_H
+
+#include <stdint.h>
+#include <string.h>
+
+typedef float vc_f __attribute__((vector_size(VC_LANES * 4)));
+typedef int32_t vc_i __attribute__((vector_size(VC_LANES * 4)));
+typedef int16_t vc_h __attribute__((vector_size(VC_LANES * 2))); /* half as wide, as many lanes */
+
+/* The same in memory, at any address. */
+typedef float vc_f_mem __attribute__((vector_size(VC_LANES * 4), aligned(4), may_alias));
+typedef int16_t vc_h_mem __attribute__((vector_size(VC_LANES * 2), aligned(2), may_alias));
+
+static inline vc_f vc_load(const float *at) { return *(const vc_f_mem *)at; }
+static inline void vc_store(float *at, vc_f x) { *(vc_f_mem *)at = x; }
+static inline vc_f vc_all(float x) { return x - (vc_f){ 0 }; }
+static inline vc_f vc_load_int16(const int16_t *at)
+{
+    return __builtin_convertvector(*(const vc_h_mem *)at, vc_f);
+}
+
+#endif

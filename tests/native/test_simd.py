@@ -1,0 +1,67 @@
+"""Every instruction set against plain C, here and (emulated) on aarch64; and the choice."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from voicecore._native import simd
+
+HERE = Path(__file__).parent / "c"
+NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native"
+FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
+
+
+def build(compiler: str, target: Path, *more: str) -> Path:
+    sources = [*sorted(HERE.glob("*.c")), *sorted(NATIVE.glob("simd_*.c"))]
+    subprocess.run(
+        [compiler, *FLAGS, *more, *map(str, sources), "-o", str(target), "-lm"], check=True
+    )
+    return target
+
+
+def run(*command: str) -> str:
+    seed = os.environ.get("VOICECORE_SEED") or str(random.SystemRandom().randrange(2**32))
+    print(f"VOICECORE_SEED={seed}")
+    done = subprocess.run([*command, seed], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_all_that_this_machine_runs(tmp_path: Path) -> None:
+    out = run(str(build(os.environ.get("CC", "cc"), tmp_path / "check")))
+    assert out.split() == [word for isa in simd.available() for word in (isa, "checked")]
+
+
+@pytest.mark.skipif(
+    not (shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64-static")),
+    reason="needs Debian's gcc-aarch64-linux-gnu and qemu-user-static",
+)
+def test_neon_emulated(tmp_path: Path) -> None:
+    check = build("aarch64-linux-gnu-gcc", tmp_path / "check", "-static")
+    assert run("qemu-aarch64-static", str(check)) == "neon checked\n"
+
+
+def imported_with(isa: str) -> subprocess.CompletedProcess[str]:
+    code = "from voicecore._native import simd; print(simd.isa())"
+    environment = os.environ | {"VOICECORE_ISA": isa}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_environment_overrides_the_choice() -> None:
+    for isa in simd.available():
+        assert imported_with(isa).stdout == f"{isa}\n"
+
+
+def test_an_instruction_set_that_is_not_there_is_refused() -> None:
+    done = imported_with("mmx")
+    assert done.returncode != 0
+    assert f"this machine has {', '.join(simd.available())}" in done.stderr
