@@ -4,8 +4,8 @@
 
 static void check_to_float32(const vc_kernels *k)
 {
-    int16_t pcm[LONGEST];
-    float out[LONGEST + 1];
+    static int16_t pcm[LONGEST];
+    static float out[LONGEST + 1];
 
     for (int n = 0; n <= LONGEST; n += 1 + n / 40) {
         for (int i = 0; i < n; i++)
