@@ -21,6 +21,7 @@ ALLOWED = {
     "engines": {"errors", "_native", "core"},
     "transport": {"errors", "_native", "core"},
     "service": {"errors", "_native", "core", "engines", "transport"},
+    "info": {"errors", "_native", "engines"},
     "__init__": {"errors", "core"},
 }
 PYTHON = sorted(PACKAGE.rglob("*.py"))
