@@ -7,7 +7,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
                      src/voicecore/_native/*.c src/voicecore/_native/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e lint bench bench-kernels bench-call debug asan wheel clean
+.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter debug asan annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -68,14 +68,20 @@ bench-kernels: $(VENV)/.dev $(VENV)/.built
 bench-call: $(VENV)/.dev $(VENV)/.built  ## the bars of a call -> build/bench/call.json
 	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m call
 
+bench-jitter: $(VENV)/.dev $(VENV)/.built  ## the jitter buffer on bad networks -> build/bench/jitter.json
+	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m jitter $(TRACE)
+
 debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 	@VOICECORE_BUILD=debug sh scripts/test_profile.sh $(BIN) tests/native
 
 asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UBSan
 	@VOICECORE_BUILD=asan sh scripts/test_profile.sh $(BIN) tests/native
 
-wheel: $(VENV)/.dev  ## a wheel for this Python -> dist/
-	@$(BIN)/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist . && ls dist
+annotate: $(VENV)/.dev  ## fails if a hot loop of a kernel touches Python
+	@$(BIN)/python scripts/annotate.py
+
+wheel: $(VENV)/.dev  ## a wheel for this Python -> dist/, tried in two new environments
+	@sh scripts/check_wheel.sh $(BIN)
 
 clean:  ## forget everything built (the venv too)
 	@rm -rf build dist $(VENV) src/*.egg-info src/voicecore/_native/*.so

@@ -54,7 +54,7 @@ _SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
 # Never -ffast-math (its start-up code sets flush-to-zero for the whole process) and never
 # -march=native (a wheel runs elsewhere).
 PROFILES: dict[str, Profile] = {
-    "release": Profile(["-O3"]),
+    "release": Profile(["-O3", "-g0"]),
     "debug": Profile(
         ["-O0", "-g", "-UNDEBUG"],
         directives={
@@ -76,6 +76,8 @@ PROFILES: dict[str, Profile] = {
         # resolver runs before the sanitizer is set up.
         macros={"VOICECORE_ASAN": "1"},
     ),
+    # Compiles nothing: `make annotate` reads what Cython says of each line.
+    "annotate": Profile([]),
 }
 
 DIRECTIVES: dict[str, object] = {
@@ -119,6 +121,7 @@ def _extensions(profile: Profile) -> list[Extension]:
         compiler_directives={**DIRECTIVES, **profile.directives},
         nthreads=JOBS,
         force=changed,
+        annotate=NAME == "annotate",
     )
     build_dir.mkdir(parents=True, exist_ok=True)
     stamp.touch()
@@ -146,6 +149,8 @@ def _extension(pyx: Path, profile: Profile) -> Extension:
             "-std=gnu11",
             # Lets lrintf and sqrtf be one instruction; nothing reads errno after them.
             "-fno-math-errno",
+            # Nothing but the module's entry is for others: calls inside need no indirection.
+            "-fvisibility=hidden",
             "-Wall",
             "-Wextra",
             "-Wno-unused-parameter",

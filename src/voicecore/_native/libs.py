@@ -54,8 +54,9 @@ def find_libopus() -> Path:
     found = next(_bundled_with_av(), None) or _installed_in_system()
     if found is None:
         raise MissingLibraryError(
-            f"libopus was not found: install PyAV (pip install av), or the system's package "
-            f"(apt-get install libopus0), or set {LIBOPUS_VARIABLE} to the library's file",
+            'libopus was not found: install PyAV (pip install "voicecore[opus]"), or the '
+            f"system's package (apt-get install libopus0), or set {LIBOPUS_VARIABLE} to the "
+            "library's file",
             code="missing_libopus",
         )
     return found

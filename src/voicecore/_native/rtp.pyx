@@ -64,8 +64,9 @@ def header(payload_type: int, sequence: int, timestamp: int, ssrc: int,
             ``ssrc`` beyond 32 bits.
     """
     cdef uint8_t out[RTP_HEADER_BYTES]
-    for name, value, bits in (("payload_type", payload_type, 7), ("sequence", sequence, 16),
-                              ("timestamp", timestamp, 32), ("ssrc", ssrc, 32)):
+    fields = (("payload_type", payload_type, 7), ("sequence", sequence, 16),
+              ("timestamp", timestamp, 32), ("ssrc", ssrc, 32))
+    for name, value, bits in fields:    # cold: packets of calls are written by rtp_write alone
         if not 0 <= value < 1 << bits:
             raise MisuseError(f"{name} must fit in {bits} bits, got {value}")
     rtp_write(out, payload_type, marker, sequence, timestamp, ssrc)

@@ -18,7 +18,7 @@ def available() -> tuple[str, ...]:
     """Return the instruction sets this machine can run, the best first."""
     cdef int index = 0
     names = []
-    while vc_kernels_at(index) != NULL:
+    while vc_kernels_at(index) != NULL:    # cold: names for people
         names.append((<bytes>vc_kernels_at(index).isa).decode("ascii"))
         index += 1
     return tuple(names)
