@@ -7,7 +7,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
                      src/voicecore/_native/*.c src/voicecore/_native/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter debug asan annotate wheel clean
+.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter debug asan isa annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -76,6 +76,12 @@ debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 
 asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UBSan
 	@VOICECORE_BUILD=asan sh scripts/test_profile.sh $(BIN) tests/native
+
+isa: $(VENV)/.dev $(VENV)/.built  ## native tests once for each instruction set this machine has
+	@for isa in $$($(BIN)/python -c "from voicecore._native import simd; print(*simd.available()[1:])"); do \
+		echo "kernels of $$isa"; \
+		VOICECORE_ISA=$$isa $(BIN)/python -m pytest tests/native -q -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
+	done
 
 annotate: $(VENV)/.dev  ## fails if a hot loop of a kernel touches Python
 	@$(BIN)/python scripts/annotate.py

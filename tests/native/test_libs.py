@@ -48,7 +48,7 @@ def test_the_wheel_comes_before_the_system(nowhere, monkeypatch):
 def test_the_message_names_every_way_out(nowhere):
     with pytest.raises(MissingLibraryError) as caught:
         find_libopus()
-    for way in ("pip install av", "apt-get install libopus0", "VOICECORE_LIBOPUS"):
+    for way in ("voicecore[opus]", "apt-get install libopus0", "VOICECORE_LIBOPUS"):
         assert way in str(caught.value)
 
 
