@@ -38,9 +38,9 @@ class Report:
     rows: list[dict[str, object]] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
 
-    def write(self) -> Path:
-        """Print the bars and write ``build/bench/NAME.json``."""
-        for bar in self.bars:
+    def write(self, *, show_bars: bool = True) -> Path:
+        """Print the bars (unless a table showed them) and write ``build/bench/NAME.json``."""
+        for bar in self.bars if show_bars else ():
             figure = "not measured" if bar.figure is None else f"{bar.figure:.2f} {bar.unit}"
             mark = "ok" if bar.ok else "--"
             print(f"{mark:3}{bar.name:58}{figure:>18}  (goal {bar.op} {bar.goal:g})")

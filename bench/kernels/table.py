@@ -126,8 +126,9 @@ class Table:
             print(row.line())
             report.rows.append(row.as_json())
             report.bars += row.bars()
-        print()
-        report.write()
+        reached = sum(bar.ok for bar in report.bars)
+        print(f"\n{reached} of {len(report.bars)} bars reached (ok: reached, --: not)")
+        report.write(show_bars=False)
 
 
 def _time(ns: float | None) -> str:
