@@ -48,7 +48,12 @@ static void plain_spectra(const float *frame, int window, double *out)
 {
     const int hop = window / 2, samples = window * 9 / 4, bins = hop + 1;
     const double turn = 2.0 * acos(-1.0);
+    double cosine[256], sine[256];
 
+    for (int n = 0; n < window; n++) {
+        cosine[n] = cos(turn * n / window);
+        sine[n] = sin(turn * n / window);
+    }
     for (int t = 0; t < 4; t++)
         for (int k = 0; k < bins; k++) {
             double re = 0.0, im = 0.0;
@@ -56,10 +61,10 @@ static void plain_spectra(const float *frame, int window, double *out)
             for (int n = 0; n < window; n++) {
                 const int at = t * hop + n;
                 const double x = frame[at < samples ? at : 2 * (samples - 1) - at];
-                const double v = x * (0.5 - 0.5 * cos(turn * n / window));
+                const double v = x * (0.5 - 0.5 * cosine[n]);
 
-                re += v * cos(turn * (k * n % window) / window);
-                im -= v * sin(turn * (k * n % window) / window);
+                re += v * cosine[k * n % window];
+                im -= v * sine[k * n % window];
             }
             out[k * 4 + t] = sqrt(re * re + im * im); /* [channel][position], as a model's */
         }

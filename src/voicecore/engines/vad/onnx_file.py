@@ -77,9 +77,7 @@ def read_onnx(data: bytes) -> Graph:
 
     Raises :class:`OnnxError` for anything that is no such file.
     """
-    graphs = [
-        value for number, value in _fields(memoryview(data), "model") if number == 7
-    ]
+    graphs = [value for number, value in _fields(memoryview(data), "model") if number == 7]
     if len(graphs) != 1:
         raise OnnxError(f"a model has one graph, this has {len(graphs)}")
     return _graph(_message(graphs[0], "graph"), 0)
