@@ -26,7 +26,12 @@ MAX_DEPTH: Final = 8
 """Graphs within graphs."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_TYPES: Final = {1: np.dtype("<f4"), 6: np.dtype("<i4"), 7: np.dtype("<i8"), 9: np.dtype("?")}
+_TYPES: Final[dict[int, np.dtype[Any]]] = {
+    1: np.dtype("<f4"),
+    6: np.dtype("<i4"),
+    7: np.dtype("<i8"),
+    9: np.dtype("?"),
+}
 """Element types of the tensors that are kept; others are of no use here."""
 
 _UNKNOWN_DIM: Final = -1

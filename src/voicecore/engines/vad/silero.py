@@ -12,13 +12,14 @@ import logging
 import threading
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native import simd
 from voicecore._native.silero import SileroScorer
+from voicecore.engines.vad.backend import Backend
 from voicecore.engines.vad.frames import RATE_HZ, check_batch, frame_samples
 from voicecore.engines.vad.model_file import ModelFile, find_model
 from voicecore.engines.vad.silero_gate import NotProvenError, prove
@@ -33,17 +34,9 @@ _NAME = "silero"
 Floats = NDArray[np.float32]
 BackendChoice = Literal["auto", "native", "onnxruntime"]
 
-
-class Backend(NamedTuple):
-    """Who computes: ``name`` is ``"native"`` or ``"onnxruntime"``.
-
-    ``isa`` is the instruction set of our kernels, ``""`` with onnxruntime, which
-    chooses its own. ``reason`` says, for people, why it serves.
-    """
-
-    name: str
-    isa: str
-    reason: str
+_FRAMES_IN_HALF_A_MS = {"avx512": 64, "avx2": 32}
+_ONNX_FRAMES = 8
+"""About a millisecond; larger batches cost hardly less a frame."""
 
 
 class SileroStream:
@@ -113,6 +106,13 @@ class SileroVad:
             self._scorer, self.backend = await asyncio.to_thread(
                 _load, self._model_path, self._choice, self.rate_hz
             )
+
+    @property
+    def max_batch(self) -> int:
+        """Frames that are best scored at once: more would hold the event loop too long."""
+        if self.backend is None or self.backend.name != "native":
+            return _ONNX_FRAMES
+        return _FRAMES_IN_HALF_A_MS.get(self.backend.isa, 12)
 
     def stream(self) -> SileroStream:
         """A fresh state; needs no started engine."""

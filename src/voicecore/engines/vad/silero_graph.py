@@ -23,16 +23,18 @@ Arrays = dict[str, NDArray[np.float32]]
 _INPUTS: Final = {"input": (np.float32, 2), "state": (np.float32, 3), "sr": (np.int64, 0)}
 _HIDDEN: Final = 128
 
-_BOOKKEEPING: Final = frozenset(
-    "Constant ConstantOfShape Concat Reshape Slice Transpose Cast Unsqueeze Squeeze Shape Gather "
-    "Equal Identity If Size Not".split()
-)
+_BOOKKEEPING: Final = {
+    *("Constant", "ConstantOfShape", "Identity", "If"),
+    *("Concat", "Reshape", "Slice", "Transpose", "Cast", "Unsqueeze", "Squeeze"),
+    *("Shape", "Size", "Gather", "Equal", "Not"),
+}
 """Operations that move values or ask for shapes, and compute nothing."""
 
-_COMPUTED: Final = (
-    "Pad Conv Pow Pow Add Sqrt Conv Relu Conv Relu Conv Relu Conv Relu LSTM LSTM "
-    "Relu Conv Sigmoid ReduceMean"
-).split()
+_COMPUTED: Final = [
+    *("Pad", "Conv", "Pow", "Pow", "Add", "Sqrt"),
+    *("Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "Conv", "Relu"),
+    *("LSTM", "LSTM", "Relu", "Conv", "Sigmoid", "ReduceMean"),
+]
 """The rest, in order. The LSTM stands there for a batch and again for a single frame."""
 
 _BASIS_TOLERANCE: Final = 1e-6
@@ -86,7 +88,7 @@ def _branch(graph: Graph, rate_hz: int) -> Graph:
     if [node.op for node in outer] != ["Equal", "If"]:
         raise UnknownGraphError("it does not begin with a choice by sr")
     equal, choice = outer
-    rates = [constants.get(name) for name in equal.inputs if name != "sr"]
+    rates = [constants[name] for name in equal.inputs if name in constants]
     if "sr" not in equal.inputs or len(rates) != 1 or not np.array_equal(rates[0], 16_000):
         raise UnknownGraphError("its choice is not that of sr = 16000")
     branch = choice.attributes.get("then_branch" if rate_hz == 16_000 else "else_branch")
