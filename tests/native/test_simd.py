@@ -20,6 +20,7 @@ FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-Wall", "-Wextra", "-Werror", 
 
 def build(compiler: str, target: Path, *more: str) -> Path:
     sources = [*sorted(HERE.glob("*.c")), *sorted(NATIVE.glob("simd_*.c"))]
+    sources += [NATIVE / "silero_pack.c"]
     subprocess.run(
         [compiler, *FLAGS, *more, *map(str, sources), "-o", str(target), "-lm"], check=True
     )

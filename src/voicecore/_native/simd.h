@@ -11,11 +11,13 @@
 #define VOICECORE_SIMD_H
 
 #include "pcm_kernels.h"
+#include "silero_kernels.h"
 
 typedef struct vc_kernels {
     const char *isa; /* "sse2", "avx2", "avx512", "neon" or "generic" */
     int lanes;       /* floats in a vector: 4, 8 or 16 */
     vc_pcm_kernels pcm;
+    vc_silero_kernels silero;
 } vc_kernels;
 
 extern const vc_kernels vc_kernels_base;

@@ -10,9 +10,16 @@ cdef extern from "simd.h" nogil:
     # Explained in the headers.
     ctypedef struct vc_pcm_kernels:
         void (*to_float32)(const int16_t* pcm, Py_ssize_t n, float* out) noexcept nogil
+    ctypedef struct vc_silero_net:
+        int frame_samples
+    ctypedef struct vc_silero_kernels:
+        int (*all_finite)(const float* samples, Py_ssize_t n) noexcept nogil
+        void (*score)(const vc_silero_net* net, const float* const* frames, float* const* states,
+                      Py_ssize_t n, float* scratch, float* probabilities) noexcept nogil
     ctypedef struct vc_kernels:
         const char* isa
         int lanes
         vc_pcm_kernels pcm
+        vc_silero_kernels silero
 
 cdef const vc_kernels* kernels

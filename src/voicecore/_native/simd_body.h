@@ -4,9 +4,11 @@
 #include "simd_lanes.h"
 
 #include "pcm_body.h"
+#include "silero_body.h"
 
 const vc_kernels VC_TABLE = {
     .isa = VC_ISA,
     .lanes = VC_LANES,
     .pcm = { .to_float32 = pcm_to_float32 },
+    .silero = { .all_finite = silero_all_finite, .score = silero_score },
 };

@@ -228,6 +228,12 @@ class Settings(BaseSettings):
     vad_model_path: OptionalPath = setting(
         TURNS, None, "Silero's ONNX file; unset: the installed one", metavar="FILE"
     )
+    vad_backend: Literal["auto", "native", "onnxruntime"] = setting(
+        TURNS,
+        "auto",
+        "what computes Silero: auto takes our own kernels if they prove right at start,"
+        " else onnxruntime; native or onnxruntime take that or fail",
+    )
     threshold: float = setting(
         TURNS, 0.5, "speech probability from which a frame is speech", gt=0, lt=1
     )

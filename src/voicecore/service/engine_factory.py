@@ -173,7 +173,7 @@ def _build_vad(settings: Settings) -> VadEngine:
     if settings.vad == "silero":
         from voicecore.engines.vad.silero import SileroVad
 
-        return SileroVad(settings.vad_model_path)
+        return SileroVad(settings.vad_model_path, backend=settings.vad_backend)
     if settings.vad == "energy":
         from voicecore.engines.vad.energy import EnergyVad
 

@@ -85,6 +85,12 @@ class Metrics:
             "voicecore_build_info", "Constant 1", ["version", "python"], registry=registry
         )
         build.labels(version(), platform.python_version()).set(1)
+        self._vad_backend = Gauge(
+            "voicecore_vad_backend",
+            "Constant 1: what computes the Silero VAD, and with which vector instructions",
+            ["backend", "isa"],
+            registry=registry,
+        )
 
     def _turn_and_media(self, registry: CollectorRegistry) -> None:
         self._turns = Counter("voicecore_turns", "Turns answered", registry=registry)
@@ -111,6 +117,10 @@ class Metrics:
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""
         self._limit.set(limit)
+
+    def vad_backend(self, name: str, isa: str) -> None:
+        """What computes the Silero VAD; ``isa`` is ``""`` where it is not ours to know."""
+        self._vad_backend.labels(name, isa).set(1)
 
     def call_opened(self, flow: str) -> None:
         """A call took its place; ``flow`` is ``"server_offers"`` or ``"client_offers"``."""

@@ -15,6 +15,8 @@ from typing import Protocol
 
 from aiohttp import web
 
+from voicecore.engines.protocols import VadEngine
+from voicecore.engines.vad.backend import Backend
 from voicecore.errors import MisuseError
 from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.app import build_app
@@ -98,8 +100,16 @@ class Server:
         await self._listen(context, self._manager)
         self._lag_task = asyncio.create_task(measure_loop_lag(self.metrics.loop_lag))
         await self._engines.start(self._report)
+        self._tell_vad_backend(self._engines.vad)
         await self._manager.start()
         self.ready.done("engines")
+
+    def _tell_vad_backend(self, vad: VadEngine) -> None:
+        """Only Silero can be computed in more than one way."""
+        backend = getattr(vad, "backend", None)
+        if isinstance(backend, Backend):
+            self.metrics.vad_backend(backend.name, backend.isa)
+            self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         app = build_app(self.settings, manager, self.metrics, self.ready)

@@ -3,7 +3,8 @@
 Every call submits its frames as they become due; the first one schedules a
 round, which takes the oldest frame of every stream that has any and scores them
 in a single batch. How long the first one waits for company is the owner's to say
-(``gather``): alone it costs two to four times as much as in a batch of eight. A
+(``gather``): alone it costs three to four times as much as in a batch of eight,
+since a network's weights leave the cache between two rounds. A
 stream with more frames gets the next in the round after, one loop iteration
 later, so frames of a stream are scored in order and the loop breathes between
 rounds.
@@ -23,6 +24,8 @@ from voicecore.engines.protocols import VadEngine, VadStream
 from voicecore.errors import EngineError, MisuseError, VoicecoreError
 
 _LOG = logging.getLogger(__name__)
+
+_MAX_BATCH = 8
 
 
 class ScoreSink(Protocol):
@@ -53,10 +56,10 @@ class VadBatcher:
     (``loop.call_soon``); ``gather(function)`` too, but may take its time: it
     schedules the first round after idleness (default: ``call_soon``). Bounds:
     ``max_pending`` frames wait per stream (default 32, about a second), beyond
-    that its oldest is dropped and counted; at most ``max_batch`` streams (default
-    8) share a round, the others come first in the next. A round is one call of
-    ``engine.score`` and holds the loop for as long, with Silero on onnxruntime
-    about a millisecond for eight frames; larger batches cost hardly less a frame.
+    that its oldest is dropped and counted; at most ``max_batch`` streams share a
+    round, the others come first in the next. A round is one call of
+    ``engine.score`` and holds the loop for as long; so by default the engine says
+    how many (its ``max_batch``, looked at each round), and 8 if it says nothing.
 
     One thread, the event loop's. Raises MisuseError for bounds below 1.
     """
@@ -68,9 +71,9 @@ class VadBatcher:
         *,
         gather: Callable[[Callable[[], None]], object] | None = None,
         max_pending: int = 32,
-        max_batch: int = 8,
+        max_batch: int | None = None,
     ) -> None:
-        if max_pending < 1 or max_batch < 1:
+        if max_pending < 1 or (max_batch is not None and max_batch < 1):
             raise MisuseError(
                 f"max_pending and max_batch are {max_pending} and {max_batch}, wanted 1 or more"
             )
@@ -142,7 +145,8 @@ class VadBatcher:
                 _deliver(entry.sink, result)
 
     def _take_round(self) -> None:
-        for key in list(self._waiting)[: self._max_batch]:
+        limit = self._max_batch or getattr(self._engine, "max_batch", _MAX_BATCH)
+        for key in list(self._waiting)[:limit]:
             queue = self._waiting.pop(key)
             self._round[key] = queue.popleft()
             if queue:

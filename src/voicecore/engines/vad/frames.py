@@ -10,7 +10,7 @@ import numpy as np
 from voicecore.errors import MisuseError
 
 RATE_HZ = 16_000
-"""Sample rate of every frame."""
+"""Sample rate of every frame, unless an engine was made for another one."""
 
 CONTEXT_SAMPLES = 64
 """Samples repeated from the end of the frame before."""
@@ -22,12 +22,19 @@ FRAME_SAMPLES = CONTEXT_SAMPLES + NEW_SAMPLES
 """Samples in a frame: context first, then the new ones."""
 
 
-def check_batch(batch: Sequence[tuple[Any, Any]], stream_type: type) -> None:
+def frame_samples(rate_hz: int) -> int:
+    """Samples in a frame at 16000 or 8000 Hz (576 or 288): 4 ms of context and 32 new."""
+    return FRAME_SAMPLES * rate_hz // RATE_HZ
+
+
+def check_batch(
+    batch: Sequence[tuple[Any, Any]], stream_type: type, samples: int = FRAME_SAMPLES
+) -> None:
     """Check types, shapes and that each stream comes once.
 
     Raises TypeError for a stream of another engine or something that is no
-    array, :class:`~voicecore.errors.MisuseError` for a wrong dtype, a wrong
-    shape or a stream given twice. Samples are not looked at.
+    array, :class:`~voicecore.errors.MisuseError` for a wrong dtype, a shape other
+    than ``(samples,)`` or a stream given twice. Samples are not looked at.
     """
     seen: set[int] = set()
     for index, (stream, frame) in enumerate(batch):
@@ -40,10 +47,10 @@ def check_batch(batch: Sequence[tuple[Any, Any]], stream_type: type) -> None:
             raise TypeError(
                 f"batch[{index}] holds a {type(frame).__name__}, wanted a float32 array"
             )
-        if frame.dtype != np.float32 or frame.shape != (FRAME_SAMPLES,):
+        if frame.dtype != np.float32 or frame.shape != (samples,):
             raise MisuseError(
                 f"batch[{index}] has a {frame.dtype} frame of shape {frame.shape}, "
-                f"wanted float32 ({FRAME_SAMPLES},)"
+                f"wanted float32 ({samples},)"
             )
         if id(stream) in seen:
             raise MisuseError(
