@@ -20,6 +20,9 @@ cdef Py_ssize_t borrow_bytes(object data, Py_buffer* view, str what) except -1
 cdef object empty_int16(Py_ssize_t n)
 cdef object empty_float32(Py_ssize_t n)
 
+# A read-only array over n samples at `data`, memory that `owner` keeps alive.
+cdef object view_int16(object owner, const int16_t* data, Py_ssize_t n)
+
 # Data pointer of a fresh array; valid while the array lives.
 cdef void* address(object array) noexcept
 

@@ -3,6 +3,7 @@
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_Release,
                              PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int16_t
 
 cimport numpy as cnp
@@ -89,6 +90,15 @@ cdef object empty_int16(Py_ssize_t n):
 cdef object empty_float32(Py_ssize_t n):
     cdef cnp.npy_intp length = n
     return cnp.PyArray_SimpleNew(1, &length, cnp.NPY_FLOAT32)
+
+
+cdef object view_int16(object owner, const int16_t* data, Py_ssize_t n):
+    cdef cnp.npy_intp length = n
+    array = cnp.PyArray_New(cnp.ndarray, 1, &length, cnp.NPY_INT16, NULL, <void*>data, 0,
+                            cnp.NPY_ARRAY_CARRAY_RO, None)
+    Py_INCREF(owner)    # the array's now
+    cnp.PyArray_SetBaseObject(array, owner)
+    return array
 
 
 cdef int _refuse_target(object out, Py_ssize_t n, str wanted) except -1:
