@@ -2,6 +2,9 @@
 
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_SIMPLE, PyBuffer_Release,
                              PyObject_GetBuffer)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int16_t
 
 cimport numpy as cnp
 
@@ -66,6 +69,12 @@ cdef Py_ssize_t borrow_float32(object array, Py_buffer* view, str what) except -
 
 
 cdef Py_ssize_t borrow_bytes(object data, Py_buffer* view, str what) except -1:
+    if PyBytes_CheckExact(data):    # immutable: nothing to lock
+        vc_disown(view)
+        view.buf = PyBytes_AS_STRING(data)
+        view.itemsize = 1
+        view.len = PyBytes_GET_SIZE(data)
+        return view.len
     try:
         PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
     except (TypeError, ValueError, BufferError):
@@ -81,6 +90,38 @@ cdef object empty_int16(Py_ssize_t n):
 cdef object empty_float32(Py_ssize_t n):
     cdef cnp.npy_intp length = n
     return cnp.PyArray_SimpleNew(1, &length, cnp.NPY_FLOAT32)
+
+
+cdef object view_int16(object owner, const int16_t* data, Py_ssize_t n):
+    cdef cnp.npy_intp length = n
+    array = cnp.PyArray_New(cnp.ndarray, 1, &length, cnp.NPY_INT16, NULL, <void*>data, 0,
+                            cnp.NPY_ARRAY_CARRAY_RO, None)
+    Py_INCREF(owner)    # the array's now
+    cnp.PyArray_SetBaseObject(array, owner)
+    return array
+
+
+cdef int _refuse_target(object out, Py_ssize_t n, str wanted) except -1:
+    if cnp.PyArray_CheckExact(out) and out.dtype == wanted and out.ndim == 1 and len(out) != n:
+        raise MisuseError(f"out must have {n} samples, it has {len(out)}")
+    raise TypeError(f"out must be a contiguous, writable 1-D {wanted} array, got "
+                    f"{getattr(out, 'dtype', type(out).__name__)} with "
+                    f"{getattr(out, 'ndim', 'other')} dimension(s)")
+
+
+cdef inline void* _target(object out, Py_ssize_t n, int kind, str wanted) except NULL:
+    if not (_is_plain(out, kind) and cnp.PyArray_ISWRITEABLE(out)
+            and cnp.PyArray_DIM(out, 0) == n):
+        _refuse_target(out, n, wanted)
+    return cnp.PyArray_DATA(out)
+
+
+cdef int16_t* target_int16(object out, Py_ssize_t n) except NULL:
+    return <int16_t*>_target(out, n, cnp.NPY_INT16, "int16")
+
+
+cdef float* target_float32(object out, Py_ssize_t n) except NULL:
+    return <float*>_target(out, n, cnp.NPY_FLOAT32, "float32")
 
 
 cdef void* address(object array) noexcept:

@@ -5,8 +5,185 @@ static void pcm_to_float32(const int16_t *pcm, ptrdiff_t n, float *out)
     const float scale = 1.0f / 32768.0f;
     ptrdiff_t i = 0;
 
+#if VC_LANES == 4 && defined VC_WORDS
+    for (; i + VC_WORDS <= n; i += VC_WORDS) {
+        vc_w words = vc_load_words(pcm + i);
+        vc_store(out + i, __builtin_convertvector(vc_low(words), vc_f) * (scale / 65536.0f));
+        vc_store(out + i + 4, __builtin_convertvector(vc_high(words), vc_f) * (scale / 65536.0f));
+    }
+#else
+    for (; i + 2 * VC_LANES <= n; i += 2 * VC_LANES) {
+        vc_store(out + i, vc_load_int16(pcm + i) * scale);
+        vc_store(out + i + VC_LANES, vc_load_int16(pcm + i + VC_LANES) * scale);
+    }
+#endif
     for (; i + VC_LANES <= n; i += VC_LANES)
         vc_store(out + i, vc_load_int16(pcm + i) * scale);
     for (; i < n; i++)
         out[i] = (float)pcm[i] * scale;
+}
+
+static inline int16_t pcm_clip(int32_t x)
+{
+    return (int16_t)(x > 32767 ? 32767 : x < -32768 ? -32768 : x);
+}
+
+static inline int16_t pcm_round(float x)
+{
+    if (x >= 32767.0f)
+        return 32767;
+    return x > -32768.0f ? (int16_t)lrintf(x) : x <= -32768.0f ? -32768 : 0;
+}
+
+static void pcm_to_int16(const float *x, ptrdiff_t n, int16_t *out)
+{
+    ptrdiff_t i = 0;
+
+#ifdef VC_WORDS
+    for (; i + VC_WORDS <= n; i += VC_WORDS) {
+        vc_i first = vc_nearest(vc_load(x + i) * 32768.0f);
+        vc_i second = vc_nearest(vc_load(x + i + VC_LANES) * 32768.0f);
+        vc_w words = vc_in_order(vc_pack(first, second));
+#ifdef __x86_64__
+        /* Samples beyond int32 and NaN look like the lowest, which is rare enough. */
+        if (__builtin_expect(vc_any_equal(words, -32768), 0)) {
+            for (int j = 0; j < VC_WORDS; j++)
+                out[i + j] = pcm_round(x[i + j] * 32768.0f);
+            continue;
+        }
+#endif
+        vc_store_words(out + i, words);
+    }
+#endif
+    for (; i < n; i++)
+        out[i] = pcm_round(x[i] * 32768.0f);
+}
+
+/* a == NULL: without it.  Inlined twice, with a known to be NULL or not. */
+static inline __attribute__((always_inline)) void
+pcm_scaled(const int16_t *a, const int16_t *b, ptrdiff_t n, float from, float to, int16_t *out)
+{
+    const float step = n ? (to - from) / (float)n : 0.0f;
+    ptrdiff_t i = 0;
+    float slope;
+
+#ifdef VC_WORDS
+    /* What vc_low and vc_high give is 65536 times as large; powers of two round nothing. */
+    const float small_step = step / 65536.0f, small_from = from / 65536.0f;
+    vc_f low_at, high_at;
+    for (int j = 0; j < VC_LANES; j++) {
+        low_at[j] = (float)(j / 4 * 8 + j % 4);
+        high_at[j] = low_at[j] + 4.0f;
+    }
+    for (; i + VC_WORDS <= n; i += VC_WORDS) {
+        vc_w words = vc_load_words(b + i);
+        vc_f low = low_at * small_step, high = high_at * small_step;
+        VC_ROUNDED(low);
+        VC_ROUNDED(high);
+        low = __builtin_convertvector(vc_low(words), vc_f) * (low + small_from);
+        high = __builtin_convertvector(vc_high(words), vc_f) * (high + small_from);
+        words = vc_pack(vc_nearest(low), vc_nearest(high));
+        if (a != NULL)
+            words = vc_add_clipped(words, vc_load_words(a + i));
+        vc_store_words(out + i, words);
+        low_at += (float)VC_WORDS;
+        high_at += (float)VC_WORDS;
+    }
+#endif
+    for (; i < n; i++) {
+        slope = (float)i * step;
+        VC_ROUNDED(slope);
+        out[i] = pcm_clip((a != NULL ? a[i] : 0) + pcm_round((float)b[i] * (slope + from)));
+    }
+}
+
+static void pcm_mix(const int16_t *a, const int16_t *b, ptrdiff_t n, float from, float to,
+                    int16_t *out)
+{
+    pcm_scaled(a, b, n, from, to, out);
+}
+
+static void pcm_gain(const int16_t *pcm, ptrdiff_t n, float from, float to, int16_t *out)
+{
+    pcm_scaled(NULL, pcm, n, from, to, out);
+}
+
+#ifdef VC_WORDS
+/* Of `count` vectors, at most 32767: lanes count crossings in 16 bits. */
+static void pcm_meter_vectors(const int16_t *pcm, ptrdiff_t count, const int16_t *before,
+                              vc_meter *out)
+{
+    vc_w highest = { 0 }, lowest = { 0 }, crossings = { 0 };
+    vc_q energy = { 0 };
+    int16_t shifted[VC_WORDS];
+    int top, bottom;
+
+    shifted[0] = *before;
+    memcpy(shifted + 1, pcm, sizeof shifted - sizeof *pcm);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        vc_w now = vc_load_words(pcm + i * VC_WORDS);
+        vc_w then = vc_load_words(i ? pcm + i * VC_WORDS - 1 : shifted);
+        crossings -= (now ^ then) >> 15;
+        highest = vc_max(highest, now);
+        lowest = vc_min(lowest, now);
+        energy = vc_add_squares(energy, now);
+    }
+    out->energy += vc_sum_q(energy);
+    out->crossings += vc_sum_words(crossings);
+    top = vc_top_word(highest);
+    bottom = ~vc_top_word(~lowest);
+    top = top > -bottom ? top : -bottom;
+    out->peak = top > out->peak ? top : out->peak;
+}
+#endif
+
+static void pcm_meter(const int16_t *pcm, ptrdiff_t n, vc_meter *out)
+{
+    ptrdiff_t i = 0;
+
+    *out = (vc_meter){ 0 };
+#ifdef VC_WORDS
+    while (i + VC_WORDS <= n) {
+        ptrdiff_t count = (n - i) / VC_WORDS;
+        if (count > 32767)
+            count = 32767;
+        pcm_meter_vectors(pcm + i, count, i ? pcm + i - 1 : pcm, out);
+        i += count * VC_WORDS;
+    }
+#endif
+    for (; i < n; i++) {
+        int magnitude = pcm[i] < 0 ? -pcm[i] : pcm[i];
+        out->peak = magnitude > out->peak ? magnitude : out->peak;
+        out->energy += magnitude * (int64_t)magnitude;
+        out->crossings += i > 0 && (pcm[i] ^ pcm[i - 1]) < 0;
+    }
+}
+
+static inline float vc_sum(vc_f x)
+{
+    typedef float vc_f128 __attribute__((vector_size(16), may_alias));
+    const vc_f128 *part = (const vc_f128 *)&x;
+    vc_f128 sum = part[0];
+
+    for (int j = 1; j < VC_LANES / 4; j++)
+        sum += part[j];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* Sums of 64 vectors in float, those in double. */
+static double pcm_energy(const float *x, ptrdiff_t n)
+{
+    double total = 0.0;
+    ptrdiff_t i = 0;
+
+    while (i + VC_LANES <= n) {
+        ptrdiff_t end = n - i > 64 * VC_LANES ? i + 64 * VC_LANES : n;
+        vc_f sum = { 0 };
+        for (; i + VC_LANES <= end; i += VC_LANES)
+            sum += vc_load(x + i) * vc_load(x + i);
+        total += (double)vc_sum(sum);
+    }
+    for (; i < n; i++)
+        total += (double)x[i] * (double)x[i];
+    return total;
 }

@@ -4,14 +4,29 @@ One writer, any number of readers, each at its own pace.  Nothing blocks and not
 when the ring is full the oldest samples are overwritten, and a reader that was too slow
 skips them and counts them as lost.  Copies are of a few kilobytes, cheaper than handing the
 GIL over, so these methods keep it; native callers use the cdef methods without it.
+
+There are three ways to read, by who owns the memory::
+
+    reader.read(n)          a fresh array
+    reader.read_into(out)   the caller's array, filled
+    reader.view(n)          the ring's own memory, read-only, nothing copied
+
+A view stays valid memory for as long as it is kept (it keeps the ring alive), but its samples
+are those that were read only until the writer comes round: once ``capacity - n`` more samples
+have been written after the view's last one, they change.  The reader that must be sure works
+first and asks after: ``reader.intact()`` (or ``ring.holds(start)``) says whether all of it
+was still in place.
 """
 
+cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int16_t, int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
-from voicecore._native._buffers cimport address, borrow_int16, empty_float32, empty_int16
+from voicecore._native._buffers cimport (address, borrow_int16, empty_float32, empty_int16,
+                                         target_float32, target_int16, view_int16)
+from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
 
@@ -29,11 +44,13 @@ cdef enum:
     CHUNK_RATE_HZ = 16000
 
 
+@cython.final
 cdef class AudioRing:
     """The last ``capacity_samples`` int16 samples of a stream that began at position 0.
 
     One thread writes; any thread may read.  ``capacity_samples`` is 1 to 2**31 - 1; the
-    memory (two bytes a sample and an 8 KB mirror) is taken once.
+    memory (two bytes a sample, for the next power of two of them, and an 8 KB mirror) is
+    taken once.  ``mirror`` is the longest view: ``capacity_samples``, at most 4096.
 
     Raises:
         MisuseError: a capacity out of range.
@@ -44,7 +61,11 @@ cdef class AudioRing:
             raise MisuseError(f"capacity_samples must be 1 to 2**31 - 1, got {capacity_samples}")
         self.capacity = capacity_samples
         self.mirror = min(capacity_samples, MIRROR_SAMPLES)
-        self.data = <int16_t*>PyMem_RawCalloc(<size_t>(self.capacity + self.mirror),
+        self.mask = 1
+        while self.mask < capacity_samples:
+            self.mask *= 2
+        self.mask -= 1
+        self.data = <int16_t*>PyMem_RawCalloc(<size_t>(self.mask + 1 + self.mirror),
                                               sizeof(int16_t))
         if self.data == NULL:
             raise MemoryError()
@@ -60,43 +81,44 @@ cdef class AudioRing:
         return position if position > 0 else 0
 
     cdef const int16_t* span(self, int64_t start) noexcept nogil:
-        return self.data + start % self.capacity
+        return self.data + (start & self.mask)
 
-    cdef void _put(self, const int16_t* pcm, Py_ssize_t n) noexcept nogil:
-        # n samples at self.head without crossing the end, and their mirror image.
-        cdef Py_ssize_t mirrored = self.mirror - self.head
-        memcpy(self.data + self.head, pcm, <size_t>n * sizeof(int16_t))
+    cdef bint held(self, int64_t start) noexcept nogil:
+        return start >= vc_announced(&self.claimed) - self.capacity
+
+    cdef void _put(self, int64_t start, const int16_t* pcm, Py_ssize_t n) noexcept nogil:
+        # n samples from `start` on without crossing the end, and their mirror image.
+        cdef Py_ssize_t at = <Py_ssize_t>(start & self.mask)
+        cdef Py_ssize_t mirrored = self.mirror - at
+        memcpy(self.data + at, pcm, <size_t>n * sizeof(int16_t))
         if mirrored > 0:
             if mirrored > n:
                 mirrored = n
-            memcpy(self.data + self.capacity + self.head, pcm,
-                   <size_t>mirrored * sizeof(int16_t))
-        self.head += n
-        if self.head == self.capacity:
-            self.head = 0
+            memcpy(self.data + self.mask + 1 + at, pcm, <size_t>mirrored * sizeof(int16_t))
 
     cdef int64_t write_from(self, const int16_t* pcm, Py_ssize_t n) noexcept nogil:
-        cdef int64_t new_end = self.end + n
+        cdef int64_t start = self.end
+        cdef int64_t new_end = start + n
         cdef Py_ssize_t first
         if n <= 0:
-            return self.end
+            return start
         vc_announce(&self.claimed, new_end)
         if n > self.capacity:
             pcm += n - self.capacity
-            self.head = <Py_ssize_t>((new_end - self.capacity) % self.capacity)
             n = self.capacity
-        first = self.capacity - self.head
+            start = new_end - n
+        first = <Py_ssize_t>(self.mask + 1 - (start & self.mask))
         if first >= n:
-            self._put(pcm, n)
+            self._put(start, pcm, n)
         else:
-            self._put(pcm, first)
-            self._put(pcm + first, n - first)
+            self._put(start, pcm, first)
+            self._put(start + first, pcm + first, n - first)
         vc_publish(&self.end, new_end)
         return new_end
 
     cdef int copy_into(self, int64_t start, Py_ssize_t n, int16_t* out) noexcept nogil:
-        cdef Py_ssize_t offset = <Py_ssize_t>(start % self.capacity)
-        cdef Py_ssize_t first = self.capacity + self.mirror - offset
+        cdef Py_ssize_t offset = <Py_ssize_t>(start & self.mask)
+        cdef Py_ssize_t first = <Py_ssize_t>(self.mask + 1) + self.mirror - offset
         if start + n > vc_acquire(&self.end):
             return 1
         if first > n:
@@ -105,14 +127,14 @@ cdef class AudioRing:
         if first < n:
             memcpy(out + first, self.data + self.mirror,
                    <size_t>(n - first) * sizeof(int16_t))
-        return -1 if start < vc_announced(&self.claimed) - self.capacity else 0
+        return 0 if self.held(start) else -1
 
     @property
     def position(self) -> int:
         """Absolute position after the newest sample: how many were ever written."""
         return self.end_position()
 
-    def write(self, pcm) -> int:
+    def write(self, pcm, /) -> int:
         """Append ``pcm`` (int16, shape (n,), copied); return the new absolute end position.
 
         Raises:
@@ -136,6 +158,14 @@ cdef class AudioRing:
             MisuseError: a position that isn't written yet, or negative.
         """
         return RingReader(self, position)
+
+    def holds(self, int64_t start) -> bool:
+        """Whether no sample at or after absolute ``start`` has been overwritten.
+
+        Asked after the last look at a view that begins there, it says that what was seen is
+        what was written.
+        """
+        return self.held(start)
 
     def copy(self, start: int, Py_ssize_t n):
         """Return samples ``[start, start + n)``, a fresh int16 array of shape (n,).
@@ -174,6 +204,7 @@ cdef int64_t _start(AudioRing ring, position) except -1:
     return position
 
 
+@cython.final
 cdef class RingReader:
     """Reads one :class:`AudioRing` from a position onwards; owned by one thread.
 
@@ -191,11 +222,12 @@ cdef class RingReader:
     cdef int64_t settle(self) noexcept nogil:
         cdef int64_t oldest = self.ring.oldest()
         if self.at < oldest:
-            self.lost_samples += oldest - self.at
+            if self.handed_out < oldest:
+                self.lost_samples += oldest - max(self.at, self.handed_out)
             self.at = oldest
         return self.ring.end_position() - self.at
 
-    cdef Py_ssize_t read_into(self, int16_t* out, Py_ssize_t limit) noexcept nogil:
+    cdef Py_ssize_t take_into(self, int16_t* out, Py_ssize_t limit) noexcept nogil:
         cdef int64_t ready
         cdef Py_ssize_t n
         while True:
@@ -232,23 +264,60 @@ cdef class RingReader:
             MisuseError: not yet written, or negative.
         """
         self.at = _start(self.ring, position)
+        self.handed_out = 0
 
-    def read(self, Py_ssize_t n):
+    def read(self, Py_ssize_t n, /):
         """Return exactly ``n`` samples, a fresh int16 array, or None if fewer are there.
 
         Raises:
             MisuseError: ``n`` is negative or more than the ring can hold.
         """
-        cdef int16_t* out
         if not 0 <= n <= self.ring.capacity:
             raise MisuseError(f"n must be 0 to {self.ring.capacity}, got {n}")
         if self.settle() < n:
             return None
         pcm = empty_int16(n)
-        out = <int16_t*>address(pcm)
-        if self.read_into(out, n) < n:      # overtaken: what is left is too little
+        # Overtaken meanwhile, what is left may be too little.
+        return pcm if self.take_into(<int16_t*>address(pcm), n) == n else None
+
+    def read_into(self, out, /) -> bool:
+        """Fill ``out`` (int16, shape (n,)) with the next n samples; False if fewer are there.
+
+        Nothing is read then (``out`` may have been written to, if a writer overtook).
+
+        Raises:
+            TypeError: not a contiguous, writable 1-D int16 array.
+            MisuseError: ``out`` is longer than the ring.
+        """
+        cdef Py_ssize_t n = len(out)
+        cdef int16_t* target = target_int16(out, n)
+        if n > self.ring.capacity:
+            raise MisuseError(f"out must have at most {self.ring.capacity} samples, it has {n}")
+        return self.settle() >= n and self.take_into(target, n) == n
+
+    def view(self, Py_ssize_t n, /):
+        """Return the next ``n`` samples where they lie, or None if fewer are there.
+
+        The array is read-only int16 of shape (n,), and keeps the ring alive.  Its samples
+        last until the writer comes round; ask :meth:`intact` after using them.
+
+        Raises:
+            MisuseError: ``n`` is negative or more than ``ring.mirror``.
+        """
+        if not 0 <= n <= self.ring.mirror:
+            raise MisuseError(f"n must be 0 to {self.ring.mirror}, got {n}")
+        if self.settle() < n:
             return None
-        return pcm
+        self.viewed = self.at
+        self.at += n
+        return view_int16(self.ring, self.ring.span(self.viewed), n)
+
+    def intact(self) -> bool:
+        """Whether all of the latest :meth:`view` is still what was written.
+
+        False means that the writer came round while it was in use.
+        """
+        return self.ring.held(self.viewed)
 
     def read_up_to(self, Py_ssize_t limit):
         """Return what is there, at most ``limit`` samples: a fresh int16 array, maybe empty.
@@ -261,10 +330,11 @@ cdef class RingReader:
             raise MisuseError(f"limit must not be negative, got {limit}")
         n = <Py_ssize_t>min(self.settle(), limit)
         pcm = empty_int16(n)
-        got = self.read_into(<int16_t*>address(pcm), n) if n else 0
+        got = self.take_into(<int16_t*>address(pcm), n) if n else 0
         return pcm if got == n else pcm[:got]
 
 
+@cython.final
 cdef class VadFrames:
     """Cuts a ring into the frames a VAD wants: 512 new samples after 64 of context.
 
@@ -285,9 +355,8 @@ cdef class VadFrames:
         self.ring = ring
 
     cdef int64_t next_into(self, float* out) noexcept nogil:
-        cdef int16_t pcm[VAD_FRAME]
         cdef int64_t oldest
-        cdef int context, missing, i
+        cdef int context, missing
         while True:
             oldest = self.ring.oldest()
             context = VAD_CONTEXT if self.at >= VAD_CONTEXT else <int>self.at
@@ -295,15 +364,14 @@ cdef class VadFrames:
                 self.lost_samples += oldest + VAD_CONTEXT - self.at
                 self.at = oldest + VAD_CONTEXT
                 context = VAD_CONTEXT
-            missing = VAD_CONTEXT - context
             if self.at + VAD_NEW > self.ring.end_position():
                 return -1
-            if self.ring.copy_into(self.at - context, context + VAD_NEW, pcm + missing) == 0:
+            missing = VAD_CONTEXT - context
+            memset(out, 0, missing * sizeof(float))
+            kernels.pcm.to_float32(self.ring.span(self.at - context), context + VAD_NEW,
+                                   out + missing)
+            if self.ring.held(self.at - context):
                 break
-        for i in range(missing):
-            pcm[i] = 0
-        for i in range(VAD_FRAME):
-            out[i] = <float>pcm[i] * <float>(1.0 / 32768.0)
         self.at += VAD_NEW
         return self.at
 
@@ -330,21 +398,41 @@ cdef class VadFrames:
         end = self.next_into(<float*>address(frame))
         return None if end < 0 else (frame, end)
 
+    def read_into(self, out, /):
+        """Write the next frame to ``out`` (float32, shape (576,)); return its ``end`` or None.
 
+        Raises:
+            TypeError: not a contiguous, writable 1-D float32 array.
+            MisuseError: ``out`` has another length.
+        """
+        cdef int64_t end = self.next_into(target_float32(out, VAD_FRAME))
+        return None if end < 0 else end
+
+
+@cython.final
 cdef class Chunks:
     """Cuts a ring into equal chunks for a recogniser, at 16 kHz; owned by one thread.
 
     ``chunk_ms`` is 20 to 200; ``position`` is where the first chunk begins, None for now.
+    Each chunk begins with the last ``overlap_ms`` (0 to ``chunk_ms`` - 1) of the one before::
+
+        |------ chunk ------|
+                    |overlap|-----------|
+                                |overlap|-----------|
 
     Raises:
         MisuseError: a length out of range, a position that isn't written yet, or a ring
             shorter than one chunk.
     """
 
-    def __cinit__(self, AudioRing ring not None, int chunk_ms, position=None):
+    def __cinit__(self, AudioRing ring not None, int chunk_ms, position=None,
+                  int overlap_ms=0):
         if not 20 <= chunk_ms <= 200:
             raise MisuseError(f"chunk_ms must be 20 to 200, got {chunk_ms}")
+        if not 0 <= overlap_ms < chunk_ms:
+            raise MisuseError(f"overlap_ms must be 0 to {chunk_ms - 1}, got {overlap_ms}")
         self.chunk_samples = chunk_ms * CHUNK_RATE_HZ // 1000
+        self.overlap_samples = overlap_ms * CHUNK_RATE_HZ // 1000
         if ring.capacity < self.chunk_samples:
             raise MisuseError(f"the ring must hold at least {self.chunk_samples} samples, "
                               f"it holds {ring.capacity}")
@@ -352,12 +440,12 @@ cdef class Chunks:
 
     @property
     def position(self) -> int:
-        """Absolute position of the first sample of the next chunk."""
+        """Absolute position of the first sample of the next chunk, overlap included."""
         return self.reader.position
 
     @property
     def lost(self) -> int:
-        """Samples overwritten before they were handed out."""
+        """Samples overwritten before any chunk had them."""
         return self.reader.lost
 
     def seek(self, position: int) -> None:
@@ -366,17 +454,24 @@ cdef class Chunks:
 
     def next(self):
         """Return the next chunk, a fresh int16 array, or None if it isn't complete."""
-        return self.reader.read(self.chunk_samples)
+        chunk = self.reader.read(self.chunk_samples)
+        if chunk is not None and self.overlap_samples:
+            self.reader.handed_out = self.reader.at
+            self.reader.at -= self.overlap_samples
+        return chunk
 
     def rest(self, end: int):
         """Return what is left before absolute position ``end``: a fresh int16 array.
 
-        It may be empty, and longer than a chunk if chunks were left lying.  The next chunk
-        then begins at ``end``, or where it would have begun if that is later.
+        It begins as the next chunk would, overlap included.  It is empty if a chunk already
+        had all before ``end``, and longer than a chunk if chunks were left lying.  The next
+        chunk then begins at ``end``, or where it would have begun if that is later.
 
         Raises:
             MisuseError: ``end`` is not yet written, or negative.
         """
         cdef int64_t until = _start(self.reader.ring, end)
         self.reader.settle()
+        if until <= self.reader.handed_out:
+            self.reader.at = max(self.reader.at, until)
         return self.reader.read_up_to(max(until - self.reader.at, 0))

@@ -10,6 +10,7 @@
 #ifndef VOICECORE_SIMD_H
 #define VOICECORE_SIMD_H
 
+#include "g711_kernels.h"
 #include "pcm_kernels.h"
 #include "silero_kernels.h"
 
@@ -18,6 +19,7 @@ typedef struct vc_kernels {
     int lanes;       /* floats in a vector: 4, 8 or 16 */
     vc_pcm_kernels pcm;
     vc_silero_kernels silero;
+    vc_g711_kernels g711;
 } vc_kernels;
 
 extern const vc_kernels vc_kernels_base;

@@ -4,10 +4,14 @@
 #     ...
 #     kernels.pcm.to_float32(pcm, n, out)      # nogil, any thread
 
-from libc.stdint cimport int16_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 
 cdef extern from "simd.h" nogil:
     # Explained in the headers.
+    ctypedef struct vc_meter:
+        int64_t energy
+        int64_t crossings
+        int32_t peak
     ctypedef struct vc_pcm_kernels:
         void (*to_float32)(const int16_t* pcm, Py_ssize_t n, float* out) noexcept nogil
     ctypedef struct vc_silero_net:
@@ -16,10 +20,23 @@ cdef extern from "simd.h" nogil:
         int (*all_finite)(const float* samples, Py_ssize_t n) noexcept nogil
         void (*score)(const vc_silero_net* net, const float* const* frames, float* const* states,
                       Py_ssize_t n, float* scratch, float* probabilities) noexcept nogil
+        void (*to_int16)(const float* x, Py_ssize_t n, int16_t* out) noexcept nogil
+        void (*mix)(const int16_t* a, const int16_t* b, Py_ssize_t n, float start, float stop,
+                    int16_t* out) noexcept nogil
+        void (*gain)(const int16_t* pcm, Py_ssize_t n, float start, float stop,
+                     int16_t* out) noexcept nogil
+        void (*meter)(const int16_t* pcm, Py_ssize_t n, vc_meter* out) noexcept nogil
+        double (*energy)(const float* x, Py_ssize_t n) noexcept nogil
+    ctypedef struct vc_g711_kernels:
+        void (*ulaw_encode)(const int16_t* pcm, Py_ssize_t n, uint8_t* out) noexcept nogil
+        void (*alaw_encode)(const int16_t* pcm, Py_ssize_t n, uint8_t* out) noexcept nogil
+        void (*ulaw_decode)(const uint8_t* data, Py_ssize_t n, int16_t* out) noexcept nogil
+        void (*alaw_decode)(const uint8_t* data, Py_ssize_t n, int16_t* out) noexcept nogil
     ctypedef struct vc_kernels:
         const char* isa
         int lanes
         vc_pcm_kernels pcm
         vc_silero_kernels silero
+        vc_g711_kernels g711
 
 cdef const vc_kernels* kernels

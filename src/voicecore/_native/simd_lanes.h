@@ -20,7 +20,8 @@ static inline void vc_store(float *at, vc_f x) { *(vc_f_mem *)at = x; }
 static inline vc_f vc_all(float x) { return x - (vc_f){ 0 }; }
 static inline vc_f vc_load_int16(const int16_t *at)
 {
-    return __builtin_convertvector(*(const vc_h_mem *)at, vc_f);
+    /* In two steps: in one, gcc 12 works in halves of a vector. */
+    return __builtin_convertvector(__builtin_convertvector(*(const vc_h_mem *)at, vc_i), vc_f);
 }
 
 #endif

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native.inbound import Inbound
-from voicecore._native.level import block_power
 from voicecore._native.outbound import Outbound
+from voicecore._native.pcm import block_power
 from voicecore._native.ring import AudioRing, VadFrames
 from voicecore.core.media_clock import MediaClock
 from voicecore.core.speech_gate import BLOCK_SAMPLES, SpeechGate

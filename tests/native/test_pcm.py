@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from voicecore._native.level import block_power, peak, rms_dbfs
+from voicecore._native.pcm import block_power, peak, rms_dbfs
 from voicecore.errors import MisuseError
 
 
