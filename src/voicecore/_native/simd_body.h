@@ -3,10 +3,12 @@
 #include "simd.h"
 #include "simd_lanes.h"
 
+#include "features_body.h"
 #include "pcm_body.h"
 
 const vc_kernels VC_TABLE = {
     .isa = VC_ISA,
     .lanes = VC_LANES,
     .pcm = { .to_float32 = pcm_to_float32 },
+    .features = FEATURES_KERNELS,
 };

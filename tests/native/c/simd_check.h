@@ -34,5 +34,6 @@ static inline float random_unit(void) { return (float)(int32_t)random32() / 2147
 
 /* Each family checks all its kernels in `k` against plain C. */
 void check_pcm(const vc_kernels *k);
+void check_features(const vc_kernels *k);
 
 #endif
