@@ -31,6 +31,7 @@ JOBS = 2
 
 # Extension -> hand-written C compiled into it.  What is not listed has none.
 C_SOURCES: dict[str, list[str]] = {
+    "features": ["features_plan.c", "fft_plan.c"],
     "g711": ["g711_conceal.c"],
     "jitter": ["jitter.c"],
     "opus": ["opus_library.c", "opus_packet.c"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,29 @@ def test_only_new_samples_count(random: np.random.Generator) -> None:
     frame = np.zeros(576, np.float32)
     frame[:64] = 0.9
     assert vad.score([(vad.stream(), frame)])[0] < 0.05
+
+
+def test_scores_follow_the_level_over_the_tracked_floor(random: np.random.Generator) -> None:
+    vad = EnergyVad()
+    stream = vad.stream()
+    floor = -55.0
+    for level in random.uniform(-90.0, -5.0, 300):
+        frame = noise_at(float(level), random)
+        power = float(np.mean(frame[64:].astype(float) ** 2))
+        excess = 10 * math.log10(power + 1e-10) - floor
+        floor += 0.3 * excess if excess < 0 else min(0.06, excess)
+        floor = min(max(floor, -65.0), -30.0)
+        expected = 1 / (1 + math.exp((10 - excess) / 2.5))
+        assert vad.score([(stream, frame)]) == pytest.approx([expected], abs=1e-5)
+        assert stream.floor_dbfs == pytest.approx(floor, abs=1e-4)
+
+
+def test_a_strided_frame_is_read_too(random: np.random.Generator) -> None:
+    vad = EnergyVad()
+    frame = noise_at(-20.0, random)
+    strided = np.repeat(frame, 2)[::2]
+    assert not strided.flags.c_contiguous
+    assert vad.score([(vad.stream(), strided)]) == vad.score([(vad.stream(), frame)])
 
 
 def test_streams_are_apart_and_reset_forgets(random: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from voicecore._native.pcm import block_power, peak, rms_dbfs
+from voicecore._native.pcm import block_power, mean_square, peak, rms_dbfs
 from voicecore.errors import MisuseError
 
 
@@ -47,3 +47,19 @@ def test_wrong_input_is_named():
         peak(np.zeros(4, np.int64))
     with pytest.raises(TypeError, match="list"):
         rms_dbfs([1, 2])
+
+
+def test_mean_square_equals_numpy(rng):
+    for n in (1, 15, 64, 512, 576):
+        frame = rng.uniform(-1, 1, n).astype(np.float32)
+        for skip in {0, n // 9, n - 1}:
+            exact = np.mean(frame[skip:].astype(float) ** 2)
+            assert mean_square(frame, skip) == pytest.approx(exact, rel=1e-5)
+    assert not np.isfinite(mean_square(np.full(576, np.nan, np.float32)))
+    for skip in (-1, 576):
+        with pytest.raises(MisuseError, match="skip"):
+            mean_square(np.zeros(576, np.float32), skip)
+    with pytest.raises(MisuseError, match="skip"):
+        mean_square(np.zeros(0, np.float32))
+    with pytest.raises(TypeError, match="float32"):
+        mean_square(np.zeros(576))

@@ -214,3 +214,9 @@ G711_BLOCKS(ulaw_encode, int16_t, uint8_t)
 G711_BLOCKS(alaw_encode, int16_t, uint8_t)
 G711_BLOCKS(ulaw_decode, uint8_t, int16_t)
 G711_BLOCKS(alaw_decode, uint8_t, int16_t)
+
+#define G711_KERNELS                                                               \
+    {                                                                              \
+        .ulaw_encode = g711_ulaw_encode, .alaw_encode = g711_alaw_encode,          \
+        .ulaw_decode = g711_ulaw_decode, .alaw_decode = g711_alaw_decode,          \
+    }

@@ -235,6 +235,26 @@ def rms_dbfs(pcm) -> float:
                SILENCE_DBFS)
 
 
+def mean_square(frame, Py_ssize_t skip=0) -> float:
+    """Return the mean square of ``frame[skip:]`` (float32, shape (n,)): its power.
+
+    Not finite when a sample isn't.  The GIL is kept: a frame takes less than handing it over.
+
+    Raises:
+        TypeError: not a contiguous 1-D float32 array.
+        MisuseError: ``skip`` is negative or leaves nothing.
+    """
+    cdef Py_buffer view
+    cdef Py_ssize_t n = borrow_float32(frame, &view, "frame")
+    cdef double power = 0.0
+    if 0 <= skip < n:
+        power = kernels.pcm.energy(<const float*>view.buf + skip, n - skip) / (n - skip)
+    PyBuffer_Release(&view)
+    if not 0 <= skip < n:
+        raise MisuseError(f"skip must be 0 to {n - 1} for {n} samples, got {skip}")
+    return power
+
+
 def block_power(frame, Py_ssize_t block) -> tuple[float, ...]:
     """Return the mean square of each ``block`` samples of ``frame`` (float32, shape (n,)).
 
@@ -252,7 +272,7 @@ def block_power(frame, Py_ssize_t block) -> tuple[float, ...]:
     n = borrow_float32(frame, &view, "frame")
     samples = <const float*>view.buf
     powers = []
-    for start in range(0, n, block):
+    for start in range(0, n, block):    # cold: a figure for each block is an object
         length = min(block, n - start)
         powers.append(kernels.pcm.energy(samples + start, length) / length)
     PyBuffer_Release(&view)

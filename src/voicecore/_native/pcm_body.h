@@ -159,17 +159,6 @@ static void pcm_meter(const int16_t *pcm, ptrdiff_t n, vc_meter *out)
     }
 }
 
-static inline float vc_sum(vc_f x)
-{
-    typedef float vc_f128 __attribute__((vector_size(16), may_alias));
-    const vc_f128 *part = (const vc_f128 *)&x;
-    vc_f128 sum = part[0];
-
-    for (int j = 1; j < VC_LANES / 4; j++)
-        sum += part[j];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
 /* Sums of 64 vectors in float, those in double. */
 static double pcm_energy(const float *x, ptrdiff_t n)
 {
@@ -187,3 +176,9 @@ static double pcm_energy(const float *x, ptrdiff_t n)
         total += (double)x[i] * (double)x[i];
     return total;
 }
+
+#define PCM_KERNELS                                                                \
+    {                                                                              \
+        .to_float32 = pcm_to_float32, .to_int16 = pcm_to_int16, .mix = pcm_mix,    \
+        .gain = pcm_gain, .meter = pcm_meter, .energy = pcm_energy,                \
+    }

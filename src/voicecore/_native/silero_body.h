@@ -200,3 +200,5 @@ static int silero_all_finite(const float *samples, ptrdiff_t n)
         rest += sum[lane];
     return rest == 0.0f;
 }
+
+#define SILERO_KERNELS { .all_finite = silero_all_finite, .score = silero_score }

@@ -10,6 +10,7 @@
 #ifndef VOICECORE_SIMD_H
 #define VOICECORE_SIMD_H
 
+#include "features_kernels.h"
 #include "g711_kernels.h"
 #include "pcm_kernels.h"
 #include "silero_kernels.h"
@@ -17,9 +18,10 @@
 typedef struct vc_kernels {
     const char *isa; /* "sse2", "avx2", "avx512", "neon" or "generic" */
     int lanes;       /* floats in a vector: 4, 8 or 16 */
+    vc_features_kernels features;
+    vc_g711_kernels g711;
     vc_pcm_kernels pcm;
     vc_silero_kernels silero;
-    vc_g711_kernels g711;
 } vc_kernels;
 
 extern const vc_kernels vc_kernels_base;

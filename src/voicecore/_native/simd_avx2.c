@@ -2,6 +2,9 @@
 #ifdef __x86_64__
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+/* What gcc defines of itself. */
+#define __AVX2__ 1
+#define __FMA__ 1
 #else
 #pragma GCC target("avx2,fma")
 #endif

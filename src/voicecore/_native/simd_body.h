@@ -2,18 +2,21 @@
  * They define VC_LANES, VC_ISA and VC_TABLE before. */
 #include "simd.h"
 #include "simd_lanes.h"
+#include "simd_shuffle.h"
 #include "simd_words.h"
 
 #include <math.h>
 
 #include "g711_body.h"
 #include "pcm_body.h"
+#include "features_body.h"
 #include "silero_body.h"
 
 const vc_kernels VC_TABLE = {
     .isa = VC_ISA,
     .lanes = VC_LANES,
-    .silero = { .all_finite = silero_all_finite, .score = silero_score },
-    .g711 = { g711_ulaw_encode, g711_alaw_encode, g711_ulaw_decode, g711_alaw_decode },
-    .pcm = { pcm_to_float32, pcm_to_int16, pcm_mix, pcm_gain, pcm_meter, pcm_energy },
+    .features = FEATURES_KERNELS,
+    .g711 = G711_KERNELS,
+    .pcm = PCM_KERNELS,
+    .silero = SILERO_KERNELS,
 };

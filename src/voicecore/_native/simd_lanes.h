@@ -15,6 +15,13 @@ typedef int16_t vc_h __attribute__((vector_size(VC_LANES * 2))); /* half as wide
 typedef float vc_f_mem __attribute__((vector_size(VC_LANES * 4), aligned(4), may_alias));
 typedef int16_t vc_h_mem __attribute__((vector_size(VC_LANES * 2), aligned(2), may_alias));
 
+/* Lanes of a, then of b, by number; `mask` is the integer vector type as wide as theirs. */
+#ifdef __clang__
+#define VC_SHUFFLE(mask, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define VC_SHUFFLE(mask, a, b, ...) __builtin_shuffle(a, b, (mask){ __VA_ARGS__ })
+#endif
+
 static inline vc_f vc_load(const float *at) { return *(const vc_f_mem *)at; }
 static inline void vc_store(float *at, vc_f x) { *(vc_f_mem *)at = x; }
 static inline vc_f vc_all(float x) { return x - (vc_f){ 0 }; }

@@ -222,9 +222,9 @@ static inline int vc_top_word(vc_w x)
 
     for (int j = 1; j < VC_WORDS / 8; j++)
         top = (part[j] & (part[j] > top)) | (top & (part[j] <= top));
-    other = __builtin_shuffle(top, (vc_w128){ 4, 5, 6, 7, 0, 1, 2, 3 });
+    other = VC_SHUFFLE(vc_w128, top, top, 4, 5, 6, 7, 0, 1, 2, 3);
     top = (other & (other > top)) | (top & (other <= top));
-    other = __builtin_shuffle(top, (vc_w128){ 2, 3, 0, 1, 6, 7, 4, 5 });
+    other = VC_SHUFFLE(vc_w128, top, top, 2, 3, 0, 1, 6, 7, 4, 5);
     top = (other & (other > top)) | (top & (other <= top));
     return top[0] > top[1] ? top[0] : top[1];
 }

@@ -17,6 +17,7 @@ int main(int count, char **arguments)
         check_g711(vc_kernels_at(i));
         check_pcm(vc_kernels_at(i));
         check_silero(vc_kernels_at(i));
+        check_features(vc_kernels_at(i));
         printf("%s checked\n", vc_kernels_at(i)->isa);
     }
     return check_failures ? 1 : 0;

@@ -36,5 +36,6 @@ static inline float random_unit(void) { return (float)(int32_t)random32() / 2147
 void check_g711(const vc_kernels *k);
 void check_pcm(const vc_kernels *k);
 void check_silero(const vc_kernels *k);
+void check_features(const vc_kernels *k);
 
 #endif

