@@ -27,7 +27,7 @@ void *opus_encoder(int rate_hz, int application, int bitrate_bps, int complexity
 /* Packet i ends at data[ends[i]].  The last status. */
 int opus_decode_all(void *decoder, const uint8_t *data, const int32_t *ends, int count, int samples)
 {
-    static int16_t pcm[5760];
+    int16_t pcm[5760];
     int got = 0;
 
     for (int i = 0, at = 0; i < count; at = ends[i++])
@@ -37,7 +37,7 @@ int opus_decode_all(void *decoder, const uint8_t *data, const int32_t *ends, int
 
 int opus_encode_all(void *encoder, const int16_t *pcm, int count, int samples)
 {
-    static uint8_t packet[3828];
+    uint8_t packet[3828];
     int got = 0;
 
     for (int i = 0; i < count; i++)
