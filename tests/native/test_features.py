@@ -65,6 +65,7 @@ def test_a_clip_equals_whispers(clip, n_mels):
         {"n_mels": 41, "min_hz": 20.0, "max_hz": 7600.0, "window_samples": 480},
         {"rate_hz": 24_000, "hop_samples": 256, "window_samples": 1024},
         {"rate_hz": 48_000, "n_mels": 23},
+        {"rate_hz": 11_025, "window_samples": 256, "n_mels": 30},
         {"n_mels": 3, "hop_samples": 1, "window_samples": 64, "n_fft": 160},
     ],
     ids=str,

@@ -160,13 +160,13 @@ cdef class FeatureStream:
             raise MisuseError(f"n_mels must be 1 to {MOST_MELS}, got {self.n_mels}")
 
     cdef int _check_filters(self, str mel_scale, mel_norm, double min_hz, max_hz) except -1:
-        cdef double highest = self.rate_hz / 2 if max_hz is None else max_hz
+        cdef double highest = self.rate_hz / 2.0 if max_hz is None else max_hz
         if mel_scale not in ("slaney", "htk"):
             raise MisuseError(f"mel_scale must be 'slaney' or 'htk', got {mel_scale!r}")
         if mel_norm is not None and mel_norm != "slaney":
             raise MisuseError(f"mel_norm must be 'slaney' or None, got {mel_norm!r}")
-        if not 0.0 <= min_hz < highest <= self.rate_hz / 2:
-            raise MisuseError(f"0 <= min_hz < max_hz <= {self.rate_hz / 2:g} must hold, got "
+        if not 0.0 <= min_hz < highest <= self.rate_hz / 2.0:
+            raise MisuseError(f"0 <= min_hz < max_hz <= {self.rate_hz / 2.0:g} must hold, got "
                               f"{min_hz:g} and {highest:g}")
         self.plan = _plan_of((float(self.rate_hz), min_hz, highest, self.window_samples,
                               self.n_fft, self.n_mels, mel_scale == "htk",

@@ -4,7 +4,8 @@
 
 #include "fft_body.h"
 
-#define FEATURES_LEAST_POWER 1e-10f
+#define FEATURES_LEAST_NORMAL 0x1p-126f
+#define FEATURES_FLOOR (-10.0f)
 
 /* log10 of normal numbers: the exponent's share, and for the rest m in [sqrt(1/2), sqrt(2)) a
  * polynomial in m - 1 (interpolated at Chebyshev points, relative error 3e-8). */
@@ -22,6 +23,14 @@ static inline vc_f features_log10_of(vc_f x)
     for (int i = 1; i < 9; i++)
         sum = sum * part + factors[i];
     return __builtin_convertvector(exponent, vc_f) * 0.301029996f + sum * part;
+}
+
+/* Of any power, at least the floor: silence is that exactly, however log10 rounds there. */
+static inline vc_f features_log_power(vc_f power)
+{
+    const vc_f logs = features_log10_of(vc_greater(power, vc_all(FEATURES_LEAST_NORMAL)));
+
+    return vc_greater(logs, vc_all(FEATURES_FLOOR));
 }
 
 static void features_log10s(const float *x, ptrdiff_t n, float *out)
@@ -120,7 +129,7 @@ static void features_log_mel(const vc_features_plan *plan, const float *power, f
     for (int group = 0; group < plan->groups; group++) {
         const int first = group * VC_LANES, bins = plan->bins[group];
         const vc_f passed = features_filtered(power + plan->first_bin[group], weights, bins);
-        const vc_f logs = features_log10_of(vc_greater(passed, vc_all(FEATURES_LEAST_POWER)));
+        const vc_f logs = features_log_power(passed);
         if (first + VC_LANES <= plan->n_mels)
             vc_store(log_mel + first, logs);
         else
@@ -141,8 +150,7 @@ static void features_frame(const vc_features_plan *plan, const float *x, float *
     b = z == a ? b : a;
     fft_power(fft, z, b);
     features_log_mel(plan, b, log_mel);
-    *energy_dbfs = 10.0f * features_log10_of(vc_greater(vc_all(energy),
-                                                        vc_all(FEATURES_LEAST_POWER)))[0];
+    *energy_dbfs = 10.0f * features_log_power(vc_all(energy))[0];
     *crossings = features_crossings(x, plan->window) / (float)(plan->window - 1);
 }
 

@@ -21,7 +21,7 @@ from voicecore._native.jitter cimport (JB_CNG, JB_CONCEAL, JB_DISCONTINUITY, JB_
                                        JB_MAX_PAYLOAD, JB_OK, JB_PROBE, JB_RESET,
                                        JB_STALL_BEGIN, JB_STALL_END, JB_TOO_BIG,
                                        JB_VOID_FLAG, JB_WAIT, jb_stats)
-from voicecore._native.opus cimport packet_has_fec_of, packet_samples_of
+from voicecore._native.opus_packet cimport packet_has_fec_of, packet_samples_of
 from voicecore._native.rtp cimport rtp_parse, rtp_red_parse
 
 from voicecore.errors import MisuseError

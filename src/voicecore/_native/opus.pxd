@@ -1,4 +1,4 @@
-# Opus through the library that libs.py finds: codec objects and packet inspection.
+# Opus through the library that libs.py finds: codec objects.
 #
 # Sizes are samples per channel; everything here is mono int16.  A codec object belongs to
 # one caller at a time: the Python methods set `busy` before they release the GIL and refuse
@@ -32,6 +32,7 @@ cdef class Decoder:
 
     cdef int _begin(self) except -1
     cdef int _check_duration(self, samples) except -1
+    cdef object _run(self, const uint8_t* data, int n, int wanted, bint fec, out)
 
 cdef class Encoder:
     cdef void* ptr              # OpusEncoder, owned; NULL once closed
@@ -46,11 +47,4 @@ cdef class Encoder:
     cdef int _begin(self) except -1
     cdef int _set(self, int request, str name, value, int low, int high) except -1
     cdef int _get(self, int request) except? -1
-
-# Duration of a packet at rate_hz, or -1 if it is malformed.  Parsed here, every length
-# checked; the library is not needed.
-cdef int packet_samples_of(const uint8_t* data, int n, int rate_hz) noexcept nogil
-
-# 1 if the packet carries a redundant copy (LBRR) of the frame before it, 0 if not or if it
-# is malformed.
-cdef int packet_has_fec_of(const uint8_t* data, int n) noexcept nogil
+    cdef int _encode(self, pcm, uint8_t* out, int capacity) except -1

@@ -16,6 +16,24 @@ static int frame_samples_of(int config)
     return 120 << (config & 3);
 }
 
+/* Table 2 again: what is coded, and how wide. */
+static void read_config(int config, vc_opus_packet *packet)
+{
+    static const uint8_t celt[4] = { 0, 2, 3, 4 };
+
+    packet->frame_samples = frame_samples_of(config);
+    if (config < 12) {
+        packet->mode = VC_OPUS_SILK;
+        packet->bandwidth = config / 4;
+    } else if (config < 16) {
+        packet->mode = VC_OPUS_HYBRID;
+        packet->bandwidth = config < 14 ? 3 : 4;
+    } else {
+        packet->mode = VC_OPUS_CELT;
+        packet->bandwidth = celt[(config - 16) / 4];
+    }
+}
+
 /* Section 3.2.1: one or two bytes of length.  Advances *at; -1 if they aren't there. */
 static int frame_length(const uint8_t *data, int n, int *at)
 {
@@ -82,8 +100,7 @@ int vc_opus_parse(const uint8_t *data, int n, vc_opus_packet *packet)
 
     if (n < 1)
         return -1;
-    packet->frame_samples = frame_samples_of(data[0] >> 3);
-    packet->silk = (data[0] >> 3) < 16;
+    read_config(data[0] >> 3, packet);
     packet->channels = data[0] & 4 ? 2 : 1;
     packet->frames = data[0] & 3 ? 2 : 1;
     switch (data[0] & 3) {
@@ -113,7 +130,7 @@ int vc_opus_has_lbrr(const uint8_t *data, int n)
     vc_opus_packet packet;
     int blocks, bits;
 
-    if (vc_opus_parse(data, n, &packet) < 0 || !packet.silk || packet.first_bytes == 0)
+    if (vc_opus_parse(data, n, &packet) < 0 || packet.mode == VC_OPUS_CELT || packet.first_bytes == 0)
         return 0;
     /* Sections 4.2.3 and 4.2.4: per channel one voice flag for each 20 ms block, then one
      * LBRR flag.  All are coded with even odds, so they are the first bits as they stand. */

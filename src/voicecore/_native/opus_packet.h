@@ -7,11 +7,18 @@
 
 #include <stdint.h>
 
+enum {
+    VC_OPUS_SILK,
+    VC_OPUS_HYBRID,       /* SILK up to 8 kHz, CELT above */
+    VC_OPUS_CELT,
+};
+
 typedef struct {
     int frame_samples;    /* one frame, at 48 kHz: 120 to 2880 */
     int frames;           /* 1 to 48; together at most 5760 samples */
     int channels;         /* 1 or 2, as coded */
-    int silk;             /* 1 when a SILK layer is present (SILK or hybrid mode) */
+    int mode;             /* VC_OPUS_SILK, VC_OPUS_HYBRID or VC_OPUS_CELT */
+    int bandwidth;        /* 0 to 4: 4, 6, 8, 12, 20 kHz */
     int first_offset;     /* where the first frame's data begin */
     int first_bytes;      /* and how many there are; 0 for DTX */
 } vc_opus_packet;

@@ -132,6 +132,22 @@ static void check_frame_of(const vc_kernels *k, const vc_features_settings *sett
     vc_features_plan_free(plan);
 }
 
+static void check_silence(const vc_kernels *k)
+{
+    static const float x[400];
+    const vc_features_settings s = { 16000, 0, 8000, 400, 400, 80, 0, 1, k->lanes };
+    vc_features_plan *plan = vc_features_plan_make(&s);
+    float *scratch = aligned_alloc(64, (size_t)plan->scratch_floats * sizeof(float));
+    float log_mel[80], energy, crossings;
+
+    k->features.frame(plan, x, scratch, log_mel, &energy, &crossings);
+    for (int m = 0; m < 80; m++)
+        EXPECT(log_mel[m] == -10.0f, "silence is %.9g", (double)log_mel[m]);
+    EXPECT(energy == -100.0f && crossings == 0.0f, "silence has %.9g dB", (double)energy);
+    free(scratch);
+    vc_features_plan_free(plan);
+}
+
 static void check_frame(const vc_kernels *k)
 {
     /* Every radix, first, in the middle and last; windows and filters that fill no vector. */
@@ -154,4 +170,5 @@ void check_features(const vc_kernels *k)
     check_block(k);
     check_to_input(k);
     check_frame(k);
+    check_silence(k);
 }
