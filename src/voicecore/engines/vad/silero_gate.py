@@ -41,7 +41,8 @@ class NotProvenError(Exception):
 def prove(model: ModelFile, rate_hz: int) -> tuple[SileroWeights, str]:
     """The packed weights of ``model`` and what proved them.
 
-    Takes about 0.2 s, most of it onnxruntime's.     Raises NotProvenError, or EngineError when onnxruntime can't use the file.
+    Takes about 0.2 s, most of it onnxruntime's. Raises NotProvenError, or
+    EngineError when onnxruntime can't use the file.
     """
     weights = _packed.get((model.sha256, rate_hz))
     if weights is None:
