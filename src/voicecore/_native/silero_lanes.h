@@ -49,6 +49,19 @@ static inline vc_f silero_sqrt(vc_f a)
 }
 #endif
 
+static inline float silero_sum(vc_f a)
+{
+#if defined __AVX512F__ && VC_LANES == 16
+    return _mm512_reduce_add_ps((__m512)a);
+#else
+    float sum = 0.0f;
+
+    for (int i = 0; i < VC_LANES; i++)
+        sum += a[i];
+    return sum;
+#endif
+}
+
 /* The lower (upper) halves of two vectors, element by element in turn; and back to front. */
 #ifdef __clang__
 #define VC_PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
