@@ -205,3 +205,22 @@ def test_another_transform_is_refused(model: ModelFile, rate_hz: int) -> None:
 def test_what_is_no_onnx_file() -> None:
     with pytest.raises(UnknownGraphError, match="can't be read"):
         read_weights(b"not a graph", 16_000)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_onnxruntime_that_fails_is_no_witness(
+    known: bool, own_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ort = pytest.importorskip("onnxruntime")
+
+    def fail(*args: object, **more: object) -> None:
+        raise RuntimeError("not today")
+
+    monkeypatch.setattr(ort, "InferenceSession", fail)
+    vad = SileroVad(None if known else own_file)
+    if known:
+        assert "known file" in backend_of(await started(vad))[2]
+        return
+    with pytest.raises(EngineError) as caught:
+        await vad.start()
+    assert caught.value.code == "vad_bad_model"
