@@ -55,9 +55,9 @@ def noise() -> Floats:
     return frames_of(samples.clip(-1.0, 0.99997).astype(np.float32))
 
 
-@pytest.fixture
-async def vad() -> AsyncIterator[SileroVad]:
-    engine = SileroVad()
+@pytest.fixture(params=["native", "onnxruntime"])
+async def vad(request: pytest.FixtureRequest) -> AsyncIterator[SileroVad]:
+    engine = SileroVad(backend=request.param)
     try:
         await engine.start()
     except MissingLibraryError as error:
@@ -162,6 +162,15 @@ def test_bad_frame_is_refused_and_no_state_changes(
         vad.score([(good, noise[2]), (bad, frame)])
     assert np.array_equal(good.state, before[0])
     assert np.array_equal(bad.state, before[1])
+
+
+async def test_frames_at_8_khz_are_shorter(vad: SileroVad) -> None:
+    telephone = SileroVad(rate_hz=8000, backend=vad.backend.name)  # type: ignore[arg-type,union-attr]
+    await telephone.start()
+    stream = telephone.stream()
+    assert telephone.score([(stream, np.zeros(288, np.float32))])[0] < 0.5
+    with pytest.raises(MisuseError, match=r"wanted float32 \(288,\)"):
+        telephone.score([(stream, np.zeros(576, np.float32))])
 
 
 def test_repeated_or_foreign_stream_is_refused(vad: SileroVad, noise: Floats) -> None:

@@ -183,6 +183,25 @@ def test_a_round_is_bounded_and_fair() -> None:
     assert all(rig.got(name) == [0.25, 0.5] for name in "abc")
 
 
+def test_the_engine_may_say_how_many_share_a_round() -> None:
+    class Sized(FakeEngine):
+        max_batch = 3
+
+    rig = Rig()
+    for index in range(10):
+        rig.submit(f"caller {index}", 0.25)
+    rig.loop.drain()
+    assert [len(batch) for batch in rig.engine.batches] == [8, 2]
+    engine = Sized()
+    batcher = VadBatcher(engine, rig.loop.call_soon)
+    for index in range(10):
+        batcher.submit(FakeStream(str(index)), np.zeros(576, np.float32), Sink())
+        # Looked at each round: what computes is decided after the batcher was made.
+        Sized.max_batch = 3 if index < 9 else 4
+    rig.loop.drain()
+    assert [len(batch) for batch in engine.batches] == [4, 4, 2]
+
+
 def test_a_bad_frame_costs_its_own_stream_alone() -> None:
     rig = Rig()
     rig.submit("a", 0.25)

@@ -145,6 +145,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--llm", "openai"], ["needs llm_url", "needs llm_model"]),
     (["--llm-url", "localhost:11434"], ["--llm-url: wants a URL such as"]),
     (["--vad-model-path", "gone.onnx"], ["there is no file gone.onnx"]),
+    (["--vad-backend", "cuda"], ["--vad-backend", "native"]),
 ]
 
 

@@ -54,6 +54,13 @@ async def test_scrape_is_prometheus_text(site: Site) -> None:
     assert "process_resident_memory_bytes" in text
 
 
+def test_the_vad_backend_is_told() -> None:
+    metrics = Metrics()
+    assert not [key for key in samples(metrics) if key[0] == "voicecore_vad_backend"]
+    metrics.vad_backend("native", "avx2")
+    assert samples(metrics)["voicecore_vad_backend", ("avx2", "native")] == 1
+
+
 def test_calls_are_counted() -> None:
     metrics = Metrics()
     metrics.call_opened("server_offer")

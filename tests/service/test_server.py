@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 
 from fakes.calls import FakeManager
-from voicecore.errors import MisuseError
+from voicecore._native import simd
+from voicecore.engines.vad.model_file import find_model
+from voicecore.errors import MissingLibraryError, MisuseError
 from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
@@ -64,6 +66,21 @@ async def test_listens_while_loading_and_is_ready_after() -> None:
     assert manager.closed
     assert manager.draining
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_vads_backend_goes_to_the_metrics_and_the_report() -> None:
+    try:
+        find_model()
+    except MissingLibraryError as error:
+        pytest.skip(str(error))
+    lines: list[str] = []
+    settings = Settings(**{**STUBS, "vad": "silero", "vad_backend": "native"})
+    one = Server(settings, lines.append, lambda *_: FakeManager())
+    await one.start()
+    labels = {"backend": "native", "isa": simd.isa()}
+    assert one.metrics.registry.get_sample_value("voicecore_vad_backend", labels) == 1
+    assert f"vad silero: native {simd.isa()}" in lines
+    await one.close()
 
 
 async def test_one_failing_step_does_not_stop_the_end(caplog: pytest.LogCaptureFixture) -> None:

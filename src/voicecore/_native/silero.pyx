@@ -133,6 +133,11 @@ cdef class SileroWeights:
         free(self.memory)
 
 
+cdef inline bint _is_float32(object array) noexcept:
+    return (cnp.PyArray_Check(array) and cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32
+            and cnp.PyArray_ISNOTSWAPPED(array))
+
+
 cdef class SileroScorer:
     """Scores frames of many streams with one set of weights.
 
@@ -220,7 +225,7 @@ cdef class SileroScorer:
 
     cdef int _borrow_frame(self, list frames, Py_ssize_t i) except -1:
         frame = <object>PyList_GET_ITEM(frames, i)
-        if not (cnp.PyArray_Check(frame) and cnp.PyArray_TYPE(frame) == cnp.NPY_FLOAT32):
+        if not _is_float32(frame):
             raise TypeError(f"frames[{i}] must be a float32 array, got "
                             f"{getattr(frame, 'dtype', type(frame).__name__)}")
         if cnp.PyArray_NDIM(frame) != 1 or (cnp.PyArray_DIM(frame, 0)
@@ -236,7 +241,7 @@ cdef class SileroScorer:
     cdef int _borrow_state(self, list states, Py_ssize_t i) except -1:
         cdef Py_ssize_t other
         state = <object>PyList_GET_ITEM(states, i)
-        if not (cnp.PyArray_Check(state) and cnp.PyArray_TYPE(state) == cnp.NPY_FLOAT32):
+        if not _is_float32(state):
             raise TypeError(f"states[{i}] must be a float32 array, got "
                             f"{getattr(state, 'dtype', type(state).__name__)}")
         if cnp.PyArray_SIZE(state) != STATE_FLOATS or not cnp.PyArray_ISCARRAY(state):

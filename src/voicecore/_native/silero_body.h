@@ -21,6 +21,7 @@ enum {
     WORK_STREAM = WORK_GATES + 4 * VC_SILERO_HIDDEN + 16,   /* off a power of two */
 };
 
+_Static_assert(SILERO_TILE <= 2 * VC_LANES, "silero_decide has too little room");
 _Static_assert(WORK_STREAM * SILERO_TILE + SILERO_SPECTRUM_WORK <= VC_SILERO_SCRATCH,
                "VC_SILERO_SCRATCH is too small");
 
@@ -160,6 +161,19 @@ static void silero_layers(const vc_silero_net *net, float *work, int streams)
     silero_multiply(&gates, streams);
 }
 
+/* The end of a tile: new states and probabilities from the gates. */
+static void silero_decide(const vc_silero_net *net, const float *work, int streams,
+                          float *const *states, float *probabilities)
+{
+    float logits[2 * VC_LANES] = { 0 };
+
+    for (int i = 0; i < streams; i++)
+        logits[i] = silero_cell(net, work + i * WORK_STREAM + WORK_GATES, states[i]);
+    for (int i = 0; i < streams; i += VC_LANES)
+        vc_store(logits + i, 1.0f / silero_logistic_under(vc_load(logits + i)));
+    memcpy(probabilities, logits, (size_t)streams * sizeof(float));
+}
+
 static void silero_score(const vc_silero_net *net, const float *const *frames,
                          float *const *states, ptrdiff_t n, float *scratch, float *probabilities)
 {
@@ -178,9 +192,7 @@ static void silero_score(const vc_silero_net *net, const float *const *frames,
                    VC_SILERO_HIDDEN * sizeof(float));
         }
         silero_layers(net, scratch, streams);
-        for (int i = 0; i < streams; i++)
-            probabilities[start + i] = silero_decide(net, scratch + i * WORK_STREAM + WORK_GATES,
-                                                     states[start + i]);
+        silero_decide(net, scratch, streams, states + start, probabilities + start);
         start += streams;
     }
 }

@@ -7,6 +7,8 @@
 #endif
 #include <math.h>
 
+/* silero_max and silero_min give b where a is no number: sums that overflowed on absurd
+ * samples end as limits, and no stream is lost to them for good. */
 #if defined __AVX512F__ && VC_LANES == 16
 static inline vc_f silero_max(vc_f a, vc_f b) { return (vc_f)_mm512_max_ps((__m512)a, (__m512)b); }
 static inline vc_f silero_min(vc_f a, vc_f b) { return (vc_f)_mm512_min_ps((__m512)a, (__m512)b); }
@@ -22,12 +24,12 @@ static inline vc_f silero_sqrt(vc_f a) { return (vc_f)_mm_sqrt_ps((__m128)a); }
 #elif defined __aarch64__
 static inline vc_f silero_max(vc_f a, vc_f b)
 {
-    return (vc_f)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+    return (vc_f)vmaxnmq_f32((float32x4_t)a, (float32x4_t)b);
 }
 
 static inline vc_f silero_min(vc_f a, vc_f b)
 {
-    return (vc_f)vminq_f32((float32x4_t)a, (float32x4_t)b);
+    return (vc_f)vminnmq_f32((float32x4_t)a, (float32x4_t)b);
 }
 
 static inline vc_f silero_sqrt(vc_f a) { return (vc_f)vsqrtq_f32((float32x4_t)a); }
@@ -48,6 +50,19 @@ static inline vc_f silero_sqrt(vc_f a)
     return a;
 }
 #endif
+
+static inline float silero_sum(vc_f a)
+{
+#if defined __AVX512F__ && VC_LANES == 16
+    return _mm512_reduce_add_ps((__m512)a);
+#else
+    float sum = 0.0f;
+
+    for (int i = 0; i < VC_LANES; i++)
+        sum += a[i];
+    return sum;
+#endif
+}
 
 /* The lower (upper) halves of two vectors, element by element in turn; and back to front. */
 #ifdef __clang__

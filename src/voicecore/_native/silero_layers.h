@@ -25,6 +25,16 @@
 
 enum { SILERO_PANEL = 2 * VC_LANES };
 
+/* Keeps a vector in a register: else the compiler reads the same weights again for each
+ * column, and the loads, not the multiply-adds, set the pace. */
+#if defined __SSE2__
+#define SILERO_HOLD(x) __asm__("" : "+v"(x))
+#elif defined __aarch64__
+#define SILERO_HOLD(x) __asm__("" : "+w"(x))
+#else
+#define SILERO_HOLD(x) (void)(x)
+#endif
+
 /* Adds inputs [0, depth) to the columns [first, last) of the tile. */
 SILERO_INLINE void silero_span(vc_f *sum, const int mr, const int nr, const float *weights,
                                ptrdiff_t panel_stride, const float *x, const ptrdiff_t x_stride,
@@ -36,6 +46,11 @@ SILERO_INLINE void silero_span(vc_f *sum, const int mr, const int nr, const floa
 #pragma GCC unroll 8
         for (int m = 0; m < mr; m++)
             w[m] = vc_load(weights + m / 2 * panel_stride + m % 2 * VC_LANES);
+        if (last - first > 1) {
+#pragma GCC unroll 8
+            for (int m = 0; m < mr; m++)
+                SILERO_HOLD(w[m]);
+        }
 #pragma GCC unroll 12
         for (int c = first; c < last; c++) {
             const vc_f value = vc_all(x[c * x_stride]);

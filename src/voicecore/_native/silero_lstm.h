@@ -45,14 +45,13 @@ static inline vc_f silero_tanh_over(vc_f x)
     return p.s * p.q + (p.s - 1.0f);
 }
 
-/* From gates i, f, g, o (128 each) and the state (h, c), which is updated, to the frame's
- * probability. */
-static float silero_decide(const vc_silero_net *net, const float *gates, float *state)
+/* From gates i, f, g, o (128 each) and the state (h, c), which is updated, to what the
+ * probability is the logistic function of. */
+static float silero_cell(const vc_silero_net *net, const float *gates, float *state)
 {
     float *h = state, *c = state + VC_SILERO_HIDDEN;
     const vc_f zero = { 0 };
     vc_f sum = { 0 };
-    float logit = net->head_bias;
 
     for (int i = 0; i < VC_SILERO_HIDDEN; i += VC_LANES) {
         const vc_f in = silero_logistic_under(vc_load(gates + i));
@@ -69,7 +68,5 @@ static float silero_decide(const vc_silero_net *net, const float *gates, float *
         vc_store(h + i, hidden);
         sum += silero_max(hidden, zero) * vc_load(net->head + i);
     }
-    for (int lane = 0; lane < VC_LANES; lane++)
-        logit += sum[lane];
-    return 1.0f / silero_logistic_under(vc_all(logit))[0];
+    return net->head_bias + silero_sum(sum);
 }

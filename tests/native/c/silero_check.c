@@ -198,6 +198,25 @@ static void check_batches(const vc_kernels *k, const vc_silero_net *net, float *
     }
 }
 
+/* Samples as large as can be overflow every sum, and must not spoil a stream for good. */
+static void check_huge(const vc_kernels *k, const vc_silero_net *net, float *scratch)
+{
+    float *samples = malloc(VC_SILERO_MAX_FRAME * sizeof(float));
+    float *state = calloc(VC_SILERO_STATE, sizeof(float));
+    const float *frame = samples;
+    float score;
+
+    for (int r = 0; r < 4; r++) {
+        fill(samples, VC_SILERO_MAX_FRAME, r < 2 ? 3e38f : 0.1f);
+        k->silero.score(net, &frame, &state, 1, scratch, &score);
+        EXPECT(score >= 0.0f && score <= 1.0f, "silero gave %g for huge samples", score);
+        for (int i = 0; i < VC_SILERO_STATE; i++)
+            EXPECT(isfinite(state[i]), "silero: state %d spoilt by huge samples", i);
+    }
+    free(samples);
+    free(state);
+}
+
 static void check_finite(const vc_kernels *k)
 {
     float x[70];
@@ -229,6 +248,7 @@ void check_silero(const vc_kernels *k)
 
         vc_silero_pack(&net, &source, rates[i], k->lanes, memory);
         check_batches(k, &net, scratch, &source, streams);
+        check_huge(k, &net, scratch);
         free(memory);
     }
     check_finite(k);

@@ -3,9 +3,9 @@
 The file must hold the network our kernels compute
 (:mod:`voicecore.engines.vad.silero_graph`), and on a trial of 128 frames both must
 say the same to 0.001. The trial compares with onnxruntime where that is installed.
-Where it is not, the file must be the known one, and the scores onnxruntime once
-gave for it, recorded here, take its place: they still catch a kernel that computes
-wrongly on this machine.
+Where it is not (or does not work), the file must be the known one, and the scores
+onnxruntime once gave for it, recorded here, take its place: they still catch a
+kernel that computes wrongly on this machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from voicecore.engines.vad.model_file import ModelFile
 from voicecore.engines.vad.silero_graph import UnknownGraphError, read_weights
 from voicecore.engines.vad.silero_onnx import OnnxScorer, open_onnx
 from voicecore.engines.vad.silero_recorded import RECORDED
-from voicecore.errors import MissingLibraryError
+from voicecore.errors import EngineError, MissingLibraryError
 
 Floats = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ class NotProvenError(Exception):
 def prove(model: ModelFile, rate_hz: int) -> tuple[SileroWeights, str]:
     """The packed weights of ``model`` and what proved them.
 
-    Takes about 0.2 s, most of it onnxruntime's.     Raises NotProvenError, or EngineError when onnxruntime can't use the file.
+    Takes about 0.2 s, most of it onnxruntime's. Raises NotProvenError.
     """
     weights = _packed.get((model.sha256, rate_hz))
     if weights is None:
@@ -62,11 +62,13 @@ def prove(model: ModelFile, rate_hz: int) -> tuple[SileroWeights, str]:
 def _reference(model: ModelFile, audio: Floats, rate_hz: int) -> tuple[list[float], str]:
     try:
         return _run(open_onnx(model, rate_hz), audio, rate_hz), "onnxruntime"
-    except MissingLibraryError as error:
+    except (MissingLibraryError, EngineError) as error:
         if model.known:
             return list(RECORDED[rate_hz]), "what onnxruntime gave for this known file"
         raise NotProvenError(
             "its weights are unknown and there is no onnxruntime to compare with"
+            if isinstance(error, MissingLibraryError)
+            else "its weights are unknown and onnxruntime can't use it"
         ) from error
 
 
