@@ -1,3 +1,5 @@
+# Plain C functions: Python calls them in half the time of Cython's own function type.
+# cython: binding=False, embedsignature.format=clinic
 """G.711 mu-law and A-law, and concealment of lost G.711 audio.
 
 Coding is exact over all values (ITU-T G.711).  Of the two habits for negative samples we
