@@ -1,4 +1,4 @@
-"""Opus and G.711: a frame of 20 ms from Python, against the ways others take."""
+"""Opus: a frame of 20 ms from Python, against the ways others take."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ from aiortc.codecs.opus import OpusDecoder
 from aiortc.jitterbuffer import JitterFrame
 
 from kernels.conftest import Race
-from voicecore._native import g711
 from voicecore._native.opus import Decoder, Encoder
 
-audioop = pytest.importorskip("audioop")
-
-RNG = np.random.default_rng(1)
 TONE = (8000 * np.sin(np.arange(960) / 20)).astype(np.int16)
 PACKET = Encoder(48_000, application="voip", bitrate_bps=32_000, complexity=9).encode(TONE)
-SPEECH_8K = RNG.integers(-8000, 8000, 160).astype(np.int16)
-SPEECH_BYTES = SPEECH_8K.tobytes()
-ULAW = g711.ulaw_encode(SPEECH_8K)
 
 
 def _aiortc_decode() -> Callable[[], object]:
@@ -70,22 +63,3 @@ def _av_encode() -> Callable[[], object]:
 @pytest.mark.parametrize(("who", "make"), [("ours", _ours_encode), ("aiortc's", _av_encode)])
 def test_opus_encode_at_the_default_settings(race: Race, who: str, make: Callable) -> None:
     race("Opus encode, default settings", who, make(), goal_ratio=4.0)
-
-
-@pytest.mark.parametrize(
-    ("who", "function"),
-    [
-        ("ours", lambda: g711.ulaw_encode(SPEECH_8K)),
-        ("audioop", lambda: audioop.lin2ulaw(SPEECH_BYTES, 2)),
-    ],
-)
-def test_ulaw_encode(race: Race, who: str, function: Callable[[], object]) -> None:
-    race("G.711 mu-law encode", who, function, goal_ratio=1.0)
-
-
-@pytest.mark.parametrize(
-    ("who", "function"),
-    [("ours", lambda: g711.ulaw_decode(ULAW)), ("audioop", lambda: audioop.ulaw2lin(ULAW, 2))],
-)
-def test_ulaw_decode(race: Race, who: str, function: Callable[[], object]) -> None:
-    race("G.711 mu-law decode", who, function, goal_ratio=1.0)

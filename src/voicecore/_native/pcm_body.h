@@ -178,10 +178,16 @@ static double pcm_energy(const float *x, ptrdiff_t n)
 
     while (i + VC_LANES <= n) {
         ptrdiff_t end = n - i > 64 * VC_LANES ? i + 64 * VC_LANES : n;
-        vc_f sum = { 0 };
+        vc_f sum = { 0 }, second = { 0 }, third = { 0 }, fourth = { 0 };
+        for (; i + 4 * VC_LANES <= end; i += 4 * VC_LANES) {
+            sum += vc_load(x + i) * vc_load(x + i);
+            second += vc_load(x + i + VC_LANES) * vc_load(x + i + VC_LANES);
+            third += vc_load(x + i + 2 * VC_LANES) * vc_load(x + i + 2 * VC_LANES);
+            fourth += vc_load(x + i + 3 * VC_LANES) * vc_load(x + i + 3 * VC_LANES);
+        }
         for (; i + VC_LANES <= end; i += VC_LANES)
             sum += vc_load(x + i) * vc_load(x + i);
-        total += (double)vc_sum(sum);
+        total += (double)vc_sum((sum + second) + (third + fourth));
     }
     for (; i < n; i++)
         total += (double)x[i] * (double)x[i];
