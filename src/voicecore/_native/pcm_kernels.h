@@ -1,5 +1,5 @@
-/* Arithmetic on blocks of samples.  Every instruction set gives the same bits, but for the
- * energy of floats. */
+/* Arithmetic on blocks of samples.  Every instruction set gives the same bits, but for
+ * sums of floats. */
 #ifndef VOICECORE_PCM_KERNELS_H
 #define VOICECORE_PCM_KERNELS_H
 
@@ -33,6 +33,9 @@ typedef struct {
 
     /* Sum of squares, within a millionth of it; NaN and infinity come through. */
     double (*energy)(const float *x, ptrdiff_t n);
+
+    /* Sum of a[i] * b[i], in float. */
+    float (*dot)(const float *a, const float *b, ptrdiff_t n);
 } vc_pcm_kernels;
 
 #endif

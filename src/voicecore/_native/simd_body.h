@@ -13,5 +13,5 @@ const vc_kernels VC_TABLE = {
     .isa = VC_ISA,
     .lanes = VC_LANES,
     .g711 = { g711_ulaw_encode, g711_alaw_encode, g711_ulaw_decode, g711_alaw_decode },
-    .pcm = { pcm_to_float32, pcm_to_int16, pcm_mix, pcm_gain, pcm_meter, pcm_energy },
+    .pcm = { pcm_to_float32, pcm_to_int16, pcm_mix, pcm_gain, pcm_meter, pcm_energy, pcm_dot },
 };
