@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import cache, partial
+from types import ModuleType
 
 import numpy as np
 import pytest
 from aiortc.jitterbuffer import JitterBuffer as AiortcJitterBuffer
 from aiortc.rtp import RtpPacket
 
+from kernels.compiled import compiled_cython
 from kernels.conftest import Race
 from voicecore._native.jitter import JitterBuffer
 from voicecore._native.ring import AudioRing
@@ -115,6 +118,18 @@ def test_ring(race: Race, how: str, who: str) -> None:
     make, goal_ns = RINGS[how]
     title = f"ring: write, two readers, {how}"
     race(title, who, RING_PEERS.get(who, make)(), goal_ratio=10.0, goal_ns=goal_ns)
+
+
+@cache
+def _native_steps() -> ModuleType:
+    return compiled_cython("ring_steps")
+
+
+@pytest.mark.parametrize("how", ["copies", "views"])
+def test_ring_from_native_code(race: Race, how: str) -> None:
+    ring, steps = AudioRing(480_000), 1000
+    run = partial(getattr(_native_steps(), how), ring, ring.reader(), ring.reader(), steps)
+    race(f"ring: the same from native code, {how}", "ours", run, per_call=steps)
 
 
 def test_three_calls(race: Race) -> None:
