@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import subprocess
+import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 from report import ROOT
 
@@ -27,3 +30,31 @@ def compiled(name: str, *sources: str) -> ctypes.CDLL:
     library = ctypes.CDLL(str(target))
     target.unlink()
     return library
+
+
+def compiled_cython(name: str) -> ModuleType:
+    """Build and import ``bench/kernels/c/<name>.pyx``, which may cimport the native modules."""
+    from Cython.Compiler.Main import compile as cythonize
+
+    folder = ROOT / "build" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    source, target = folder / f"{name}-{os.getpid()}.c", folder / f"{name}-{os.getpid()}.so"
+    cythonize(
+        str(Path(__file__).parent / "c" / f"{name}.pyx"),
+        output_file=str(source),
+        include_path=[str(ROOT / "src")],
+        language_level=3,
+        full_module_name=name,
+    )
+    headers = f"-I{sysconfig.get_paths()['include']}"
+    flags = ["-O3", "-fPIC", "-shared", f"-I{NATIVE}", headers]
+    cc = os.environ.get("CC", "cc")
+    subprocess.run([cc, *flags, str(source), "-o", str(target)], check=True)
+    spec = importlib.util.spec_from_file_location(name, target)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    source.unlink()
+    target.unlink()
+    return module

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from functools import cache, partial
+from types import ModuleType
 
 import numpy as np
 import pytest
 from aiortc.jitterbuffer import JitterBuffer as AiortcJitterBuffer
 from aiortc.rtp import RtpPacket
 
+from kernels.compiled import compiled_cython
 from kernels.conftest import Race
 from voicecore._native.jitter import JitterBuffer
 from voicecore._native.ring import AudioRing
@@ -17,7 +21,7 @@ BLOCK = np.zeros(320, np.int16)
 PAYLOAD = bytes(80)
 
 
-def _ours_ring() -> Callable[[], object]:
+def _ours_copies() -> Callable[[], object]:
     ring = AudioRing(480_000)
     vad, stt = ring.reader(), ring.reader()
 
@@ -29,7 +33,44 @@ def _ours_ring() -> Callable[[], object]:
     return step
 
 
-def _bytes_ring() -> Callable[[], object]:
+def _ours_views() -> Callable[[], object]:
+    ring = AudioRing(480_000)
+    vad, stt = ring.reader(), ring.reader()
+
+    def step() -> None:
+        ring.write(BLOCK)
+        vad.view(512)
+        stt.view(1600)
+
+    return step
+
+
+def _ours_own_arrays() -> Callable[[], object]:
+    ring = AudioRing(480_000)
+    vad, stt = ring.reader(), ring.reader()
+    frame, chunk = np.empty(512, np.int16), np.empty(1600, np.int16)
+
+    def step() -> None:
+        ring.write(BLOCK)
+        vad.read_into(frame)
+        stt.read_into(chunk)
+
+    return step
+
+
+def _calls_alone() -> Callable[[], object]:
+    """What Python takes for three calls that do next to nothing: no ring can be faster."""
+    writer, vad, stt = [], [], []
+
+    def step() -> None:
+        writer.extend(())
+        vad.count(512)
+        stt.count(1600)
+
+    return step
+
+
+def _bytes_concatenated() -> Callable[[], object]:
     state = {"vad": b"", "stt": b""}
     data = BLOCK.tobytes()
 
@@ -43,9 +84,56 @@ def _bytes_ring() -> Callable[[], object]:
     return step
 
 
-@pytest.mark.parametrize(("who", "make"), [("ours", _ours_ring), ("bytes", _bytes_ring)])
-def test_ring(race: Race, who: str, make: Callable) -> None:
-    race("ring: a 20 ms write, two readers", who, make(), goal_ratio=1.0)
+def _deque_of_bytes() -> Callable[[], object]:
+    data = BLOCK.tobytes()
+    queues: list[tuple[int, deque[bytes]]] = [(1024, deque()), (3200, deque())]
+    held = [0, 0]
+
+    def step() -> None:
+        for i, (size, queue) in enumerate(queues):
+            queue.append(data)
+            held[i] += len(data)
+            if held[i] >= size:
+                joined = b"".join(queue)
+                queue.clear()
+                queue.append(joined[size:])
+                held[i] = len(joined) - size
+                np.frombuffer(joined[:size], np.int16)
+
+    return step
+
+
+RINGS = {
+    "copies": (_ours_copies, None),
+    "views": (_ours_views, None),
+    "own arrays": (_ours_own_arrays, 150.0),
+}
+RING_PEERS = {"bytes": _bytes_concatenated, "bytes and deque": _deque_of_bytes}
+
+
+@pytest.mark.parametrize("who", ["ours", *RING_PEERS])
+@pytest.mark.parametrize("how", RINGS)
+def test_ring(race: Race, how: str, who: str) -> None:
+    """A write of 20 ms and a try of two readers: one of 512, one of 1600 samples."""
+    make, goal_ns = RINGS[how]
+    title = f"ring: write, two readers, {how}"
+    race(title, who, RING_PEERS.get(who, make)(), goal_ratio=10.0, goal_ns=goal_ns)
+
+
+@cache
+def _native_steps() -> ModuleType:
+    return compiled_cython("ring_steps")
+
+
+@pytest.mark.parametrize("how", ["copies", "views"])
+def test_ring_from_native_code(race: Race, how: str) -> None:
+    ring, steps = AudioRing(480_000), 1000
+    run = partial(getattr(_native_steps(), how), ring, ring.reader(), ring.reader(), steps)
+    race(f"ring: the same from native code, {how}", "ours", run, per_call=steps)
+
+
+def test_three_calls(race: Race) -> None:
+    race("three method calls alone (the floor of a ring)", "ours", _calls_alone())
 
 
 def _ours_jitter() -> Callable[[], object]:

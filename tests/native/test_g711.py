@@ -47,6 +47,19 @@ def test_all_values_equal_audioop():
     assert g711.alaw_decode(ALL_CODES).tobytes() == audioop.alaw2lin(ALL_CODES, 2)
 
 
+def test_decoding_of_every_code():
+    """Tables 1 and 2 the other way: what the middle of each step is worth."""
+    code = np.arange(256)
+    segment, mantissa = ~code >> 4 & 7, ~code & 15
+    ulaw = (((33 + 2 * mantissa) << segment) - 33) * 4
+    np.testing.assert_array_equal(g711.ulaw_decode(ALL_CODES), np.where(code < 128, -ulaw, ulaw))
+    plain = code ^ 0x55
+    segment, mantissa = plain >> 4 & 7, plain & 15
+    higher = (33 + 2 * mantissa) << np.maximum(segment - 1, 0)
+    alaw = np.where(segment == 0, 2 * mantissa + 1, higher) * 8
+    np.testing.assert_array_equal(g711.alaw_decode(ALL_CODES), np.where(code < 128, -alaw, alaw))
+
+
 @pytest.mark.parametrize("law", ["ulaw", "alaw"])
 def test_decoding_is_the_middle_of_what_encodes_to_it(law):
     encode, decode = getattr(g711, f"{law}_encode"), getattr(g711, f"{law}_decode")
@@ -57,6 +70,31 @@ def test_decoding_is_the_middle_of_what_encodes_to_it(law):
     quantised = decode(encode(ALL_SAMPLES)).astype(int)
     step = 8 + np.abs(ALL_SAMPLES.astype(int)) // 16
     assert np.all(np.abs(quantised - ALL_SAMPLES) <= step + 640 * (np.abs(quantised) > 32000))
+
+
+@pytest.mark.parametrize("law", ["ulaw", "alaw"])
+def test_any_length_and_the_callers_own_array(rng, law):
+    encode, decode = getattr(g711, f"{law}_encode"), getattr(g711, f"{law}_decode")
+    oracle = {"ulaw": ulaw_oracle, "alaw": alaw_oracle}[law]
+    values = decode(ALL_CODES)
+    for n in [*range(135), 160, 1000, 4097]:
+        pcm = rng.integers(-32768, 32768, n + 3).astype(np.int16)[3:]
+        codes = encode(pcm)
+        assert codes == oracle(pcm).tobytes()
+        out = np.empty(n, np.int16)
+        assert decode(codes, out) is out
+        np.testing.assert_array_equal(out, values[list(codes)])
+        np.testing.assert_array_equal(decode(memoryview(codes)), out)
+
+
+def test_an_unfit_out_is_refused():
+    with pytest.raises(MisuseError, match="4 samples, it has 5"):
+        g711.ulaw_decode(b"1234", np.zeros(5, np.int16))
+    with pytest.raises(TypeError, match="int16"):
+        g711.alaw_decode(b"1234", out=np.zeros(4, np.int32))
+    block = np.zeros(8, np.int16)
+    with pytest.raises(MisuseError, match="shares memory"):
+        g711.ulaw_decode(block.data.cast("B")[4:8], out=block[:4])
 
 
 def test_silence_has_the_known_codes():

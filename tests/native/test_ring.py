@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 
 import numpy as np
@@ -11,6 +12,9 @@ from voicecore._native.ring import AudioRing, Chunks, RingReader, VadFrames
 from voicecore.errors import MisuseError
 
 STREAM = (np.arange(200_000) * 7919 % 65536 - 32768).astype(np.int16)
+
+
+MAP_NORESERVE = 0x4000  # of Linux; Python names it since 3.13
 
 
 def write_in_pieces(ring, upto, rng, longest):
@@ -62,14 +66,23 @@ def test_a_reader_sees_the_stream_and_counts_what_it_missed(rng, capacity):
         assert (reader.position, reader.lost) == (at, lost)
         assert reader.available == ring.position - at
         n = int(rng.integers(0, capacity + 1))
-        if rng.integers(2):
-            got = reader.read(n)
-            if n > ring.position - at:
-                assert got is None
-                continue
-        else:
+        way = rng.integers(4)
+        if way == 0:
             got = reader.read_up_to(n)
             n = min(n, ring.position - at)
+        elif way == 1:
+            got = np.empty(n, np.int16)
+            if not reader.read_into(got):
+                got = None
+        elif way == 2:
+            n = min(n, ring.mirror)
+            got = reader.view(n)
+            assert got is None or not got.flags.writeable
+        else:
+            got = reader.read(n)
+        if n > ring.position - at:
+            assert got is None
+            continue
         np.testing.assert_array_equal(got, STREAM[at : at + n])
         at += n
 
@@ -97,6 +110,87 @@ def test_results_are_owned_by_the_caller():
     np.testing.assert_array_equal(read, STREAM[:64])
 
 
+def test_a_view_lasts_until_the_writer_comes_round():
+    ring = AudioRing(6000)
+    ring.write(STREAM[:5000])
+    reader = ring.reader(1000)
+    assert reader.view(4001) is None
+    view = reader.view(500)
+    assert (reader.position, reader.lost) == (1500, 0)
+    ring.write(STREAM[5000:7000])
+    # The writer has gone capacity - n further: not one of the view's samples is overwritten.
+    assert reader.intact()
+    assert ring.holds(1000)
+    np.testing.assert_array_equal(view, STREAM[1000:1500])
+    ring.write(STREAM[7000:7001])
+    assert not reader.intact()
+    assert (ring.holds(1000), ring.holds(1001)) == (False, True)
+    assert view.shape == (500,)
+    assert reader.view(0).shape == (0,)
+
+
+def test_a_view_is_read_only_and_keeps_the_ring_alive():
+    ring = AudioRing(1000)
+    ring.write(STREAM[:1000])
+    view = ring.reader(400).view(600)
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 1
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        view.flags.writeable = True
+    assert view.base is ring
+    del ring
+    np.testing.assert_array_equal(view, STREAM[400:1000])
+
+
+def test_a_view_across_the_end_is_contiguous(rng):
+    ring = AudioRing(5000)
+    reader = ring.reader(0)
+    at = 0
+    while at < 60_000:
+        write_in_pieces(ring, at + 4096, rng, 3000)
+        n = int(rng.integers(0, 4097))
+        np.testing.assert_array_equal(reader.view(n), STREAM[at : at + n])
+        assert reader.intact()
+        at += n
+
+
+def test_an_array_to_be_filled_is_left_alone_when_too_little_is_there():
+    ring = AudioRing(1000)
+    reader, out = ring.reader(0), np.full(300, 77, np.int16)
+    ring.write(STREAM[:299])
+    assert reader.read_into(out) is False
+    assert np.all(out == 77)
+    ring.write(STREAM[299:310])
+    assert reader.read_into(out) is True
+    np.testing.assert_array_equal(out, STREAM[:300])
+    assert reader.position == 300
+
+
+@pytest.mark.parametrize("border", [2**31, 2**32, 2**53])
+def test_positions_far_out(border):
+    """To get there, more zeros are written than there is memory: only the newest are read."""
+    flags = mmap.MAP_PRIVATE | MAP_NORESERVE
+    zeros = np.frombuffer(mmap.mmap(-1, 2**42, flags=flags, prot=mmap.PROT_READ), np.int16)
+    ring = AudioRing(1500)
+    reader, frames = ring.reader(), VadFrames(ring)
+    target = border - 700
+    while ring.position < target:
+        ring.write(zeros[: target - ring.position])
+    assert ring.write(STREAM[:1400]) == target + 1400
+    assert (reader.position, reader.lost) == (target - 100, target - 100)
+    np.testing.assert_array_equal(reader.read(1500)[100:], STREAM[:1400])
+    assert reader.position == target + 1400
+    frame, end = frames.next()
+    assert end == target - 100 + 64 + 512
+    assert frames.lost == target - 100 + 64
+    np.testing.assert_array_equal(frame[100:], STREAM[:476].astype(np.float32) / 32768)
+    reader.seek(target + 700)
+    np.testing.assert_array_equal(reader.view(700), STREAM[700:1400])
+    np.testing.assert_array_equal(ring.copy(target + 3, 50), STREAM[3:53])
+    assert ring.holds(target)
+    assert not ring.holds(target - 101)
+
+
 def vad_oracle(at):
     padded = np.concatenate((np.zeros(64, np.int16), STREAM))
     return padded[at : at + 576].astype(np.float32) / 32768
@@ -111,7 +205,15 @@ def test_vad_frames_are_512_new_after_64_of_context(rng, start):
     assert frames.position == at
     while at < 20_000:
         write_in_pieces(ring, ring.position + int(rng.integers(0, 1200)), rng, 700)
-        while (got := frames.next()) is not None:
+        while True:
+            if rng.integers(2):
+                frame = np.full(576, 9, np.float32)
+                got = frames.read_into(frame)
+                got = got and (frame, got)
+            else:
+                got = frames.next()
+            if got is None:
+                break
             frame, end = got
             assert frame.dtype == np.float32
             assert end == at + 512
@@ -186,6 +288,41 @@ def test_chunks_count_what_they_missed_and_seek():
         chunks.rest(5001)
 
 
+@pytest.mark.parametrize("overlap_ms", [1, 10, 50, 99])
+def test_chunks_may_overlap(rng, overlap_ms):
+    ring = AudioRing(8000)
+    chunks = Chunks(ring, 100, 0, overlap_ms)
+    overlap = overlap_ms * 16
+    assert (chunks.chunk_samples, chunks.overlap_samples) == (1600, overlap)
+    at = 0
+    for _ in range(40):
+        write_in_pieces(ring, ring.position + int(rng.integers(0, 4000)), rng, 2000)
+        while (got := chunks.next()) is not None:
+            np.testing.assert_array_equal(got, STREAM[at : at + 1600])
+            at += 1600 - overlap
+        assert chunks.position == at
+    assert chunks.lost == 0
+    # The rest begins with the overlap too; what follows it is new.
+    end = ring.position
+    expected = STREAM[at:end] if end > at + overlap or at == 0 else STREAM[:0]
+    np.testing.assert_array_equal(chunks.rest(end), expected)
+    ring.write(STREAM[end : end + 1600])
+    np.testing.assert_array_equal(chunks.next(), STREAM[end : end + 1600])
+    assert chunks.rest(end + 1600).shape == (0,)
+
+
+def test_what_overlapping_chunks_had_already_is_not_lost():
+    ring = AudioRing(3200)
+    chunks = Chunks(ring, 100, 0, 50)
+    ring.write(STREAM[:1600])
+    np.testing.assert_array_equal(chunks.next(), STREAM[:1600])
+    ring.write(STREAM[1600:4200])  # overwrites up to 1000; chunks had up to 1600
+    assert (chunks.position, chunks.lost) == (1000, 0)
+    ring.write(STREAM[4200:5000])  # up to 1800
+    assert (chunks.position, chunks.lost) == (1800, 200)
+    np.testing.assert_array_equal(chunks.next(), STREAM[1800:3400])
+
+
 def test_misuse_is_refused():
     ring = AudioRing(1000)
     ring.write(STREAM[:10])
@@ -199,6 +336,9 @@ def test_misuse_is_refused():
     for chunk_ms in (19, 201):
         with pytest.raises(MisuseError, match="chunk_ms"):
             Chunks(ring, chunk_ms)
+    for overlap_ms in (-1, 20):
+        with pytest.raises(MisuseError, match="overlap_ms"):
+            Chunks(ring, 20, 0, overlap_ms)
     with pytest.raises(MisuseError, match="576"):
         VadFrames(AudioRing(575))
     with pytest.raises(MisuseError, match="3200"):
@@ -209,6 +349,18 @@ def test_misuse_is_refused():
             reader.read(n)
     with pytest.raises(MisuseError):
         reader.read_up_to(-1)
+    for n in (-1, 1001):
+        with pytest.raises(MisuseError, match="0 to 1000"):
+            reader.view(n)
+    with pytest.raises(MisuseError, match="0 to 4096"):
+        AudioRing(9000).reader().view(4097)
+    with pytest.raises(MisuseError, match="at most 1000"):
+        reader.read_into(np.zeros(1001, np.int16))
+    for out in (np.zeros(4, np.float32), np.zeros((2, 2), np.int16), np.zeros(8, np.int16)[::2]):
+        with pytest.raises(TypeError, match="int16"):
+            reader.read_into(out)
+    with pytest.raises(MisuseError, match="576"):
+        VadFrames(ring).read_into(np.zeros(512, np.float32))
     with pytest.raises(TypeError, match="int16"):
         ring.write(np.zeros(4, np.float32))
     with pytest.raises(TypeError):
@@ -243,3 +395,34 @@ def test_a_reading_thread_never_sees_torn_audio():
     thread.join()
     assert problems == []
     assert reader.position == ring.position
+
+
+def test_a_view_that_a_writing_thread_overtook_is_known_by_it():
+    """Views that are said to be intact are runs of the counter, whatever the writer does."""
+    ring = AudioRing(1024)
+    counter = np.arange(65536, dtype=np.uint16).view(np.int16)
+    expected = np.arange(700, dtype=np.uint16)
+    reader, problems, whole = ring.reader(0), [], []
+    finished = threading.Event()
+
+    def read():
+        while not finished.is_set() or reader.available >= 700:
+            view = reader.view(700)
+            if view is None:
+                continue
+            start = reader.position - 700
+            copy = view.view(np.uint16).copy()
+            if reader.intact():
+                whole.append(start)
+                if np.any(copy - np.uint16(start & 0xFFFF) != expected):
+                    problems.append(start)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for start in range(0, 65536 * 20, 256):
+        where = start & 0xFFFF
+        ring.write(counter[where : where + 256])
+    finished.set()
+    thread.join()
+    assert whole
+    assert problems == []

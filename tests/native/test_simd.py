@@ -40,6 +40,12 @@ def test_all_that_this_machine_runs(tmp_path: Path) -> None:
     assert out.split() == [word for isa in simd.available() for word in (isa, "checked")]
 
 
+def test_without_vectors(tmp_path: Path) -> None:
+    """What a machine with neither SSE2 nor NEON would run, under every table's name."""
+    out = run(str(build(os.environ.get("CC", "cc"), tmp_path / "check", "-DVC_SCALAR", "-O1")))
+    assert out.split() == [word for isa in simd.available() for word in (isa, "checked")]
+
+
 @pytest.mark.skipif(
     not (shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64-static")),
     reason="needs Debian's gcc-aarch64-linux-gnu and qemu-user-static",

@@ -34,3 +34,6 @@ cdef int enter(int* busy) except -1
 # this type and exactly n long, or TypeError/MisuseError.  The caller keeps it alive.
 cdef int16_t* target_int16(object out, Py_ssize_t n) except NULL
 cdef float* target_float32(object out, Py_ssize_t n) except NULL
+
+# The same for an array of any length, which is stored in n.
+cdef int16_t* whole_int16(object out, Py_ssize_t* n) except NULL

@@ -101,18 +101,17 @@ cdef object view_int16(object owner, const int16_t* data, Py_ssize_t n):
     return array
 
 
-cdef int _refuse_target(object out, Py_ssize_t n, str wanted) except -1:
-    if cnp.PyArray_CheckExact(out) and out.dtype == wanted and out.ndim == 1 and len(out) != n:
-        raise MisuseError(f"out must have {n} samples, it has {len(out)}")
+cdef int _refuse_target(object out, str wanted) except -1:
     raise TypeError(f"out must be a contiguous, writable 1-D {wanted} array, got "
                     f"{getattr(out, 'dtype', type(out).__name__)} with "
                     f"{getattr(out, 'ndim', 'other')} dimension(s)")
 
 
 cdef inline void* _target(object out, Py_ssize_t n, int kind, str wanted) except NULL:
-    if not (_is_plain(out, kind) and cnp.PyArray_ISWRITEABLE(out)
-            and cnp.PyArray_DIM(out, 0) == n):
-        _refuse_target(out, n, wanted)
+    if not (_is_plain(out, kind) and cnp.PyArray_ISWRITEABLE(out)):
+        _refuse_target(out, wanted)
+    if cnp.PyArray_DIM(out, 0) != n:
+        raise MisuseError(f"out must have {n} samples, it has {cnp.PyArray_DIM(out, 0)}")
     return cnp.PyArray_DATA(out)
 
 
@@ -122,6 +121,13 @@ cdef int16_t* target_int16(object out, Py_ssize_t n) except NULL:
 
 cdef float* target_float32(object out, Py_ssize_t n) except NULL:
     return <float*>_target(out, n, cnp.NPY_FLOAT32, "float32")
+
+
+cdef int16_t* whole_int16(object out, Py_ssize_t* n) except NULL:
+    if not (_is_plain(out, cnp.NPY_INT16) and cnp.PyArray_ISWRITEABLE(out)):
+        _refuse_target(out, "int16")
+    n[0] = cnp.PyArray_DIM(out, 0)
+    return <int16_t*>cnp.PyArray_DATA(out)
 
 
 cdef void* address(object array) noexcept:

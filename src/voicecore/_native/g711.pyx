@@ -1,3 +1,5 @@
+# Plain C functions: Python calls them in half the time of Cython's own function type.
+# cython: binding=False, embedsignature.format=clinic
 """G.711 mu-law and A-law, and concealment of lost G.711 audio.
 
 Coding is exact over all values (ITU-T G.711).  Of the two habits for negative samples we
@@ -20,7 +22,8 @@ from voicecore._native.simd cimport kernels
 from voicecore.errors import MisuseError
 
 cdef extern from "g711_conceal.h" nogil:
-    void vc_conceal_init(vc_conceal* state, int rate_hz) noexcept
+    ctypedef float (*vc_dot)(const float* a, const float* b, Py_ssize_t n) noexcept nogil
+    void vc_conceal_init(vc_conceal* state, int rate_hz, vc_dot dot) noexcept
     void vc_conceal_good(vc_conceal* state, int16_t* pcm, Py_ssize_t n) noexcept
     void vc_conceal_make(vc_conceal* state, int16_t* out, Py_ssize_t n) noexcept
 
@@ -140,10 +143,10 @@ cdef class Concealer:
         if not 8000 <= rate_hz <= 16000:
             raise MisuseError(f"rate_hz must be 8000 to 16000, got {rate_hz}")
         self.rate_hz = rate_hz
-        vc_conceal_init(&self.state, rate_hz)
+        vc_conceal_init(&self.state, rate_hz, kernels.pcm.dot)
 
     cdef void forget(self) noexcept nogil:
-        vc_conceal_init(&self.state, self.rate_hz)
+        vc_conceal_init(&self.state, self.rate_hz, kernels.pcm.dot)
 
     cdef void good_into(self, int16_t* pcm, Py_ssize_t n) noexcept nogil:
         vc_conceal_good(&self.state, pcm, n)

@@ -54,40 +54,35 @@ static inline void g711_alaw_encode_step(const int16_t *pcm, uint8_t *out)
 }
 
 #ifdef VC_BYTE_TABLES
-/* Looked up by the upper half of a code: power of two, what to take off, and the opposite of
- * the sign; by the lower half: the opposite of 33 + 2 * mantissa.  A sample is
- * (power * mantissa - off) * sign << scale. */
+/* Looked up by the upper half of a code: a power of two, and what to add, with the sign; by
+ * the lower half: -33 - 2 * mantissa, whose sign is turned where a code's highest bit says
+ * that the sample is positive.  A sample is power * mantissa + added, shifted left. */
 typedef struct {
-    uint8_t power[16], off[16];
-    int8_t opposite[16], mantissa[16];
+    uint8_t power[16];
+    int8_t added[16], mantissa[16];
 } g711_law;
-
-#define G711_OPPOSITE { 1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1 }
 
 static const g711_law g711_ulaw = {
     { 128, 64, 32, 16, 8, 4, 2, 1, 128, 64, 32, 16, 8, 4, 2, 1 },
-    { 33, 33, 33, 33, 33, 33, 33, 33, 33, 33, 33, 33, 33, 33, 33, 33 },
-    G711_OPPOSITE,
+    { 33, 33, 33, 33, 33, 33, 33, 33, -33, -33, -33, -33, -33, -33, -33, -33 },
     { -63, -61, -59, -57, -55, -53, -51, -49, -47, -45, -43, -41, -39, -37, -35, -33 },
 };
 static const g711_law g711_alaw = {
     { 16, 8, 64, 32, 1, 1, 4, 2, 16, 8, 64, 32, 1, 1, 4, 2 },
-    { 0, 0, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0 },
-    G711_OPPOSITE,
+    { 0, 0, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, -32, 0, 0 },
     { -43, -41, -47, -45, -35, -33, -39, -37, -59, -57, -63, -61, -51, -49, -55, -53 },
 };
 
 static inline void g711_decode_step(const g711_law *law, int scale, const uint8_t *data,
                                     int16_t *out)
 {
-    vc_b codes = vc_in_parts(vc_load_bytes(data));
+    vc_b codes = vc_in_parts(vc_load_bytes(data)), ones = (vc_b){ 0 } + 1;
     vc_b upper = (vc_b)((vc_w)codes >> 4) & 15, lower = codes & 15;
-    vc_b power = vc_look_up(law->power, upper), off = vc_look_up(law->off, upper);
-    vc_b opposite = vc_look_up(law->opposite, upper);
-    vc_b mantissa = vc_signed_as(vc_look_up(law->mantissa, lower), opposite);
+    vc_b power = vc_look_up(law->power, upper), added = vc_look_up(law->added, upper);
+    vc_b mantissa = vc_negated_where_negative(vc_look_up(law->mantissa, lower), codes);
 
-    vc_store_words(out, vc_dot_low(power, mantissa, off, opposite) << scale);
-    vc_store_words(out + VC_WORDS, vc_dot_high(power, mantissa, off, opposite) << scale);
+    vc_store_words(out, vc_dot_low(power, mantissa, ones, added) << scale);
+    vc_store_words(out + VC_WORDS, vc_dot_high(power, mantissa, ones, added) << scale);
 }
 
 static inline void g711_ulaw_decode_step(const uint8_t *data, int16_t *out)
@@ -147,20 +142,26 @@ static inline void g711_alaw_decode_step(const uint8_t *data, int16_t *out)
 
 /* The last samples are done with some before them a second time, or in a padded block. */
 #define G711_BLOCKS(NAME, IN, OUT)                                                 \
+    static __attribute__((noinline)) void g711_##NAME##_few(const IN *in, ptrdiff_t n, OUT *out) \
+    {                                                                              \
+        IN padded[G711_STEP] = { 0 };                                              \
+        OUT coded[G711_STEP];                                                      \
+        memcpy(padded, in, (size_t)n * sizeof *in);                                \
+        g711_##NAME##_step(padded, coded);                                         \
+        memcpy(out, coded, (size_t)n * sizeof *out);                               \
+    }                                                                              \
     static void g711_##NAME(const IN *in, ptrdiff_t n, OUT *out)                   \
     {                                                                              \
-        IN last[G711_STEP] = { 0 };                                                \
-        OUT coded[G711_STEP];                                                      \
         ptrdiff_t i = 0;                                                           \
+        if (n < G711_STEP) {                                                       \
+            if (n > 0)                                                             \
+                g711_##NAME##_few(in, n, out);                                     \
+            return;                                                                \
+        }                                                                          \
         for (; i + G711_STEP <= n; i += G711_STEP)                                 \
             g711_##NAME##_step(in + i, out + i);                                   \
-        if (i < n && n >= G711_STEP)                                               \
+        if (i < n)                                                                 \
             g711_##NAME##_step(in + n - G711_STEP, out + n - G711_STEP);           \
-        else if (i < n) {                                                          \
-            memcpy(last, in, (size_t)n * sizeof *in);                              \
-            g711_##NAME##_step(last, coded);                                       \
-            memcpy(out, coded, (size_t)n * sizeof *out);                           \
-        }                                                                          \
     }
 
 #else /* sample by sample */

@@ -15,9 +15,10 @@
 #define NOISE_RISE 1.01f    /* a block: about 2 dB a second for blocks of 20 ms */
 #define LOUDEST_NOISE 33000.0f  /* -45 dBFS as mean square: louder is not background */
 
-void vc_conceal_init(vc_conceal *state, int rate_hz)
+void vc_conceal_init(vc_conceal *state, int rate_hz, vc_dot *dot)
 {
     memset(state, 0, sizeof *state);
+    state->dot = dot;
     state->rate_hz = rate_hz;
     state->span = rate_hz * 49 / 1000;
     state->noise_power = LOUDEST_NOISE;
@@ -53,37 +54,31 @@ static void track_noise(vc_conceal *state, const int16_t *pcm, ptrdiff_t n)
     state->noise_power = fminf(power, state->noise_power * NOISE_RISE + 0.1f);
 }
 
-typedef float lanes __attribute__((vector_size(16), aligned(4), may_alias));
-
-static float sum_of(lanes x)
-{
-    return (x[0] + x[1]) + (x[2] + x[3]);
-}
-
 /* The lag at which the last 20 ms best match what came before, by normalised correlation. */
 static int find_period(const vc_conceal *state)
 {
-    const int length = MS(state, TEMPLATE_MS) / 4 * 4;
+    const int length = MS(state, TEMPLATE_MS) / 4 * 4, longest = MS(state, LONGEST_MS);
+    const int16_t *latest = state->source + state->span - length;
     float samples[VC_CONCEAL_HISTORY];
     const float *recent = samples + state->span - length;
-    int best = MS(state, LONGEST_MS);
+    int lag = MS(state, SHORTEST_MS), best = longest;
     float best_score = 0.0f;
+    int64_t energy = 0;
 
     for (int i = 0; i < state->span; i++)
         samples[i] = state->source[i];
-    for (int lag = MS(state, SHORTEST_MS); lag <= MS(state, LONGEST_MS); lag++) {
-        lanes products = { 0 }, squares = { 0 };
-        float product, energy;
-        for (int i = 0; i < length; i += 4) {
-            lanes now = *(const lanes *)(recent + i), then = *(const lanes *)(recent + i - lag);
-            products += now * then;
-            squares += then * then;
-        }
-        product = sum_of(products);
-        energy = sum_of(squares) + 1.0f;
-        if (product > 0.0f && product * product / energy > best_score) {
-            best_score = product * product / energy;
+    for (int i = 0; i < length; i++)
+        energy += (int32_t)latest[i - lag] * latest[i - lag];
+    for (; lag <= longest; lag++) {
+        float product = state->dot(recent, recent - lag, length);
+        float score = product * product / ((float)energy + 1.0f);
+        if (product > 0.0f && score > best_score) {
+            best_score = score;
             best = lag;
+        }
+        if (lag < longest) { /* one sample further back */
+            energy += (int32_t)latest[-lag - 1] * latest[-lag - 1];
+            energy -= (int32_t)latest[length - lag - 1] * latest[length - lag - 1];
         }
     }
     return best;
@@ -127,27 +122,41 @@ static void begin_gap(vc_conceal *state)
 
 static float noise_sample(vc_conceal *state)
 {
-    /* Uniform over [-1, 1) has a mean square of 1/3. */
     state->seed = state->seed * 1664525u + 1013904223u;
-    return (float)(int32_t)state->seed * (1.0f / 2147483648.0f)
-           * sqrtf(3.0f * fminf(state->noise_power, LOUDEST_NOISE));
+    return (float)(int32_t)state->seed * (1.0f / 2147483648.0f) * state->noise_peak;
 }
 
-/* The next sample of the gap, before rounding. */
+/* At a seam between two stages of a gap: go on at the same phase of the oldest period of a
+ * longer loop. */
+static void next_stage(vc_conceal *state)
+{
+    state->old_cycles = state->cycles;
+    state->old_at = state->at;
+    state->at %= state->period;
+    state->cycles++;
+    state->blend = state->overlap;
+}
+
+/* How many of the next `limit` samples of the gap come before the next seam; at a seam, passes
+ * it first.  Also sets the noise's level.  A division here is one less for each sample. */
+static ptrdiff_t begin_run(vc_conceal *state, ptrdiff_t limit)
+{
+    const int64_t stage = MS(state, STAGE_MS), into = state->concealed % stage;
+
+    if (into == 0 && state->concealed > 0 && state->cycles < MAX_CYCLES)
+        next_stage(state);
+    /* Uniform over [-1, 1) has a mean square of 1/3. */
+    state->noise_peak = sqrtf(3.0f * fminf(state->noise_power, LOUDEST_NOISE));
+    return limit < stage - into ? limit : (ptrdiff_t)(stage - into);
+}
+
+/* The next sample of a run, before rounding. */
 static float next_sample(vc_conceal *state)
 {
     const int64_t full = MS(state, FULL_MS), faded = MS(state, FADED_MS);
     const int64_t n = state->concealed;
     float value, gain;
 
-    if (n > 0 && n % MS(state, STAGE_MS) == 0 && state->cycles < MAX_CYCLES) {
-        /* Go on at the same phase of the oldest period of a longer loop. */
-        state->old_cycles = state->cycles;
-        state->old_at = state->at;
-        state->at %= state->period;
-        state->cycles++;
-        state->blend = state->overlap;
-    }
     state->concealed++;
     if (n >= faded)
         return noise_sample(state);
@@ -170,8 +179,9 @@ void vc_conceal_make(vc_conceal *state, int16_t *out, ptrdiff_t n)
         return;
     if (state->concealed == 0)
         begin_gap(state);
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = to_int16(next_sample(state));
+    for (ptrdiff_t i = 0, end; i < n; i = end)
+        for (end = i + begin_run(state, n - i); i < end; i++)
+            out[i] = to_int16(next_sample(state));
     remember(state, out, n);
 }
 
@@ -188,15 +198,19 @@ static void end_gap(vc_conceal *state)
 
 void vc_conceal_good(vc_conceal *state, int16_t *pcm, ptrdiff_t n)
 {
+    ptrdiff_t limit;
+
     if (n <= 0)
         return;
     track_noise(state, pcm, n);
     if (state->concealed > 0 && state->fade_left == 0)
         end_gap(state);
-    for (ptrdiff_t i = 0; i < n && state->fade_left > 0; i++) {
-        float weight = (float)state->fade_left-- / (float)(state->fade_length + 1);
-        pcm[i] = to_int16((float)pcm[i] + weight * (next_sample(state) - (float)pcm[i]));
-    }
+    limit = n < state->fade_left ? n : state->fade_left;
+    for (ptrdiff_t i = 0, end; i < limit; i = end)
+        for (end = i + begin_run(state, limit - i); i < end; i++) {
+            float weight = (float)state->fade_left-- / (float)(state->fade_length + 1);
+            pcm[i] = to_int16((float)pcm[i] + weight * (next_sample(state) - (float)pcm[i]));
+        }
     if (state->fade_left == 0)
         state->concealed = 0;
     remember(state, pcm, n);

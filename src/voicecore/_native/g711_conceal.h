@@ -17,7 +17,10 @@
 /* Three periods of 15 ms and a quarter of one. */
 #define VC_CONCEAL_HISTORY (VC_CONCEAL_MAX_RATE * 49 / 1000)
 
+typedef float vc_dot(const float *a, const float *b, ptrdiff_t n);
+
 typedef struct {
+    vc_dot *dot;                          /* sum of products: pcm_kernels.h */
     int rate_hz;
     int span;                             /* samples of history in use at this rate */
     int16_t history[VC_CONCEAL_HISTORY];  /* newest last: everything given out */
@@ -31,11 +34,12 @@ typedef struct {
     float offset;                         /* jump at the seam, faded out over `overlap` */
     int fade_length, fade_left;           /* cross-fade into good audio, samples */
     float noise_power;                    /* estimated background, mean square */
+    float noise_peak;                     /* of the noise made up in this gap */
     uint32_t seed;                        /* of the comfort noise */
 } vc_conceal;
 
 /* rate_hz: 8000 to 16000. */
-void vc_conceal_init(vc_conceal *state, int rate_hz);
+void vc_conceal_init(vc_conceal *state, int rate_hz, vc_dot *dot);
 
 /* n decoded samples; right after a gap their beginning is cross-faded in place. */
 void vc_conceal_good(vc_conceal *state, int16_t *pcm, ptrdiff_t n);

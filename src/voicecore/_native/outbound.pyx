@@ -28,6 +28,7 @@ from libc.string cimport memcpy, memset
 from voicecore._native._buffers cimport borrow_int16, enter
 from voicecore._native.g711 cimport alaw_encode_into, ulaw_encode_into
 from voicecore._native.rtp cimport RTP_HEADER_BYTES, rtp_write
+from voicecore._native.simd cimport kernels, vc_meter
 
 from voicecore.errors import MisuseError
 
@@ -132,16 +133,14 @@ cdef class Outbound:
     cdef int _take(self) noexcept nogil:
         # The next frame into self.pcm, padded with zeros; says whether it is speech.
         cdef int n = <int>min(<int64_t>self.frame, self.end - self.played)
-        cdef int i
+        cdef vc_meter level
         if n == 0:
             return NONE_TAKEN
         self._copy(self.played, n, self.pcm)
         memset(self.pcm + n, 0, (self.frame - n) * sizeof(int16_t))
         self.played += n
-        for i in range(n):
-            if self.pcm[i] > QUIET_PEAK or self.pcm[i] < -QUIET_PEAK:
-                return SPEECH_TAKEN
-        return QUIET_TAKEN
+        kernels.pcm.meter(self.pcm, n, &level)
+        return SPEECH_TAKEN if level.peak > QUIET_PEAK else QUIET_TAKEN
 
     # -- packets -------------------------------------------------------------------------
 
@@ -258,7 +257,7 @@ cdef class Outbound:
         If speech was being sent, the next packet carries the first ``fade_ms`` (0 to 20) of
         what was queued, fading out; those samples don't count in ``position``.
         """
-        cdef int n, i
+        cdef int n
         if not 0 <= fade_ms <= MOST_FADE_MS:
             raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
         self._begin()
@@ -266,8 +265,8 @@ cdef class Outbound:
         # Fade only what the caller hears now; a fade that is still due goes on as it is.
         if self.last_kind == SPEECH_KIND and not self.fade_samples:
             self._copy(self.played, n, self.fade)
-            for i in range(n):
-                self.fade[i] = <int16_t>(self.fade[i] * (n - i) // (n + 1))
+            # To 0 on the sample after the last.
+            kernels.pcm.gain(self.fade, n, <float>n / (n + 1), 0.0, self.fade)
             self.fade_samples = n
         self.end = self.played
         self.generation += 1

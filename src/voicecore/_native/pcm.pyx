@@ -1,3 +1,5 @@
+# Plain C functions: Python calls them in half the time of Cython's own function type.
+# cython: binding=False, embedsignature.format=clinic
 """Arithmetic on blocks of samples: conversion, gain, mixing, levels.
 
 Samples are int16 with full scale at 32768, or float32 with full scale at 1.0; every array is
@@ -5,7 +7,8 @@ Samples are int16 with full scale at 32768, or float32 with full scale at 1.0; e
 returned; without it the result is a fresh array owned by the caller.  ``out`` is exactly as
 long as the input and shares no memory with it, unless the function says that it may be the
 same array.  All functions are pure and may be called from any thread; above 4096 samples
-they run without the GIL.  Every instruction set gives the same bits.
+they run without the GIL.  Every instruction set gives the same bits, but for
+:func:`block_power`.
 """
 
 from cpython.buffer cimport PyBuffer_Release

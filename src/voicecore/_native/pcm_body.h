@@ -159,26 +159,37 @@ static void pcm_meter(const int16_t *pcm, ptrdiff_t n, vc_meter *out)
     }
 }
 
-/* Sums of 64 vectors in float, those in double. */
+/* Four sums side by side: one alone would wait for each addition before the next. */
+static float pcm_dot(const float *a, const float *b, ptrdiff_t n)
+{
+    vc_f first = { 0 }, second = { 0 }, third = { 0 }, fourth = { 0 };
+    ptrdiff_t i = 0;
+    float rest = 0.0f;
+
+    for (; i + 4 * VC_LANES <= n; i += 4 * VC_LANES) {
+        first += vc_load(a + i) * vc_load(b + i);
+        second += vc_load(a + i + VC_LANES) * vc_load(b + i + VC_LANES);
+        third += vc_load(a + i + 2 * VC_LANES) * vc_load(b + i + 2 * VC_LANES);
+        fourth += vc_load(a + i + 3 * VC_LANES) * vc_load(b + i + 3 * VC_LANES);
+    }
+    for (; i + VC_LANES <= n; i += VC_LANES)
+        first += vc_load(a + i) * vc_load(b + i);
+    for (; i < n; i++)
+        rest += a[i] * b[i];
+    return vc_sum((first + second) + (third + fourth)) + rest;
+}
+
 static double pcm_energy(const float *x, ptrdiff_t n)
 {
     double total = 0.0;
-    ptrdiff_t i = 0;
 
-    while (i + VC_LANES <= n) {
-        ptrdiff_t end = n - i > 64 * VC_LANES ? i + 64 * VC_LANES : n;
-        vc_f sum = { 0 };
-        for (; i + VC_LANES <= end; i += VC_LANES)
-            sum += vc_load(x + i) * vc_load(x + i);
-        total += (double)vc_sum(sum);
-    }
-    for (; i < n; i++)
-        total += (double)x[i] * (double)x[i];
+    for (ptrdiff_t i = 0; i < n; i += 512)
+        total += (double)pcm_dot(x + i, x + i, n - i < 512 ? n - i : 512);
     return total;
 }
 
 #define PCM_KERNELS                                                                \
     {                                                                              \
         .to_float32 = pcm_to_float32, .to_int16 = pcm_to_int16, .mix = pcm_mix,    \
-        .gain = pcm_gain, .meter = pcm_meter, .energy = pcm_energy,                \
+        .gain = pcm_gain, .meter = pcm_meter, .energy = pcm_energy, .dot = pcm_dot, \
     }

@@ -1,4 +1,5 @@
-/* Arithmetic on blocks of samples.  Every instruction set gives the same bits. */
+/* Arithmetic on blocks of samples.  Every instruction set gives the same bits, but for
+ * sums of floats. */
 #ifndef VOICECORE_PCM_KERNELS_H
 #define VOICECORE_PCM_KERNELS_H
 
@@ -30,8 +31,11 @@ typedef struct {
 
     void (*meter)(const int16_t *pcm, ptrdiff_t n, vc_meter *out);
 
-    /* Sum of squares, within 1e-6 of it; NaN and infinity come through. */
+    /* Sum of squares, within a millionth of it; NaN and infinity come through. */
     double (*energy)(const float *x, ptrdiff_t n);
+
+    /* Sum of a[i] * b[i], in float. */
+    float (*dot)(const float *a, const float *b, ptrdiff_t n);
 } vc_pcm_kernels;
 
 #endif

@@ -1,3 +1,5 @@
+# Plain C functions: Python calls them in half the time of Cython's own function type.
+# cython: binding=False, embedsignature.format=clinic
 """A ring of int16 audio with absolute positions, and the readers that cut it up.
 
 One writer, any number of readers, each at its own pace.  Nothing blocks and nothing grows:
@@ -25,7 +27,7 @@ from libc.stdint cimport int16_t, int64_t
 from libc.string cimport memcpy, memset
 
 from voicecore._native._buffers cimport (address, borrow_int16, empty_float32, empty_int16,
-                                         target_float32, target_int16, view_int16)
+                                         target_float32, view_int16, whole_int16)
 from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
@@ -289,8 +291,8 @@ cdef class RingReader:
             TypeError: not a contiguous, writable 1-D int16 array.
             MisuseError: ``out`` is longer than the ring.
         """
-        cdef Py_ssize_t n = len(out)
-        cdef int16_t* target = target_int16(out, n)
+        cdef Py_ssize_t n
+        cdef int16_t* target = whole_int16(out, &n)
         if n > self.ring.capacity:
             raise MisuseError(f"out must have at most {self.ring.capacity} samples, it has {n}")
         return self.settle() >= n and self.take_into(target, n) == n

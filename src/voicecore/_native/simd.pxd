@@ -21,6 +21,7 @@ cdef extern from "simd.h" nogil:
                      int16_t* out) noexcept nogil
         void (*meter)(const int16_t* pcm, Py_ssize_t n, vc_meter* out) noexcept nogil
         double (*energy)(const float* x, Py_ssize_t n) noexcept nogil
+        float (*dot)(const float* a, const float* b, Py_ssize_t n) noexcept nogil
     ctypedef struct vc_silero_net:
         int frame_samples
     ctypedef struct vc_silero_kernels:

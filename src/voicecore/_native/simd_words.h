@@ -36,7 +36,6 @@ static inline vc_w vc_all_words(int x) { return (vc_w){ 0 } + (int16_t)x; }
 #endif
 
 #if defined __x86_64__ && !defined VC_SCALAR
-#include <immintrin.h>
 #define VC_WORDS (2 * VC_LANES)
 
 #if defined __AVX512BW__
@@ -105,14 +104,14 @@ static inline vc_b vc_look_up(const void *table, vc_b at)
 #endif
 }
 
-/* Signed bytes x, negated where `sign` is negative; `sign` is never 0. */
-static inline vc_b vc_signed_as(vc_b x, vc_b sign)
+/* Signed bytes x, negated where those of `sign` are negative. */
+static inline vc_b vc_negated_where_negative(vc_b x, vc_b sign)
 {
 #ifdef __AVX512BW__
     __mmask64 negative = _mm512_movepi8_mask((__m512i)sign);
     return (vc_b)_mm512_mask_sub_epi8((__m512i)x, negative, (__m512i){ 0 }, (__m512i)x);
 #else
-    return (vc_b)_mm256_sign_epi8((__m256i)x, (__m256i)sign);
+    return (vc_b)_mm256_sign_epi8((__m256i)x, (__m256i)(sign | 1)); /* by 0 it would clear */
 #endif
 }
 

@@ -126,6 +126,11 @@ static void check_energy(const vc_kernels *k)
             wanted += (double)in[i] * (double)in[i];
         }
         EXPECT(fabs(k->pcm.energy(in, n) - wanted) <= 1e-6 * wanted, "energy of %d floats", n);
+        wanted = 0.0;
+        for (int i = 0; i + 1 < n; i++)
+            wanted += (double)in[i] * (double)in[i + 1];
+        EXPECT(n == 0 || fabs((double)k->pcm.dot(in, in + 1, n - 1) - wanted) <= 1e-6 * n,
+               "dot of %d", n - 1);
     }
     f[3] = NAN;
     EXPECT(isnan(k->pcm.energy(f, 70)), "energy lost a NaN");
