@@ -165,6 +165,16 @@ def test_comfort_noise_at_wall_clock_pace(line: Driver) -> None:
     assert line.buffer.stats()["stalls"] == 0
 
 
+def test_comfort_noise_of_a_sender_of_tiny_packets_comes_in_pieces_of_10_ms(line: Driver) -> None:
+    line.push(0, 0)
+    line.push(1, 20, samples=1, flags=jitter.DTX_FLAG)
+    line.taken()
+    line.until(1020 * MS)
+    events = line.taken()
+    assert events == [("cng", 480)] * len(events)
+    assert 99 <= len(events) <= 101
+
+
 def test_noise_that_ran_ahead_of_a_delayed_packet_is_no_jump(line: Driver) -> None:
     line.push(0, 0, flags=jitter.DTX_FLAG)
     line.until(500 * MS)
@@ -269,6 +279,19 @@ def test_new_ssrc_comes_behind_what_is_held(line: Driver) -> None:
     assert line.push(8, 122, ssrc=9) == jitter.RESET
     assert line.taken() == [LOST, FRAMES, ("discontinuity", 0), FRAMES, FRAMES]
     assert line.push(9, 123, ssrc=9) == jitter.OK
+
+
+def test_what_is_drained_keeps_the_numbers_of_its_own_stream(line: Driver) -> None:
+    feed(line, range(1000, 1003))
+    line.events.clear()
+    buffer = line.buffer
+    buffer.push(1004, 1004 * FRAME, 21000 * MS, b"held")  # behind a hole
+    buffer.push(7, 0, 21000 * MS, b"new", ssrc=9)
+    assert buffer.push(8, FRAME, 21000 * MS, b"newer", ssrc=9) == jitter.RESET
+    line.now_ns = 21000 * MS
+    line.drain()
+    told = [(event[0], event[2]) for _, event in line.events if event[0] != "discontinuity"]
+    assert told[-4:] == [("conceal", 1003), ("frame", 1004), ("frame", 7), ("frame", 8)]
 
 
 def test_packet_before_the_first_is_late(line: Driver) -> None:

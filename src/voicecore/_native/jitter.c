@@ -68,13 +68,16 @@ static JB_RARE int take_big(jb *b) {
     return index;
 }
 
-static inline void describe(const jb *b, jb_cell *cell, const jb_packet *p, unsigned own_flags) {
+static inline void describe(const jb *b, jb_cell *cell, int64_t seq, const jb_packet *p,
+                            unsigned own_flags) {
     cell->t_ns = p->now_ns;
     cell->ts = p->ts;
     cell->len = p->len;
     cell->samples = p->samples ? p->samples : (uint16_t)b->frame;
     cell->flags = (uint8_t)((p->flags & JB_PUBLIC_FLAGS) | own_flags);
     cell->tag = p->tag;
+    cell->ssrc = p->ssrc;
+    cell->seq = seq - b->offset;
 }
 
 /* The same for a payload that needs a big cell; 0 if none is free. */
@@ -84,7 +87,7 @@ static JB_RARE int place_big(jb *b, int64_t seq, const jb_packet *p, unsigned ow
     const unsigned index = b->free_cells[--b->free_count];
     b->cell_of[seq & JB_MASK] = (uint8_t)index;
     b->cells[index].big = (uint8_t)big;
-    describe(b, &b->cells[index], p, own_flags | JB_BIG_FLAG);
+    describe(b, &b->cells[index], seq, p, own_flags | JB_BIG_FLAG);
     memcpy(b->big_cells[big], p->data, p->len);
     return 1;
 }
@@ -95,7 +98,7 @@ static inline int place(jb *b, int64_t seq, const jb_packet *p, unsigned own_fla
     if (JB_UNLIKELY(p->len > JB_CELL)) return place_big(b, seq, p, own_flags);
     const unsigned index = b->free_cells[--b->free_count];
     b->cell_of[seq & JB_MASK] = (uint8_t)index;
-    describe(b, &b->cells[index], p, own_flags);
+    describe(b, &b->cells[index], seq, p, own_flags);
     copy_payload(b->cells[index].payload, p->data, p->len);
     return 1;
 }

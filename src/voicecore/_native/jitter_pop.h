@@ -16,7 +16,7 @@ static inline void jb_fill_event(const jb *b, const jb_cell *cell, jb_event *eve
     event->flags = cell->flags & JB_PUBLIC_FLAGS;
     event->tag = cell->tag;
     event->ts = cell->ts;
-    event->ssrc = b->ssrc;
+    event->ssrc = cell->ssrc;
 }
 
 /* Media time between the last frame given out and this one that no lost packet explains. */
@@ -55,7 +55,7 @@ static JB_RARE void jb_follow(jb *b, const jb_cell *cell, jb_event *event) {
 
 static inline int jb_give_frame(jb *b, const jb_cell *cell, int64_t now_ns, jb_event *event) {
     jb_fill_event(b, cell, event);
-    event->seq = b->next - b->offset;
+    event->seq = cell->seq;
     event->samples = 0;
     event->run = 0;
     event->delay_ns = now_ns - cell->t_ns;
@@ -78,9 +78,7 @@ static inline int jb_give_frame(jb *b, const jb_cell *cell, int64_t now_ns, jb_e
 /* Ticks missing at `next`: a frame, or less where timestamps leave less room. */
 static int32_t jb_missing(jb *b) {
     if (b->pending & JB_TS_UNKNOWN) return b->frame;
-    int64_t e = b->next + 1;
-    while (jb_is_gap(b, e)) e++; /* ends at the head, which is held */
-    const jb_cell *found = jb_held(b, e);
+    const jb_cell *found = jb_held(b, jb_behind_hole(b));
     if (found->flags & (JB_FIRST_FLAG | JB_VOID_FLAG)) return b->frame;
     const int32_t room = (int32_t)(found->ts - b->ts_next);
     if (room <= 0) return 0;
@@ -100,7 +98,8 @@ static int32_t jb_lose(jb *b) {
 static int jb_give_up(jb *b, int64_t now_ns, jb_event *event) {
     const int copy = jb_has_copy(b);
     memset(event, 0, sizeof *event);
-    event->seq = b->next - b->offset;
+    const int64_t behind = jb_behind_hole(b);
+    event->seq = jb_held(b, behind)->seq - (behind - b->next);
     int32_t ticks = jb_lose(b);
     if (ticks == 0) return JB_WAIT;
     event->samples = ticks;
@@ -127,9 +126,11 @@ static int jb_give_up(jb *b, int64_t now_ns, jb_event *event) {
 static JB_RARE int jb_pop_noise(jb *b, int64_t now_ns, jb_event *event) {
     if (now_ns < b->cng_ns) return JB_WAIT;
     if (now_ns - b->cng_ns > JB_CNG_BACKLOG_NS) b->cng_ns = now_ns;
-    b->cng_ns += b->frame_ns;
-    b->ts_next += (uint32_t)b->frame;
-    event->samples = b->frame;
+    /* A sender of very short packets doesn't set the pace. */
+    const int brief = b->frame_ns < JB_NOISE_MIN_NS;
+    event->samples = brief ? b->clock_hz / 100 : b->frame;
+    b->cng_ns += brief ? JB_NOISE_MIN_NS : b->frame_ns;
+    b->ts_next += (uint32_t)event->samples;
     return JB_CNG;
 }
 

@@ -22,6 +22,7 @@
 #define JB_EXCESS_DOWN_NS INT64_C(40000)
 #define JB_EXCESS_START_NS INT64_C(40000000)
 #define JB_EXCESS_MAX_NS INT64_C(400000000)
+#define JB_NOISE_MIN_NS INT64_C(10000000) /* of comfort noise at a time */
 #define JB_GAP_SLACK_NS INT64_C(1000000000) /* a pause this much over wall time is no pause */
 #define JB_CNG_BACKLOG_NS INT64_C(1000000000) /* comfort noise is owed for no longer than this */
 
@@ -57,9 +58,10 @@ typedef struct {
     uint16_t samples;
     uint8_t flags;
     uint8_t tag;
-    uint8_t big;         /* of the big cell, with JB_BIG_FLAG */
-    uint8_t unused[13];  /* the size of a cell is a power of two: indexing is a shift */
-    uint8_t payload[JB_CELL];
+    uint8_t big;  /* of the big cell, with JB_BIG_FLAG */
+    uint32_t ssrc;
+    int64_t seq;  /* as the outside counts, in its own stream */
+    uint8_t payload[JB_CELL]; /* with which a cell's size is a power of two: no multiplying */
 } jb_cell;
 
 /* A bit for each of the newest JB_SLOTS sequence numbers. */
@@ -171,6 +173,14 @@ static inline int jb_has_copy(const jb *b) {
     if (b->next >= b->head || jb_is_gap(b, b->next + 1)) return 0;
     const uint8_t flags = b->cells[b->cell_of[(b->next + 1) & JB_MASK]].flags;
     return (flags & JB_FEC_FLAG) && !(flags & JB_FIRST_FLAG);
+}
+
+/* The first packet behind the hole at `next`. There is one, and of the same stream: it or one
+ * before it opened the hole. */
+static inline int64_t jb_behind_hole(const jb *b) {
+    int64_t e = b->next + 1;
+    while (jb_is_gap(b, e)) e++;
+    return e;
 }
 
 /* When the hole at `next` is given up. */

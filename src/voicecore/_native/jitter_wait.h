@@ -24,8 +24,10 @@
 #define JB_WAIT_START_MS 20.0f
 #define JB_WAIT_CAP_MS 100.0f
 #define JB_WAIT_NACK_CAP_MS 150.0f
-/* 140 and not 200: where packets are swapped it waits 10 ms less for each that is lost, and
- * 0.3 % come late instead of 0.2 % (bench jitter, trace "reorder"). */
+/* 140 and not 200: on sixteen runs of the trace "reorder" (bench jitter, seeds 1001 to 1016)
+ * added delay is 2.1 ms in the mean, 14 at p95, 54 at p99 and 0.28 % come late; with 200 it is
+ * 2.5, 18, 63 and 0.20 %. From 130 to 148 all goals of that trace are kept. A slower forgetting,
+ * up to 0.997, changes nothing that can be told from chance. */
 #define JB_COST_PLAIN_MS 140.0f
 #define JB_COST_FEC_MS 40.0f
 #define JB_WAIT_FORGET 0.985f /* a hole's weight halves after 46 further ones */
