@@ -363,3 +363,18 @@ def test_push_arguments() -> None:
         buffer.push(0, 0, 0, "text")  # type: ignore[arg-type]
     assert buffer.deadline() == -1
     assert buffer.pop(0)[0] == "wait"
+
+
+def test_a_stream_never_begins_with_a_packet_there_is_no_room_for(line: Driver) -> None:
+    buffer = line.buffer
+    buffer.push(0, 0, 0, b"x")
+    for index in range(2, 10):  # all big cells, behind a hole
+        assert buffer.push(index, index * FRAME, 0, bytes(1500)) == jitter.OK
+    assert buffer.push(7, 0, 0, bytes(1500), ssrc=9) == jitter.PROBE
+    assert buffer.push(8, FRAME, 0, b"second", ssrc=9) == jitter.RESET
+    buffer.pop(0)
+    line.until(300 * MS)
+    line.drain()
+    told = [(event[0], event[2]) for _, event in line.events]
+    assert told[-3:-1] == [("discontinuity", 0), ("frame", 8)]
+    assert [kind for kind, _ in told].count("conceal") == 1

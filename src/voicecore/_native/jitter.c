@@ -74,7 +74,7 @@ static inline void describe(const jb *b, jb_cell *cell, int64_t seq, const jb_pa
     cell->ts = p->ts;
     cell->len = p->len;
     cell->samples = p->samples ? p->samples : (uint16_t)b->frame;
-    cell->flags = (uint8_t)((p->flags & JB_PUBLIC_FLAGS) | own_flags);
+    cell->flags = (uint8_t)((p->flags & JB_GIVEN_FLAGS) | own_flags);
     cell->tag = p->tag;
     cell->ssrc = p->ssrc;
     cell->seq = seq - b->offset;
@@ -241,16 +241,30 @@ static JB_RARE void begin_stream(jb *b, const jb_packet *p) {
     b->received++;
 }
 
+static JB_RARE int push_too_big(jb *b) {
+    b->stats.too_big++;
+    return JB_TOO_BIG;
+}
+
+static int fits(const jb *b, const jb_packet *p) { return p->len <= JB_CELL || b->big_used != 255; }
+
+/* A stream begins with a packet for which there is room, never with a hole. */
+static int push_first(jb *b, const jb_packet *p, int status) {
+    if (!fits(b, p)) return push_too_big(b);
+    b->probe_held = 0;
+    begin_stream(b, p);
+    (void)advance(b, p, b->stream_begin, JB_FIRST_FLAG);
+    return status;
+}
+
 static JB_RARE int probe(jb *b, const jb_packet *p) {
     const jb_packet *held = &b->probe;
     if (b->probe_held && p->ssrc == held->ssrc && p->seq == (uint16_t)(held->seq + 1)) {
         b->probe_held = 0;
-        begin_stream(b, held);
-        const int first = advance(b, held, b->stream_begin, JB_FIRST_FLAG);
+        if (push_first(b, held, JB_RESET) != JB_RESET) return push_first(b, p, JB_RESET);
         b->received++;
         note_excess(b, measure(b, p));
-        const unsigned flag = first == JB_OK ? 0 : JB_FIRST_FLAG;
-        return advance(b, p, b->stream_begin + 1, flag) == JB_OK ? JB_RESET : JB_TOO_BIG;
+        return advance(b, p, b->stream_begin + 1, 0) == JB_OK ? JB_RESET : JB_TOO_BIG;
     }
     b->probe = *p;
     b->probe.data = b->probe_cell;
@@ -261,17 +275,8 @@ static JB_RARE int probe(jb *b, const jb_packet *p) {
 }
 
 /* The first packet of all, or the first by another clock. */
-static JB_RARE int push_first(jb *b, const jb_packet *p) {
-    const int status = b->pending & JB_RENEW ? JB_RESET : JB_OK;
-    b->probe_held = 0;
-    begin_stream(b, p);
-    const int placed = advance(b, p, b->stream_begin, JB_FIRST_FLAG);
-    return placed == JB_OK ? status : placed;
-}
-
-static JB_RARE int push_too_big(jb *b) {
-    b->stats.too_big++;
-    return JB_TOO_BIG;
+static JB_RARE int push_anew(jb *b, const jb_packet *p) {
+    return push_first(b, p, b->pending & JB_RENEW ? JB_RESET : JB_OK);
 }
 
 /* A packet that is not the one after the newest. */
@@ -283,7 +288,7 @@ static JB_RARE int push_astray(jb *b, const jb_packet *p, int delta, int64_t exc
 
 int jb_push(jb *b, const jb_packet *p) {
     if (JB_UNLIKELY(p->len > JB_MAX_PAYLOAD)) return push_too_big(b);
-    if (JB_UNLIKELY(b->pending & (JB_NOT_STARTED | JB_RENEW))) return push_first(b, p);
+    if (JB_UNLIKELY(b->pending & (JB_NOT_STARTED | JB_RENEW))) return push_anew(b, p);
     const int16_t delta = (int16_t)(uint16_t)(p->seq - (uint16_t)(b->head - b->offset));
     if (JB_UNLIKELY(p->ssrc != b->ssrc || delta >= JB_HALF || delta <= -JB_HALF))
         return probe(b, p);

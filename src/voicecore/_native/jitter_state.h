@@ -37,7 +37,8 @@ enum {
     JB_BIG_FLAG = 64,    /* its payload is in a big cell */
     JB_FIRST_FLAG = 128, /* first of a new stream */
 };
-#define JB_PUBLIC_FLAGS 15
+#define JB_GIVEN_FLAGS (JB_FEC_FLAG | JB_DTX_FLAG | JB_VOID_FLAG) /* with a packet */
+#define JB_PUBLIC_FLAGS (JB_GIVEN_FLAGS | JB_RED_FLAG)            /* with an event */
 
 /* What makes the next pop unusual; any number at once. */
 enum {
