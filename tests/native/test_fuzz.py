@@ -23,7 +23,7 @@ from voicecore._native.ring import AudioRing
 
 HERE = Path(__file__).parent / "c" / "fuzz"
 NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native"
-FLAGS = ["-O1", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", f"-I{HERE}"]
+FLAGS = ["-O1", "-g1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", f"-I{HERE}"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 MS = 1_000_000
 
