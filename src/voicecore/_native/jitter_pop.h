@@ -6,12 +6,8 @@
 
 #include "jitter_state.h"
 
-static inline const uint8_t *jb_payload(const jb *b, const jb_cell *cell) {
-    return JB_UNLIKELY(cell->flags & JB_BIG_FLAG) ? b->big_cells[cell->big] : cell->payload;
-}
-
-static inline void jb_fill_event(const jb *b, const jb_cell *cell, jb_event *event) {
-    event->data = jb_payload(b, cell);
+/* All but the data. */
+static inline void jb_fill_event(const jb_cell *cell, jb_event *event) {
     event->len = cell->len;
     event->flags = cell->flags & JB_PUBLIC_FLAGS;
     event->tag = cell->tag;
@@ -53,26 +49,42 @@ static JB_RARE void jb_follow(jb *b, const jb_cell *cell, jb_event *event) {
     }
 }
 
-static inline int jb_give_frame(jb *b, const jb_cell *cell, int64_t now_ns, jb_event *event) {
-    jb_fill_event(b, cell, event);
+/* What giving out any frame does, whatever its kind. */
+static inline int jb_give(jb *b, const jb_cell *cell, int64_t now_ns, jb_event *event) {
+    event->data = cell->payload;
+    jb_fill_event(cell, event);
     event->seq = cell->seq;
     event->samples = 0;
     event->run = 0;
     event->delay_ns = now_ns - cell->t_ns;
-    if (JB_UNLIKELY((cell->flags & (JB_VOID_FLAG | JB_DTX_FLAG)) || cell->ts != b->ts_next ||
-                    cell->samples != b->frame || b->pending)) {
-        jb_follow(b, cell, event);
-    } else {
-        b->ts_next = cell->ts + cell->samples;
-        b->given_ns = cell->t_ns;
-    }
-    if (JB_UNLIKELY(event->delay_ns >= JB_DELAY_BIN_NS)) jb_count_delay(b, event->delay_ns);
     b->frames++;
     b->run = 0;
     b->announced = 0;
-    jb_release(b, cell);
+    b->free_cells[b->free_count++] = (uint8_t)(cell - b->cells);
     b->next++;
     return JB_FRAME;
+}
+
+static JB_RARE int jb_give_unusual(jb *b, const jb_cell *cell, int64_t now_ns, jb_event *event) {
+    jb_give(b, cell, now_ns, event);
+    if (cell->flags & JB_BIG_FLAG) {
+        event->data = b->big_cells[cell->big];
+        b->big_used &= (uint8_t)~(1u << cell->big);
+    }
+    if (event->delay_ns >= JB_DELAY_BIN_NS) jb_count_delay(b, event->delay_ns);
+    jb_follow(b, cell, event);
+    return JB_FRAME;
+}
+
+/* A packet of the same kind as the one before, on time: all that this one needs. */
+static inline int jb_give_frame(jb *b, const jb_cell *cell, int64_t now_ns, jb_event *event) {
+    const unsigned unusual = JB_BIG_FLAG | JB_VOID_FLAG | JB_DTX_FLAG;
+    if (JB_UNLIKELY((cell->flags & unusual) || b->pending || cell->ts != b->ts_next ||
+                    cell->samples != b->frame || now_ns - cell->t_ns >= JB_DELAY_BIN_NS))
+        return jb_give_unusual(b, cell, now_ns, event);
+    b->ts_next = cell->ts + cell->samples;
+    b->given_ns = cell->t_ns;
+    return jb_give(b, cell, now_ns, event);
 }
 
 /* Ticks missing at `next`: a frame, or less where timestamps leave less room. */
@@ -104,7 +116,9 @@ static int jb_give_up(jb *b, int64_t now_ns, jb_event *event) {
     if (ticks == 0) return JB_WAIT;
     event->samples = ticks;
     if (copy) {
-        jb_fill_event(b, jb_held(b, b->next), event);
+        const jb_cell *carrier = jb_held(b, b->next);
+        jb_fill_event(carrier, event);
+        event->data = carrier->flags & JB_BIG_FLAG ? b->big_cells[carrier->big] : carrier->payload;
         b->stats.fec++;
         b->run = 0;
         return JB_FEC;
