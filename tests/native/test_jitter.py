@@ -104,6 +104,13 @@ def test_wait_rises_to_what_resending_takes_and_not_beyond_the_cap(line: Driver)
     assert line.buffer.stats()["wait_ms"] <= 150
 
 
+@pytest.mark.parametrize("rtt_ms", [-1, 0, 80])
+def test_a_round_trip_alone_teaches_nothing_about_holes(line: Driver, rtt_ms: float) -> None:
+    line.buffer.set_rtt(rtt_ms)
+    feed(line, range(50))
+    assert line.buffer.stats()["wait_ms"] == 20.0
+
+
 def test_redundancy_fills_at_once_and_the_primary_wins(line: Driver) -> None:
     feed(line, range(5))
     line.push(7, 140)

@@ -38,8 +38,7 @@ void jb_set_rtt(jb *b, int64_t rtt_ns) {
         cap = (float)rtt_ns * 1e-6f + 40.0f;
         if (cap > JB_WAIT_NACK_CAP_MS) cap = JB_WAIT_NACK_CAP_MS;
     }
-    b->wait.cap_ms = cap;
-    jb_wait_choose(&b->wait);
+    jb_wait_set_cap(&b->wait, cap);
 }
 
 /* Pieces of a fixed size, the last overlapping the one before: for the payload of a usual
