@@ -20,7 +20,9 @@ if [ "$VOICECORE_BUILD" = asan ]; then
     ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1
     UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     PYTHONMALLOC=malloc
-    export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS PYTHONMALLOC
+    # Inputs of the fuzz; the unit tests on their own try a few.
+    VOICECORE_FUZZ="${VOICECORE_FUZZ:-2000000}"
+    export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS PYTHONMALLOC VOICECORE_FUZZ
 fi
 export VOICECORE_CASES="${VOICECORE_CASES:-$root/../shared/cases}"
 PYTHONPATH=$copy/src exec "$bin/python" -m pytest "$tests" -q -p no:cacheprovider

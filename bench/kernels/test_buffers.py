@@ -1,4 +1,4 @@
-"""Ring and jitter buffer: what every packet pays, against what others do."""
+"""The ring: what every block pays, against what others do."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from aiortc.jitterbuffer import JitterBuffer as AiortcJitterBuffer
-from aiortc.rtp import RtpPacket
 
 from kernels.compiled import compiled_cython
 from kernels.conftest import Race
-from voicecore._native.jitter import JitterBuffer
 from voicecore._native.ring import AudioRing
 
 BLOCK = np.zeros(320, np.int16)
-PAYLOAD = bytes(80)
 
 
 def _ours_copies() -> Callable[[], object]:
@@ -134,35 +130,3 @@ def test_ring_from_native_code(race: Race, how: str) -> None:
 
 def test_three_calls(race: Race) -> None:
     race("three method calls alone (the floor of a ring)", "ours", _calls_alone())
-
-
-def _ours_jitter() -> Callable[[], object]:
-    jitter = JitterBuffer()
-    state = [0]
-
-    def step() -> None:
-        i = state[0] = state[0] + 1
-        now = i * 20_000_000
-        jitter.push(i & 0xFFFF, i * 960 & 0xFFFFFFFF, now, PAYLOAD)
-        jitter.pop(now)
-
-    return step
-
-
-def _aiortc_jitter() -> Callable[[], object]:
-    jitter = AiortcJitterBuffer(capacity=16, prefetch=4)
-    packet = RtpPacket(payload_type=111)
-    packet._data = PAYLOAD
-    state = [0]
-
-    def step() -> None:
-        i = state[0] = state[0] + 1
-        packet.sequence_number, packet.timestamp = i & 0xFFFF, i * 960 & 0xFFFFFFFF
-        jitter.add(packet)
-
-    return step
-
-
-@pytest.mark.parametrize(("who", "make"), [("ours", _ours_jitter), ("aiortc", _aiortc_jitter)])
-def test_jitter(race: Race, who: str, make: Callable) -> None:
-    race("jitter buffer: push and pop", who, make(), goal_ratio=3.0)

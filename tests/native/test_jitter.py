@@ -104,6 +104,13 @@ def test_wait_rises_to_what_resending_takes_and_not_beyond_the_cap(line: Driver)
     assert line.buffer.stats()["wait_ms"] <= 150
 
 
+@pytest.mark.parametrize("rtt_ms", [-1, 0, 80])
+def test_a_round_trip_alone_teaches_nothing_about_holes(line: Driver, rtt_ms: float) -> None:
+    line.buffer.set_rtt(rtt_ms)
+    feed(line, range(50))
+    assert line.buffer.stats()["wait_ms"] == 20.0
+
+
 def test_redundancy_fills_at_once_and_the_primary_wins(line: Driver) -> None:
     feed(line, range(5))
     line.push(7, 140)
@@ -163,6 +170,16 @@ def test_comfort_noise_at_wall_clock_pace(line: Driver) -> None:
     line.push(6, 499, ts=25 * FRAME)
     assert line.taken() == [("frame", FRAME)]  # the grace is made up: media time is whole
     assert line.buffer.stats()["stalls"] == 0
+
+
+def test_comfort_noise_of_a_sender_of_tiny_packets_comes_in_pieces_of_10_ms(line: Driver) -> None:
+    line.push(0, 0)
+    line.push(1, 20, samples=1, flags=jitter.DTX_FLAG)
+    line.taken()
+    line.until(1020 * MS)
+    events = line.taken()
+    assert events == [("cng", 480)] * len(events)
+    assert 99 <= len(events) <= 101
 
 
 def test_noise_that_ran_ahead_of_a_delayed_packet_is_no_jump(line: Driver) -> None:
@@ -271,6 +288,19 @@ def test_new_ssrc_comes_behind_what_is_held(line: Driver) -> None:
     assert line.push(9, 123, ssrc=9) == jitter.OK
 
 
+def test_what_is_drained_keeps_the_numbers_of_its_own_stream(line: Driver) -> None:
+    feed(line, range(1000, 1003))
+    line.events.clear()
+    buffer = line.buffer
+    buffer.push(1004, 1004 * FRAME, 21000 * MS, b"held")  # behind a hole
+    buffer.push(7, 0, 21000 * MS, b"new", ssrc=9)
+    assert buffer.push(8, FRAME, 21000 * MS, b"newer", ssrc=9) == jitter.RESET
+    line.now_ns = 21000 * MS
+    line.drain()
+    told = [(event[0], event[2]) for _, event in line.events if event[0] != "discontinuity"]
+    assert told[-4:] == [("conceal", 1003), ("frame", 1004), ("frame", 7), ("frame", 8)]
+
+
 def test_packet_before_the_first_is_late(line: Driver) -> None:
     line.push(10, 0)
     assert line.push(9, 1) == jitter.LATE
@@ -306,9 +336,9 @@ def test_big_payloads_share_eight_cells(line: Driver) -> None:
     statuses = [buffer.push(i, i * FRAME, 0, payloads[i]) for i in range(2, 12)]
     assert statuses == [jitter.OK] * 8 + [jitter.TOO_BIG] * 2
     assert buffer.push(10, 10 * FRAME, 0, b"y" * 1501) == jitter.TOO_BIG
-    buffer.push(1, FRAME, 0, b"z" * 512)
+    buffer.push(1, FRAME, 0, b"z" * 480)
     got = [buffer.pop(0) for _ in range(10)]
-    assert [event[4] for event in got] == [b"x", b"z" * 512, *(payloads[i] for i in range(2, 10))]
+    assert [event[4] for event in got] == [b"x", b"z" * 480, *(payloads[i] for i in range(2, 10))]
     assert buffer.push(10, 10 * FRAME, 0, payloads[10]) == jitter.OK  # the cells are free again
 
 
@@ -323,7 +353,7 @@ def test_rfc3550_jitter() -> None:
         if transit is not None:
             expected += (abs(now - transit) - expected) / 16
         transit = now
-    assert buffer.stats()["jitter"] == pytest.approx(expected, rel=1e-9)
+    assert buffer.stats()["jitter"] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("arguments", [{"clock_hz": 0}, {"frame": 0}, {"frame": 70000}])
@@ -340,3 +370,18 @@ def test_push_arguments() -> None:
         buffer.push(0, 0, 0, "text")  # type: ignore[arg-type]
     assert buffer.deadline() == -1
     assert buffer.pop(0)[0] == "wait"
+
+
+def test_a_stream_never_begins_with_a_packet_there_is_no_room_for(line: Driver) -> None:
+    buffer = line.buffer
+    buffer.push(0, 0, 0, b"x")
+    for index in range(2, 10):  # all big cells, behind a hole
+        assert buffer.push(index, index * FRAME, 0, bytes(1500)) == jitter.OK
+    assert buffer.push(7, 0, 0, bytes(1500), ssrc=9) == jitter.PROBE
+    assert buffer.push(8, FRAME, 0, b"second", ssrc=9) == jitter.RESET
+    buffer.pop(0)
+    line.until(300 * MS)
+    line.drain()
+    told = [(event[0], event[2]) for _, event in line.events]
+    assert told[-3:-1] == [("discontinuity", 0), ("frame", 8)]
+    assert [kind for kind, _ in told].count("conceal") == 1

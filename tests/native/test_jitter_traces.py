@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from jitter.traces import MS, TRACES, trace
 from native.jitter_bench import Driver
-from native.netem import MS, TRACES, trace
 
 PACKETS = 2000
 SEEDS = (1, 2, 3)

@@ -10,6 +10,7 @@ import pytest
 from voicecore._native.pcm import (
     apply_gain,
     block_power,
+    mean_square,
     meter,
     mix,
     peak,
@@ -209,3 +210,19 @@ def test_out_that_overlaps_an_input_is_refused():
     ):
         with pytest.raises(MisuseError, match="shares memory"):
             call()
+
+
+def test_mean_square_equals_numpy(rng):
+    for n in (1, 15, 64, 512, 576):
+        frame = rng.uniform(-1, 1, n).astype(np.float32)
+        for skip in {0, n // 9, n - 1}:
+            exact = np.mean(frame[skip:].astype(float) ** 2)
+            assert mean_square(frame, skip) == pytest.approx(exact, rel=1e-5)
+    assert not np.isfinite(mean_square(np.full(576, np.nan, np.float32)))
+    for skip in (-1, 576):
+        with pytest.raises(MisuseError, match="skip"):
+            mean_square(np.zeros(576, np.float32), skip)
+    with pytest.raises(MisuseError, match="skip"):
+        mean_square(np.zeros(0, np.float32))
+    with pytest.raises(TypeError, match="float32"):
+        mean_square(np.zeros(576))

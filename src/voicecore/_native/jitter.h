@@ -3,10 +3,10 @@
  * Packets in order come out at once.  Only a hole waits, and a hole exists only
  * once a later packet has arrived; jitter_wait.h says for how long.
  *
- * Ownership and threads: the caller owns one jb (jb_size() bytes, any alignment
- * malloc gives) and serialises all calls on it.  Nothing allocates, logs or reads a
- * clock; now_ns is any monotonic nanosecond count that does not go back.  A jb
- * holds 128 packets: 512 bytes each, and eight of up to JB_MAX_PAYLOAD at a time.
+ * Ownership and threads: the caller owns one jb (jb_size() bytes, aligned to JB_ALIGN)
+ * and serialises all calls on it.  Nothing allocates, logs or reads a clock; now_ns is
+ * any monotonic nanosecond count that does not go back.  A jb holds 128 packets: up to
+ * JB_CELL bytes each, and eight of up to JB_MAX_PAYLOAD at a time.
  * When more than 128 sequence numbers are unread the oldest are given up (skipped).
  *
  * Use: jb_push all that a socket read returned, then jb_pop until JB_WAIT, then
@@ -19,10 +19,12 @@
 #include <stdint.h>
 
 #define JB_SLOTS 128
-#define JB_CELL 512
+#define JB_CELL 480 /* payload bytes; a packet and what is known of it take 512 */
+#define JB_ALIGN 64 /* bytes; of a jb */
 #define JB_BIG_CELLS 8
 #define JB_MAX_PAYLOAD 1500
-#define JB_DELAY_BINS 64 /* of 1 ms; the last also takes all beyond */
+#define JB_DELAY_BINS 64 /* the last also takes all beyond */
+#define JB_DELAY_BIN_NS 1000000
 
 /* What jb_push did with the packet. */
 enum {

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "jitter.h" nogil:
     enum:
+        JB_ALIGN
         JB_DELAY_BINS
         JB_MAX_PAYLOAD
         # statuses of push
@@ -81,7 +82,6 @@ cdef extern from "jitter.h" nogil:
 cdef class JitterBuffer:
     cdef jb* ptr                  # owned, never NULL
     cdef readonly int clock_hz    # RTP clock
-    cdef int busy                 # 1 while a thread is inside a Python method
 
     # jitter.h's functions; the caller must own the object exclusively.
     cdef int push_packet(self, const jb_packet* packet) noexcept nogil
@@ -91,7 +91,3 @@ cdef class JitterBuffer:
     cdef void read_stats(self, jb_stats* stats) noexcept nogil
     cdef void change_clock(self, int clock_hz, int frame) noexcept nogil
     cdef bint follows(self, uint32_t ssrc) noexcept nogil
-
-    # push and fill from Python, with checks; needs the GIL.
-    cdef int _put(self, seq16, ts32, int64_t arrival_ns, payload, int flags, samples, ssrc,
-                  bint fill) except -1

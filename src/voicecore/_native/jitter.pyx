@@ -7,13 +7,17 @@ benches and tools.
 """
 
 from cpython.buffer cimport PyBuffer_Release
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport (PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize,
+                            PyBytes_GET_SIZE)
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 
-from voicecore._native._buffers cimport borrow_bytes, enter
+from voicecore._native._buffers cimport borrow_bytes
 
 from voicecore.errors import MisuseError
+
+cdef extern from "stdlib.h" nogil:
+    void* aligned_alloc(size_t alignment, size_t size) noexcept
 
 cdef extern from "jitter.h" nogil:
     size_t jb_size() noexcept
@@ -42,14 +46,51 @@ VOID_FLAG = JB_VOID_FLAG
 # Event kinds, by their number in C.
 cdef tuple _KINDS = ("wait", "frame", "fec", "conceal", "skip", "cng", "stall_begin",
                      "stall_end", "discontinuity")
+cdef tuple _WAIT = ("wait", 0, 0, 0, b"")
+
+
+cdef inline int _describe(jb_packet* packet, int64_t seq16, int64_t ts32, int64_t arrival_ns,
+                          int flags, int64_t samples, int64_t ssrc) except -1:
+    # All but the payload.
+    if (seq16 | samples) & ~0xffff or (ts32 | ssrc) & ~0xffffffff:
+        raise MisuseError("seq16 and samples must fit in 16 bits, ts32 and ssrc in 32, got "
+                          f"{seq16}, {samples}, {ts32} and {ssrc}")
+    packet.now_ns = arrival_ns
+    packet.ssrc = <uint32_t>ssrc
+    packet.ts = <uint32_t>ts32
+    packet.seq = <uint16_t>seq16
+    packet.samples = <uint16_t>samples
+    packet.flags = <uint8_t>flags
+    packet.tag = 0
+    return 0
+
+
+cdef inline bint _is_bytes(object payload, jb_packet* packet) noexcept:
+    # What nearly always comes; its memory needs no borrowing.
+    if not PyBytes_CheckExact(payload):
+        return False
+    packet.data = <const uint8_t*>PyBytes_AS_STRING(payload)
+    packet.len = <uint16_t>min(PyBytes_GET_SIZE(payload), <Py_ssize_t>0xffff)
+    return True
+
+
+cdef inline int _borrow(object payload, Py_buffer* view, jb_packet* packet) except -1:
+    cdef Py_ssize_t n = borrow_bytes(payload, view, "payload")
+    packet.data = <const uint8_t*>view.buf
+    packet.len = <uint16_t>min(n, <Py_ssize_t>0xffff)    # either is too much
+    return 0
 
 
 cdef class JitterBuffer:
     """A jitter buffer of 128 packets for one RTP stream.
 
     ``clock_hz`` is the RTP clock (8000 to 192000) and ``frame`` the nominal packet in its
-    ticks (1 to 65535): the duration of a packet pushed without one.  Nothing allocates after
-    construction.  One owner at a time: a second thread gets :class:`MisuseError`.
+    ticks (1 to 65535): the duration of a packet pushed without one.  Nothing in it allocates
+    after construction.  Times are ns of any clock that doesn't go back.
+
+    Any thread may call it: what a method does takes some ten nanoseconds, a tenth of what
+    releasing the GIL would cost, so it is kept and the calls of threads follow each other.
+    A stream in order wants one caller all the same.
     """
 
     def __cinit__(self, int clock_hz=48000, int frame=960):
@@ -57,7 +98,7 @@ cdef class JitterBuffer:
             raise MisuseError(f"clock_hz must be 8000 to 192000, got {clock_hz}")
         if not 0 < frame <= 65535:
             raise MisuseError(f"frame must be 1 to 65535 ticks, got {frame}")
-        self.ptr = <jb*>malloc(jb_size())
+        self.ptr = <jb*>aligned_alloc(JB_ALIGN, jb_size())
         if self.ptr == NULL:
             raise MemoryError("no memory for a jitter buffer")
         self.clock_hz = clock_hz
@@ -88,51 +129,43 @@ cdef class JitterBuffer:
     cdef void read_stats(self, jb_stats* stats) noexcept nogil:
         jb_read_stats(self.ptr, stats)
 
-    cdef int _put(self, seq16, ts32, int64_t arrival_ns, payload, int flags, samples, ssrc,
-                  bint fill) except -1:
-        cdef Py_buffer view
-        cdef jb_packet packet
-        cdef int status
-        if not (0 <= seq16 <= 0xffff and 0 <= ts32 <= 0xffffffff and 0 <= ssrc <= 0xffffffff
-                and 0 <= samples <= 0xffff):
-            raise MisuseError("seq16 and samples must fit in 16 bits, ts32 and ssrc in 32")
-        cdef Py_ssize_t n = borrow_bytes(payload, &view, "payload")
-        packet.data = <const uint8_t*>view.buf
-        packet.len = <uint16_t>min(n, <Py_ssize_t>0xffff)
-        packet.now_ns = arrival_ns
-        packet.seq = seq16
-        packet.ts = ts32
-        packet.ssrc = ssrc
-        packet.samples = samples
-        packet.flags = <uint8_t>flags
-        packet.tag = 0
-        try:
-            enter(&self.busy)
-            with nogil:
-                status = (jb_fill(self.ptr, &packet) if fill
-                          else jb_push(self.ptr, &packet))
-            self.busy = 0
-        finally:
-            PyBuffer_Release(&view)
-        return status
-
-    def push(self, seq16: int, ts32: int, int64_t arrival_ns, payload: bytes, int flags=0, *,
-             samples: int = 0, ssrc: int = 0) -> int:
+    def push(self, int64_t seq16, int64_t ts32, int64_t arrival_ns, payload: bytes,
+             int flags=0, *, int64_t samples=0, int64_t ssrc=0) -> int:
         """Put a packet in and return ``OK``, ``DUP``, ``LATE``, ``PROBE``, ``RESET`` or ``TOO_BIG``.
 
         ``arrival_ns`` may not go back.  ``samples`` is the packet's duration in ticks, 0 for
         the nominal frame.  ``flags`` is any of ``FEC_FLAG``, ``DTX_FLAG`` and ``VOID_FLAG``.
         The payload (at most 1,500 bytes) is copied.
-        """
-        return self._put(seq16, ts32, arrival_ns, payload, flags, samples, ssrc, False)
 
-    def fill(self, seq16: int, ts32: int, int64_t arrival_ns, payload: bytes, int flags=0, *,
-             samples: int = 0, ssrc: int = 0) -> bool:
+        Raises:
+            MisuseError: ``seq16`` or ``samples`` beyond 16, ``ts32`` or ``ssrc`` beyond 32 bits.
+            TypeError: ``payload`` isn't bytes-like.
+        """
+        cdef jb_packet packet
+        cdef Py_buffer view
+        cdef int status
+        _describe(&packet, seq16, ts32, arrival_ns, flags, samples, ssrc)
+        if _is_bytes(payload, &packet):
+            return jb_push(self.ptr, &packet)
+        _borrow(payload, &view, &packet)
+        status = jb_push(self.ptr, &packet)
+        PyBuffer_Release(&view)
+        return status
+
+    def fill(self, int64_t seq16, int64_t ts32, int64_t arrival_ns, payload: bytes,
+             int flags=0, *, int64_t samples=0, int64_t ssrc=0) -> bool:
         """Offer a redundant copy of packet ``seq16``; True if a waiting hole took it.
 
-        Push the packet that carried it first.
+        Push the packet that carried it first.  Arguments and errors are those of :meth:`push`.
         """
-        return self._put(seq16, ts32, arrival_ns, payload, flags, samples, ssrc, True) != 0
+        cdef jb_packet packet
+        cdef Py_buffer view
+        cdef bint taken
+        _describe(&packet, seq16, ts32, arrival_ns, flags, samples, ssrc)
+        _borrow(payload, &view, &packet)
+        taken = jb_fill(self.ptr, &packet) != 0
+        PyBuffer_Release(&view)
+        return taken
 
     def pop(self, int64_t now_ns) -> tuple[str, int, int, int, bytes]:
         """Return what comes next: ``(kind, samples, seq, flags, payload)``.
@@ -147,15 +180,12 @@ cdef class JitterBuffer:
         event.data = NULL
         event.seq = 0
         event.samples = event.len = event.flags = 0
-        enter(&self.busy)
-        with nogil:
-            kind = jb_pop(self.ptr, now_ns, &event)
-        self.busy = 0
-        payload = (PyBytes_FromStringAndSize(<const char*>event.data, event.len)
-                   if kind in (JB_FRAME, JB_FEC) else b"")
+        kind = jb_pop(self.ptr, now_ns, &event)
         if kind == JB_WAIT:
-            return ("wait", 0, 0, 0, b"")
-        return (_KINDS[kind], event.samples, event.seq, event.flags, payload)
+            return _WAIT
+        return (_KINDS[kind], event.samples, event.seq, event.flags,
+                PyBytes_FromStringAndSize(<const char*>event.data, event.len)
+                if event.data != NULL else b"")
 
     def deadline(self) -> int:
         """Return when to pop next (ns) if nothing is pushed before, or -1 for never."""

@@ -1,0 +1,146 @@
+"""Run with ``count_allocations.so`` preloaded: requests for memory per path, as JSON.
+
+Each path works through BLOCKS blocks after a warm-up, and what this thread asked malloc and its
+kin for meanwhile is counted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from voicecore._native import g711, rtp
+from voicecore._native.inbound import Inbound
+from voicecore._native.jitter import JitterBuffer
+from voicecore._native.opus import Decoder, Encoder
+from voicecore._native.resample import Resampler
+from voicecore._native.ring import AudioRing, VadFrames
+
+BLOCKS = 10_000
+MS = 1_000_000
+TONE = (8000 * np.sin(np.arange(960) / 20)).astype(np.int16)
+
+Step = Callable[[int], object]
+
+
+def jitter_buffer() -> Step:
+    """In order, with a swap, a loss and a duplicate now and then."""
+    buffer = JitterBuffer()
+    payload = bytes(80)
+    moved = {5: 1, 6: -1, 11: 0, 17: -1}
+
+    def step(i: int) -> None:
+        number = i + moved.get(i % 20, 0)
+        if i % 20 != 11:
+            buffer.push(number & 0xFFFF, number * 960 & 0xFFFFFFFF, i * 20 * MS, payload)
+        while buffer.pop(i * 20 * MS)[0] != "wait":
+            pass
+
+    return step
+
+
+def ring() -> Step:
+    ring = AudioRing(16_000)
+    reader = ring.reader()
+    block = TONE[:320].copy()
+
+    def step(_: int) -> None:
+        ring.write(block)
+        reader.read(320)
+
+    return step
+
+
+def vad_frames() -> Step:
+    """A frame of 576 float32 a step: an array too big for NumPy's cache, one request each."""
+    ring = AudioRing(16_000)
+    frames = VadFrames(ring)
+    block = TONE[:512].copy()
+
+    def step(_: int) -> None:
+        ring.write(block)
+        frames.next()
+
+    return step
+
+
+def opus_decode() -> Step:
+    packet = Encoder(24_000).encode(TONE[:480])
+    decoder = Decoder(16_000)
+    return lambda i: decoder.conceal(320) if i % 10 == 9 else decoder.decode(packet)
+
+
+def opus_encode() -> Step:
+    encoder = Encoder(24_000)
+    block = TONE[:480].copy()
+    return lambda _: encoder.encode(block)
+
+
+def resample() -> Step:
+    resampler = Resampler(48_000, 16_000)
+    return lambda _: resampler.process(TONE)
+
+
+def g711_both_ways() -> Step:
+    block = TONE[:160].copy()
+    return lambda _: g711.ulaw_decode(g711.ulaw_encode(block))
+
+
+def _inbound(path: Inbound, payload_type: int, payload: bytes, ticks: int) -> Step:
+    packets = [rtp.header(payload_type, i, i * ticks, 7) + payload for i in range(1 << 16)]
+
+    def step(i: int) -> None:
+        if i % 25 != 13:
+            path.push(packets[i & 0xFFFF], i * 20 * MS)
+        path.poll(i * 20 * MS)
+
+    return step
+
+
+def inbound_opus() -> Step:
+    """With every 25th packet lost."""
+    packet = Encoder(24_000).encode(TONE[:480])
+    return _inbound(Inbound(opus_pt=111), 111, packet, 960)
+
+
+def inbound_g711() -> Step:
+    return _inbound(Inbound(pcmu_pt=0), 0, g711.ulaw_encode(TONE[:160].copy()), 160)
+
+
+def nothing() -> Step:
+    return lambda _: None
+
+
+def deliberate() -> Step:
+    """Asks for memory at every block: shows that it would be seen."""
+    return lambda _: bytearray(4096)
+
+
+PATHS = (nothing, deliberate, jitter_buffer, ring, vad_frames, opus_decode, opus_encode,
+         resample, g711_both_ways, inbound_opus, inbound_g711)  # fmt: skip
+
+
+def main() -> None:
+    counter = ctypes.CDLL(None).allocations
+    counter.restype = ctypes.c_long
+    counts = {}
+    for path in PATHS:
+        step = path()
+        for i in range(1000):
+            step(i)
+        gc.collect()
+        gc.disable()
+        before = counter()
+        for i in range(1000, 1000 + BLOCKS):
+            step(i)
+        counts[path.__name__] = counter() - before
+        gc.enable()
+    print(json.dumps(counts))
+
+
+if __name__ == "__main__":
+    main()
