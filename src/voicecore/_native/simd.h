@@ -10,12 +10,14 @@
 #ifndef VOICECORE_SIMD_H
 #define VOICECORE_SIMD_H
 
+#include "fir_kernels.h"
 #include "pcm_kernels.h"
 
 typedef struct vc_kernels {
     const char *isa; /* "sse2", "avx2", "avx512", "neon" or "generic" */
     int lanes;       /* floats in a vector: 4, 8 or 16 */
     vc_pcm_kernels pcm;
+    vc_fir_kernels fir;
 } vc_kernels;
 
 extern const vc_kernels vc_kernels_base;

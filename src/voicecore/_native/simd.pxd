@@ -10,9 +10,12 @@ cdef extern from "simd.h" nogil:
     # Explained in the headers.
     ctypedef struct vc_pcm_kernels:
         void (*to_float32)(const int16_t* pcm, Py_ssize_t n, float* out) noexcept nogil
+    ctypedef struct vc_fir_kernels:
+        pass
     ctypedef struct vc_kernels:
         const char* isa
         int lanes
         vc_pcm_kernels pcm
+        vc_fir_kernels fir
 
 cdef const vc_kernels* kernels
