@@ -19,8 +19,11 @@ from scipy.signal import remez
 
 @dataclass(frozen=True)
 class Wanted:
-    """One filter. ``taps - 1`` is a multiple of 2 F and of 2 x every L it serves as it is, so
-    that the delay is a whole number of input samples and of output samples."""
+    """One filter.
+
+    ``taps - 1`` is a multiple of 2 F and of 2 x every L it serves as it is, so that the delay is
+    a whole number of input samples and of output samples.
+    """
 
     name: str
     factor: int
@@ -81,6 +84,7 @@ def design(wanted: Wanted) -> np.ndarray:
 
 
 def main() -> None:
+    """Print the header."""
     print("/* Written by scripts/design_filters.py, which says how; don't edit.")
     print(" *")
     print(" * The second half of each symmetric impulse response, its centre first. */")

@@ -75,7 +75,9 @@ cdef _Design _design(int from_hz, int up, int down, str profile):
     return made
 
 
-cdef int _check(int from_hz, int to_hz, str profile, str dtype) except -1:
+cdef int _check(from_hz, to_hz, str profile, str dtype) except -1:
+    if not (hasattr(from_hz, "__index__") and hasattr(to_hz, "__index__")):
+        raise TypeError(f"rates must be whole numbers of Hz, got {from_hz!r} and {to_hz!r}")
     if not (LOWEST_HZ <= from_hz <= HIGHEST_HZ and LOWEST_HZ <= to_hz <= HIGHEST_HZ):
         raise MisuseError(f"rates must be {LOWEST_HZ} to {HIGHEST_HZ} Hz, "
                           f"got {from_hz} and {to_hz}")
@@ -107,7 +109,7 @@ cdef class Resampler:
         MisuseError: rates out of range or not in such a ratio, unknown profile or dtype.
     """
 
-    def __cinit__(self, int from_hz, int to_hz, *, str profile="voice", str dtype="int16"):
+    def __cinit__(self, from_hz, to_hz, *, str profile="voice", str dtype="int16"):
         cdef int common, up, down, i
         cdef vc_fir_design* fir
         cdef double share = 1.0

@@ -14,6 +14,7 @@ int main(int count, char **arguments)
 
     for (int i = 0; vc_kernels_at(i) != NULL; i++) {
         check_seed = seed;
+        check_fir(vc_kernels_at(i));
         check_pcm(vc_kernels_at(i));
         printf("%s checked\n", vc_kernels_at(i)->isa);
     }
