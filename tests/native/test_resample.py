@@ -26,8 +26,7 @@ def noise(rng, n, dtype):
 
 
 @all_pairs
-@both_profiles
-@pytest.mark.parametrize("dtype", ["int16", "float32"])
+@pytest.mark.parametrize(("profile", "dtype"), [("voice", "int16"), ("hq", "float32")])
 def test_any_split_is_bit_identical_and_the_count_exact(rng, from_hz, to_hz, profile, dtype):
     pcm = noise(rng, 3000, dtype)
     whole = Resampler(from_hz, to_hz, profile=profile, dtype=dtype)
@@ -36,7 +35,7 @@ def test_any_split_is_bit_identical_and_the_count_exact(rng, from_hz, to_hz, pro
     for longest in (1, 5, 90, 1500):
         split = Resampler(from_hz, to_hz, profile=profile, dtype=dtype)
         parts, taken, given = [], 0, 0
-        end = 300 if longest == 1 else len(pcm)
+        end = 100 if longest == 1 else len(pcm)
         while taken < end:
             n = int(rng.integers(longest == 1, longest + 1))
             parts.append(split.process(pcm[taken : min(taken + n, end)]))
