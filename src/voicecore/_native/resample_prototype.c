@@ -67,23 +67,23 @@ static double tap(const filter *from, int i)
     return at <= from->half ? (double)from->taps[at] : 0.0;
 }
 
-/* Between samples `i` and `i` + 1, at `share` of the way: Lagrange's polynomial through the
- * POINTS samples around. */
-static double between(const filter *from, int i, double share)
+/* What the samples weigh around a place at `share` of the way from one to the next: Lagrange's
+ * polynomial through POINTS of them. */
+static void fill_weights(double *weights, double share)
 {
     /* Of k - m over all m but k. */
     static const double PRODUCT[POINTS] = { -362880, 40320, -10080, 4320, -2880,
                                              2880, -4320, 10080, -40320, 362880 };
-    double before[POINTS + 1], after = 1.0, value = 0.0;
+    double before = 1.0, after = 1.0;
 
-    before[0] = 1.0;
-    for (int k = 0; k < POINTS; k++)
-        before[k + 1] = before[k] * (share + BEFORE - k);
+    for (int k = 0; k < POINTS; k++) {
+        weights[k] = before / PRODUCT[k];
+        before *= share + BEFORE - k;
+    }
     for (int k = POINTS - 1; k >= 0; k--) {
-        value += tap(from, i - BEFORE + k) * before[k] * after / PRODUCT[k];
+        weights[k] *= after;
         after *= share + BEFORE - k;
     }
-    return value;
 }
 
 static int allocate(vc_prototype *prototype, int half)
@@ -110,9 +110,18 @@ static int stretch(vc_prototype *prototype, const filter *from, int up, int fact
 
     if (allocate(prototype, (half + unit - 1) / unit * up) != 0)
         return -1;
-    for (int i = 0; i <= prototype->half; i++)
-        prototype->taps[i] = between(from, i * FINE / factor,
-                                     (double)(i * FINE % factor) / factor);
+    /* Every factor-th place has the same share. */
+    for (int first = 0; first < factor && first <= prototype->half; first++) {
+        double weights[POINTS];
+        fill_weights(weights, (double)(first * FINE % factor) / factor);
+        for (int i = first; i <= prototype->half; i += factor) {
+            const int left = i / factor * FINE + first * FINE / factor - BEFORE;
+            double value = 0.0;
+            for (int k = 0; k < POINTS; k++)
+                value += weights[k] * tap(from, left + k);
+            prototype->taps[i] = value;
+        }
+    }
     return 0;
 }
 
