@@ -3,16 +3,20 @@
 Every block yields its exact share at once; any split of the input gives identical output.
 Two profiles, in shares of the lower rate's Nyquist frequency:
 
-========= ============== ============== ============ ====================
-profile   rejection from flat up to     ripple       delay, 48 <-> 16 kHz
-========= ============== ============== ============ ====================
-``voice`` 72 dB, 1.02    0.9            ±0.04 dB     1.75 ms
-``hq``    100 dB, 1.02   0.9            -120 dB      3.63 ms
-========= ============== ============== ============ ====================
+========= ==================== ============ ================== ===================
+profile   rejection, from 1.02 flat up to   ripple             delay, 48 to 16 kHz
+========= ==================== ============ ================== ===================
+``voice`` 70 dB                0.9          0.06 dB            1.875 ms
+``hq``    100 dB               0.9          -120 dB of a tone  3.75 ms
+========= ==================== ============ ================== ===================
 
-Where one of the rates is 8 kHz they are flat up to 0.84 (``voice`` within ±0.06 dB), so that
-the delay stays below 2.6 and 5.4 ms; with 44.1 or 22.05 kHz and 8 kHz up to 0.8. Other rates
-have filters by Kaiser's window, flat up to 0.9 where these delays allow it.
+Where one of the rates is 8 kHz they are flat up to 0.84, so that the delay stays below 2.7 and
+5.6 ms. A true half-band filter, for ratios of 2, would begin to reject at 1.1 only: to do so
+at 1.02 it must be five times as narrow, which costs more than its zero taps save, and delays
+more. Between 48 and 8 kHz two filters run at 48 and 16 kHz.
+
+How the filters are made is told in ``resample_prototype.h`` and ``scripts/design_filters.py``,
+how they run in ``fir_kernels.h``.
 """
 
 from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release,
@@ -102,8 +106,9 @@ cdef class Resampler:
     longer in the filter than a finite sample does: twice the delay.
 
     One thread at a time; the GIL is released for blocks worth more than a microsecond.
-    Resamplers of equal parameters share one constant table of coefficients, 10 to 120 KB
-    between the rates 8, 16, 24 and 48 kHz, and keep 10 to 40 KB of their own.
+    Resamplers of equal parameters share one constant table of coefficients (5 to 30 KB between
+    the rates 8, 16, 24 and 48 kHz, up to some hundred KB for ratios as 160/441) and keep 8 to
+    30 KB of their own.
 
     Raises:
         MisuseError: rates out of range or not in such a ratio, unknown profile or dtype.
