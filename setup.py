@@ -36,7 +36,7 @@ C_SOURCES: dict[str, list[str]] = {
     "jitter": ["jitter.c"],
     "opus": ["opus_library.c"],
     "opus_packet": ["opus_packet.c"],
-    "resample": ["resample_fir.c"],
+    "resample": ["resample_prototype.c", "resample_design.c", "resample_fir.c"],
     "silero": ["silero_pack.c"],
     "simd": ["simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c"],
 }

@@ -1,187 +1,181 @@
 #include "resample_fir.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define REJECTION_DB 76.0
-#define STOP_EDGE 1.02        /* of the lower Nyquist frequency: full rejection from here on */
-#define WIDEST_TRANSITION 0.12 /* of the lower Nyquist frequency */
-#define LONGEST_DELAY_S 0.0025
-#define TAP_UNIT 8
-#define MOST_TAPS 968         /* LONGEST_DELAY_S both ways at 192 kHz, in whole units */
-#define STRIDE_UNIT 16
-
-#define CONCAT_(a, b) a##b
-#define CONCAT(a, b) CONCAT_(a, b)
-
-static inline int16_t to_int16(float value)
+static int64_t fir_count(const vc_fir *fir, int64_t n)
 {
-    value = value > 32767.0f ? 32767.0f : value < -32768.0f ? -32768.0f : value;
-    return (int16_t)lrintf(value);
+    const vc_fir_design *design = fir->design;
+    /* Outputs k = 0, 1, … from here need input at + floor((phase + k * down) / up). */
+    const int64_t reach = (design->reach + n - fir->at) * design->up - fir->phase;
+
+    return reach <= 0 ? 0 : (reach + design->down - 1) / design->down;
 }
 
-typedef float quad __attribute__((vector_size(16)));
-
-#define DRAIN drain_128
-#define LANES 4
-#include "resample_drain.h"
-#undef DRAIN
-#undef LANES
-
-#ifdef __x86_64__
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#define DRAIN drain_256
-#define LANES 8
-#include "resample_drain.h"
-#undef DRAIN
-#undef LANES
-#pragma GCC pop_options
-
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx2,fma")
-#define DRAIN drain_512
-#define LANES 16
-#include "resample_drain.h"
-#undef DRAIN
-#undef LANES
-#pragma GCC pop_options
-#endif
-
-static int64_t (*choose_drain(void))(vc_fir *, int16_t *)
+static void make_rows(const vc_fir *fir, const vc_kernels *kernels, int64_t count, float *out)
 {
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f"))
-        return drain_512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return drain_256;
-#endif
-    return drain_128;
-}
+    const vc_fir_design *design = fir->design;
+    const int lanes = kernels->lanes, sets = design->sets;
+    const ptrdiff_t rows = (ptrdiff_t)((count + lanes - 1) / lanes);
 
-/* Modified Bessel function of the first kind, order 0, by its power series. */
-static double bessel_i0(double x)
-{
-    double sum = 1.0, term = 1.0;
-
-    for (int k = 1; term > 1e-15 * sum; k++) {
-        term *= x / (2.0 * k) * (x / (2.0 * k));
-        sum += term;
-    }
-    return sum;
-}
-
-/* Taps per branch for the wanted rejection over `transition_hz`, by Kaiser's formula, but no
- * more than the delay allows; a multiple of TAP_UNIT. */
-static int choose_taps(int from_hz, double transition_hz)
-{
-    double longest = 2.0 * LONGEST_DELAY_S * from_hz;
-    double taps = (REJECTION_DB - 7.95) / (2.285 * 2.0 * M_PI * transition_hz / from_hz);
-    int units = (int)ceil((taps < longest ? taps : longest) / TAP_UNIT - 0.01);
-
-    return units * TAP_UNIT;
-}
-
-/* Impulse response at `x` input samples from its centre, but for a constant factor. */
-static double response(double x, double half_length, double cutoff, double beta)
-{
-    double inside = 1.0 - x / half_length * (x / half_length);
-    double angle = M_PI * cutoff * x;
-
-    if (inside <= 0.0)
-        return 0.0;
-    return (fabs(angle) < 1e-9 ? 1.0 : sin(angle) / angle)
-           * bessel_i0(beta * sqrt(inside));
-}
-
-static void fill_branches(vc_fir *fir, int from_hz, double nyquist_hz)
-{
-    const double beta = 0.1102 * (REJECTION_DB - 8.7);
-    const double half = fir->taps / 2;
-    /* The transition that this length really gives, placed to end at the stop edge. */
-    const double transition_hz = (REJECTION_DB - 7.95) / (2.285 * fir->taps)
-                                 * from_hz / (2.0 * M_PI);
-    const double cutoff = (STOP_EDGE * nyquist_hz - transition_hz / 2.0) / (from_hz / 2.0);
-
-    for (int b = 0; b < fir->up; b++) {
-        float *branch = fir->branches + (size_t)(b + 1) * (size_t)fir->stride - fir->taps;
-        double weights[MOST_TAPS], sum = 0.0;
-        /* branch[taps - 1] weighs the newest sample, which lies b / up before the output. */
-        for (int i = 0; i < fir->taps; i++) {
-            weights[i] = response((double)(fir->taps - 1 - i) + (double)b / fir->up - half, half,
-                                  cutoff, beta);
-            sum += weights[i];
-        }
-        for (int i = 0; i < fir->taps; i++)
-            branch[i] = (float)(weights[i] / sum);
+    for (int set = 0; set < sets && set < rows; set++) {
+        const int due = fir->phase + set * lanes * design->down;
+        kernels->fir.rows(
+            fir->input + fir->at - design->reach + due / design->up, design->advance,
+            design->weights + (ptrdiff_t)(due % design->up) * design->steps * lanes,
+            design->steps, out + set * lanes, (ptrdiff_t)sets * lanes,
+            (rows - set + sets - 1) / sets);
     }
 }
 
-vc_fir *vc_fir_make(int from_hz, int up, int down)
+static void make_dots(const vc_fir *fir, const vc_kernels *kernels, int64_t count, float *out)
 {
-    double nyquist_hz = from_hz / 2.0 * (up < down ? (double)up / down : 1.0);
-    vc_fir *fir = calloc(1, sizeof *fir);
+    const vc_fir_design *design = fir->design;
+    const vc_fir_walk walk = { design->weights, design->reach + 1, design->up, design->down,
+                               fir->at, fir->phase };
 
-    if (fir == NULL)
-        return NULL;
-    fir->up = up;
-    fir->down = down;
-    fir->taps = choose_taps(from_hz, WIDEST_TRANSITION * nyquist_hz);
-    fir->stride = (fir->taps + STRIDE_UNIT - 1) / STRIDE_UNIT * STRIDE_UNIT;
-    fir->drain = choose_drain();
-    fir->branches = calloc((size_t)up * (size_t)fir->stride, sizeof(float));
-    fir->input = malloc((size_t)(fir->stride - 1 + VC_FIR_BLOCK) * sizeof(float));
-    if (fir->branches == NULL || fir->input == NULL) {
-        vc_fir_free(fir);
-        return NULL;
+    kernels->fir.dots(fir->input, &walk, (ptrdiff_t)count, out);
+}
+
+/* All outputs that n samples, put behind the history, allow; the newest become history. */
+static int64_t make(vc_fir *fir, const vc_kernels *kernels, int64_t n, float *out)
+{
+    const vc_fir_design *design = fir->design;
+    const int64_t count = fir_count(fir, n), due = fir->phase + count * design->down;
+
+    (design->steps > 0 ? make_rows : make_dots)(fir, kernels, count, out);
+    fir->at += (int)(due / design->up - n);
+    fir->phase = (int)(due % design->up);
+    memmove(fir->input, fir->input + n, (size_t)design->reach * sizeof(float));
+    return count;
+}
+
+/* As if `take` samples had been put behind the first stage's history. */
+static int64_t run_stages(vc_resampler *resampler, int64_t take)
+{
+    const vc_kernels *kernels = resampler->design->kernels;
+    int64_t count = make(&resampler->stage[0], kernels, take, resampler->made);
+
+    if (resampler->design->stages == 2) {
+        vc_fir *second = &resampler->stage[1];
+        /* Even a sum of finite numbers may be infinite. */
+        kernels->fir.from_float32(resampler->made, (ptrdiff_t)count,
+                                  second->input + second->design->reach);
+        count = make(second, kernels, count, resampler->made);
     }
-    fill_branches(fir, from_hz, nyquist_hz);
-    vc_fir_reset(fir);
-    return fir;
+    return count;
 }
 
-void vc_fir_free(vc_fir *fir)
-{
-    if (fir == NULL)
-        return;
-    free(fir->branches);
-    free(fir->input);
-    free(fir);
-}
+static int64_t block_of(int64_t n) { return n < VC_RESAMPLE_BLOCK ? n : VC_RESAMPLE_BLOCK; }
 
-void vc_fir_reset(vc_fir *fir)
+int64_t vc_resampler_run_int16(vc_resampler *resampler, const int16_t *pcm, int64_t n,
+                               int16_t *out)
 {
-    memset(fir->input, 0, (size_t)(fir->stride - 1) * sizeof(float));
-    fir->filled = fir->at = fir->stride - 1;
-    fir->branch = 0;
-}
-
-int64_t vc_fir_count(const vc_fir *fir, int64_t n)
-{
-    /* Outputs k = 0, 1, … from here need input at + floor((branch + k * down) / up). */
-    int64_t reach = (fir->filled + n - fir->at) * fir->up - fir->branch;
-
-    return reach <= 0 ? 0 : (reach + fir->down - 1) / fir->down;
-}
-
-int64_t vc_fir_run(vc_fir *fir, const int16_t *pcm, int64_t n, int16_t *out)
-{
-    const int history = fir->stride - 1;
+    const vc_fir_kernels *kernels = &resampler->design->kernels->fir;
+    float *fresh = resampler->stage[0].input + resampler->design->stage[0].reach;
     int64_t made = 0;
 
-    while (n > 0) {
-        int take = n < VC_FIR_BLOCK ? (int)n : VC_FIR_BLOCK;
-        float *fresh = fir->input + history;
-        for (int i = 0; i < take; i++)
-            fresh[i] = pcm == NULL ? 0.0f : (float)pcm[i];
-        fir->filled = history + take;
-        made += fir->drain(fir, out + made);
-        memmove(fir->input, fir->input + take, (size_t)history * sizeof(float));
-        fir->at -= take;
-        fir->filled = history;
-        pcm = pcm == NULL ? NULL : pcm + take;
-        n -= take;
+    for (int64_t take, done = 0; done < n; done += take) {
+        int64_t count;
+        take = block_of(n - done);
+        if (pcm == NULL)
+            memset(fresh, 0, (size_t)take * sizeof *fresh);
+        else
+            kernels->from_int16(pcm + done, (ptrdiff_t)take, fresh);
+        count = run_stages(resampler, take);
+        kernels->to_int16(resampler->made, (ptrdiff_t)count, out + made);
+        made += count;
     }
     return made;
+}
+
+int64_t vc_resampler_run_float32(vc_resampler *resampler, const float *pcm, int64_t n, float *out)
+{
+    const vc_fir_kernels *kernels = &resampler->design->kernels->fir;
+    float *fresh = resampler->stage[0].input + resampler->design->stage[0].reach;
+    int64_t made = 0;
+
+    for (int64_t take, done = 0; done < n; done += take) {
+        int64_t count;
+        take = block_of(n - done);
+        if (pcm == NULL)
+            memset(fresh, 0, (size_t)take * sizeof *fresh);
+        else
+            kernels->from_float32(pcm + done, (ptrdiff_t)take, fresh);
+        count = run_stages(resampler, take);
+        memcpy(out + made, resampler->made, (size_t)count * sizeof *out);
+        made += count;
+    }
+    return made;
+}
+
+int64_t vc_resampler_count(const vc_resampler *resampler, int64_t n)
+{
+    int64_t count = fir_count(&resampler->stage[0], n);
+
+    return resampler->design->stages == 2 ? fir_count(&resampler->stage[1], count) : count;
+}
+
+void vc_resampler_reset(vc_resampler *resampler)
+{
+    for (int i = 0; i < resampler->design->stages; i++) {
+        vc_fir *fir = &resampler->stage[i];
+        memset(fir->input, 0, (size_t)fir->design->reach * sizeof *fir->input);
+        fir->at = fir->design->reach;
+        fir->phase = 0;
+    }
+}
+
+/* Room for `most` new samples and for what rows read beyond: so many whole rows, of which the
+ * last may begin at the newest sample. */
+static size_t input_size(const vc_fir_design *design, int64_t most)
+{
+    return (size_t)(design->reach + most + VC_FIR_ROWS * design->advance + design->steps);
+}
+
+/* Room for `most` outputs and for what rows write beyond. */
+static size_t made_size(const vc_fir_design *design, int lanes, int64_t most)
+{
+    return (size_t)(most + lanes * (1 + VC_FIR_ROWS * design->sets));
+}
+
+vc_resampler *vc_resampler_make(const vc_resample_design *design)
+{
+    vc_resampler *resampler = calloc(1, sizeof *resampler);
+    int64_t most = VC_RESAMPLE_BLOCK;
+    size_t room = 0;
+
+    if (resampler == NULL)
+        return NULL;
+    resampler->design = design;
+    for (int i = 0; i < design->stages; i++) {
+        const vc_fir_design *fir = &design->stage[i];
+        size_t size;
+        resampler->stage[i].design = fir;
+        resampler->stage[i].input = calloc(input_size(fir, most), sizeof(float));
+        if (resampler->stage[i].input == NULL) {
+            vc_resampler_free(resampler);
+            return NULL;
+        }
+        most = (most * fir->up + fir->down - 1) / fir->down;
+        size = made_size(fir, design->kernels->lanes, most);
+        room = size > room ? size : room;
+    }
+    resampler->made = calloc(room, sizeof(float));
+    if (resampler->made == NULL) {
+        vc_resampler_free(resampler);
+        return NULL;
+    }
+    vc_resampler_reset(resampler);
+    return resampler;
+}
+
+void vc_resampler_free(vc_resampler *resampler)
+{
+    if (resampler == NULL)
+        return;
+    free(resampler->stage[0].input);
+    free(resampler->stage[1].input);
+    free(resampler->made);
+    free(resampler);
 }

@@ -11,6 +11,7 @@
 #define VOICECORE_SIMD_H
 
 #include "features_kernels.h"
+#include "fir_kernels.h"
 #include "g711_kernels.h"
 #include "pcm_kernels.h"
 #include "silero_kernels.h"
@@ -19,6 +20,7 @@ typedef struct vc_kernels {
     const char *isa; /* "sse2", "avx2", "avx512", "neon" or "generic" */
     int lanes;       /* floats in a vector: 4, 8 or 16 */
     vc_features_kernels features;
+    vc_fir_kernels fir;
     vc_g711_kernels g711;
     vc_pcm_kernels pcm;
     vc_silero_kernels silero;

@@ -28,6 +28,8 @@ cdef extern from "simd.h" nogil:
         int (*all_finite)(const float* samples, Py_ssize_t n) noexcept nogil
         void (*score)(const vc_silero_net* net, const float* const* frames, float* const* states,
                       Py_ssize_t n, float* scratch, float* probabilities) noexcept nogil
+    ctypedef struct vc_fir_kernels:
+        pass
     ctypedef struct vc_g711_kernels:
         void (*ulaw_encode)(const int16_t* pcm, Py_ssize_t n, uint8_t* out) noexcept nogil
         void (*alaw_encode)(const int16_t* pcm, Py_ssize_t n, uint8_t* out) noexcept nogil
@@ -46,6 +48,7 @@ cdef extern from "simd.h" nogil:
         const char* isa
         int lanes
         vc_features_kernels features
+        vc_fir_kernels fir
         vc_g711_kernels g711
         vc_pcm_kernels pcm
         vc_silero_kernels silero

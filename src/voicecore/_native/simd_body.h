@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "fir_body.h"
 #include "g711_body.h"
 #include "pcm_body.h"
 #include "features_body.h"
@@ -16,6 +17,7 @@ const vc_kernels VC_TABLE = {
     .isa = VC_ISA,
     .lanes = VC_LANES,
     .features = FEATURES_KERNELS,
+    .fir = FIR_KERNELS,
     .g711 = G711_KERNELS,
     .pcm = PCM_KERNELS,
     .silero = SILERO_KERNELS,

@@ -14,10 +14,11 @@ int main(int count, char **arguments)
 
     for (int i = 0; vc_kernels_at(i) != NULL; i++) {
         check_seed = seed;
+        check_features(vc_kernels_at(i));
+        check_fir(vc_kernels_at(i));
         check_g711(vc_kernels_at(i));
         check_pcm(vc_kernels_at(i));
         check_silero(vc_kernels_at(i));
-        check_features(vc_kernels_at(i));
         printf("%s checked\n", vc_kernels_at(i)->isa);
     }
     return check_failures ? 1 : 0;

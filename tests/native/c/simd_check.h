@@ -33,9 +33,10 @@ static inline float random_unit(void) { return (float)(int32_t)random32() / 2147
     } while (0)
 
 /* Each family checks all its kernels in `k` against plain C. */
+void check_features(const vc_kernels *k);
+void check_fir(const vc_kernels *k);
 void check_g711(const vc_kernels *k);
 void check_pcm(const vc_kernels *k);
 void check_silero(const vc_kernels *k);
-void check_features(const vc_kernels *k);
 
 #endif
