@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH ?= full
 NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
-                     src/voicecore/_native/*.c src/voicecore/_native/*.h)
+                     src/voicecore/_native/c/*.c src/voicecore/_native/c/*.h)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter debug asan isa annotate wheel clean
@@ -45,7 +45,7 @@ run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teach
 test: unit e2e  ## all tests
 
 unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
-	@$(BIN)/python -m pytest tests -q -m "not e2e" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4 --durations=5
+	@$(BIN)/python -m pytest tests -q -m "not e2e and not isa" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4 --durations=5
 
 # Real calls in real time: on a machine that stands still for seconds one may miss its
 # time-out, so what failed gets one second chance; what fails twice has failed.
@@ -77,10 +77,11 @@ debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UBSan
 	@VOICECORE_BUILD=asan sh scripts/test_profile.sh $(BIN) tests/native
 
-isa: $(VENV)/.dev $(VENV)/.built  ## native tests once for each instruction set this machine has
+isa: $(VENV)/.dev $(VENV)/.built  ## native tests for every instruction set, aarch64 emulated
+	@$(BIN)/python -m pytest tests/native -q -m isa
 	@for isa in $$($(BIN)/python -c "from voicecore._native import simd; print(*simd.available()[1:])"); do \
 		echo "kernels of $$isa"; \
-		VOICECORE_ISA=$$isa $(BIN)/python -m pytest tests/native -q -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
+		VOICECORE_ISA=$$isa $(BIN)/python -m pytest tests/native -q -m "not isa" -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
 	done
 
 annotate: $(VENV)/.dev  ## fails if a hot loop of a kernel touches Python

@@ -1,8 +1,8 @@
 """Build of the native kernels: one table of extensions, one table of profiles.
 
-Every ``.pyx`` in ``src/voicecore/_native`` is an extension; hand-written C that one of
-them needs stands in ``C_SOURCES``.  The environment variable ``VOICECORE_BUILD`` picks a
-row of ``PROFILES``::
+Every ``.pyx`` in ``src/voicecore/_native`` is an extension; hand-written C (in its folder
+``c``) that one of them needs stands in ``C_SOURCES``.  The environment variable
+``VOICECORE_BUILD`` picks a row of ``PROFILES``::
 
     python setup.py build_ext --inplace                          # release
     VOICECORE_BUILD=debug python setup.py build_ext --inplace    # bounds checks on
@@ -27,6 +27,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("src/voicecore/_native")
+NATIVE_C = NATIVE / "c"
 JOBS = 2
 
 # Extension -> hand-written C compiled into it.  What is not listed has none.
@@ -113,7 +114,7 @@ Options.warning_errors = True
 
 
 def _extensions(profile: Profile) -> list[Extension]:
-    headers = sorted(str(path) for path in NATIVE.glob("*.h"))
+    headers = sorted(str(path) for path in NATIVE_C.glob("*.h"))
     build_dir = Path(f"build/cython-{NAME}")
     stamp = build_dir / "stamp"
     changed = not stamp.exists() or stamp.stat().st_mtime < Path(__file__).stat().st_mtime
@@ -132,7 +133,7 @@ def _extensions(profile: Profile) -> list[Extension]:
     # name of the C generated from jitter.pyx.
     for extension in extensions:
         own = C_SOURCES.get(extension.name.rpartition(".")[2], [])
-        extension.sources += [str(NATIVE / name) for name in own]
+        extension.sources += [str(NATIVE_C / name) for name in own]
         extension.depends += [*headers, __file__]
     return extensions
 
@@ -141,7 +142,7 @@ def _extension(pyx: Path, profile: Profile) -> Extension:
     return Extension(
         f"voicecore._native.{pyx.stem}",
         [str(pyx)],
-        include_dirs=[str(NATIVE), numpy.get_include()],
+        include_dirs=[str(NATIVE_C), numpy.get_include()],
         libraries=["m", "dl"],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),

@@ -30,7 +30,7 @@ _LINE = re.compile(
 _TEXT = '<span class="sd">'  # docstrings
 _TAKES_GIL = re.compile(r"PyGILState_Ensure|__Pyx_ErrOccurredWithGIL")
 _LOOP = re.compile(r"(for|while)\b")
-_FUNCTION = re.compile(r"(?:cp?def|def)\b.*?(\w+)\(")
+_FUNCTION = re.compile(r"(?:cp?def|def)\b[^=(]*\b(\w+)\(")
 CONSTRUCTORS = {"__cinit__", "__init__", "__dealloc__"}
 
 
@@ -68,8 +68,12 @@ def lines_of(page: Path) -> list[Line]:
 
 
 def hot_lines(lines: list[Line]) -> Iterator[Line]:
-    """Yield the lines that run once for each turn of a hot loop."""
+    """Yield the lines that run once for each turn of a hot loop.
+
+    An exception ends the loop, so what raises it is left out.
+    """
     function = ""
+    raising = 0  # brackets of a raise statement still open
     loops: list[tuple[int, bool]] = []  # indent, whether hot
     for line in lines:
         if not line.text.strip():
@@ -78,7 +82,10 @@ def hot_lines(lines: list[Line]) -> Iterator[Line]:
             loops.pop()
         if named := _FUNCTION.match(line.text.lstrip()):
             function = named[1]
-        if loops and loops[-1][1]:
+        brackets = sum((c in "([{") - (c in ")]}") for c in line.text)
+        raises = raising > 0 or line.text.lstrip().startswith("raise ")
+        raising = raising + brackets if raises else 0
+        if loops and loops[-1][1] and not raises:
             yield line
         if line.opens_loop:
             cold = "# cold: " in line.text or function in CONSTRUCTORS or line.indent == 0

@@ -1,6 +1,6 @@
-"""Design the resampler's filters and write ``src/voicecore/_native/resample_tables.h``.
+"""Design the resampler's filters and write ``src/voicecore/_native/c/resample_tables.h``.
 
-    python scripts/design_filters.py > src/voicecore/_native/resample_tables.h
+    python scripts/design_filters.py > src/voicecore/_native/c/resample_tables.h
 
 Needs SciPy. The filters are equiripple (J. H. McClellan, T. W. Parks, "A unified approach to the
 design of optimum FIR linear phase digital filters", 1973), with a pass band allowed more ripple

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from report import ROOT
 
-NATIVE = ROOT / "src" / "voicecore" / "_native"
+NATIVE = ROOT / "src" / "voicecore" / "_native" / "c"
 SIMD = ("simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c")
 """Sources of the table of kernels; ``vc_kernels_at`` gives each instruction set's."""
 

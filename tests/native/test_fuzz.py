@@ -22,7 +22,7 @@ from voicecore._native.opus import Encoder
 from voicecore._native.ring import AudioRing
 
 HERE = Path(__file__).parent / "c" / "fuzz"
-NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native"
+NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native" / "c"
 FLAGS = ["-O1", "-g1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", f"-I{HERE}"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 MS = 1_000_000

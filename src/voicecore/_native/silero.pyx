@@ -58,10 +58,10 @@ def shapes(int rate_hz) -> dict[str, tuple[int, ...]]:
     inputs = (_BINS[rate_hz], 128, 64, 64)
     outputs = (128, 64, 64, 128)
     wanted = {}
-    for layer in range(4):
+    for layer in range(4):    # cold: once a file
         wanted[f"conv{layer}_weight"] = (outputs[layer], inputs[layer], 3)
         wanted[f"conv{layer}_bias"] = (outputs[layer],)
-    for name in ("ih", "hh"):
+    for name in ("ih", "hh"):    # cold: once a file
         wanted[f"lstm_weight_{name}"] = (512, 128)
         wanted[f"lstm_bias_{name}"] = (512,)
     wanted["head_weight"] = (1, 128, 1)
@@ -79,7 +79,7 @@ cdef float* _aligned(size_t size) except NULL:
 cdef dict _checked(int rate_hz, object arrays):
     """Contiguous float32 copies or the arrays themselves, each with its wanted shape."""
     checked = {}
-    for name, shape in shapes(rate_hz).items():
+    for name, shape in shapes(rate_hz).items():    # cold: once a file
         if name not in arrays:
             raise MisuseError(f"the Silero weights lack {name}")
         array = arrays[name]
