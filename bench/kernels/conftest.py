@@ -15,12 +15,32 @@ Race = Callable[..., None]
 Enter = Callable[..., None]
 
 ROUND_S = 0.002
+ROUNDS = 40
+TURNS = 3
+"""Every race is run so often, all others in between: this machine's speed changes over seconds."""
 
 _TABLE = Table()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let races take turns."""
+    if "race" in metafunc.fixturenames:
+        turns = range(1 if quick() else TURNS)
+        metafunc.parametrize("_turn", turns, ids=lambda turn: f"turn{turn}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All first turns, then all second ones; what takes no turns comes with the first."""
+    items.sort(key=_turn_of)
+
+
+def _turn_of(item: pytest.Item) -> int:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("_turn", 0) if callspec else 0
+
+
 @pytest.fixture
-def race(benchmark: Any) -> Race:
+def race(benchmark: Any, _turn: int) -> Race:
     """``race(name, who, function, ...)``: time one runner of one race.
 
     ``who="ours"`` is ours, any other name a peer; the fastest peer counts. ``per_call`` says
@@ -44,7 +64,7 @@ def race(benchmark: Any) -> Race:
         benchmark.group = name
         # Rounds of many calls: the clock of a thread's CPU time costs as much as a kernel.
         benchmark.pedantic(
-            function, iterations=_calls_in(ROUND_S, function), rounds=10 if quick() else 150
+            function, iterations=_calls_in(ROUND_S, function), rounds=10 if quick() else ROUNDS
         )
         # The minimum: whatever else this machine does only adds.
         row = _TABLE.row(name, goal_ratio=goal_ratio, goal_ns=goal_ns, macs=macs, isa=isa)

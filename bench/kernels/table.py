@@ -21,8 +21,8 @@ class Row:
     times_ns: dict[str, float] = field(default_factory=dict)
 
     def add(self, who: str, ns: float) -> None:
-        """Enter the time of one runner."""
-        self.times_ns[who] = ns
+        """Enter the time of one runner; the least of several counts."""
+        self.times_ns[who] = min(ns, self.times_ns.get(who, ns))
 
     @property
     def ours_ns(self) -> float | None:

@@ -14,11 +14,12 @@ from collections.abc import Callable
 import numpy as np
 
 from voicecore._native import g711, rtp
+from voicecore._native.chunks import VadFrames
 from voicecore._native.inbound import Inbound
 from voicecore._native.jitter import JitterBuffer
 from voicecore._native.opus import Decoder, Encoder
 from voicecore._native.resample import Resampler
-from voicecore._native.ring import AudioRing, VadFrames
+from voicecore._native.ring import AudioRing
 
 BLOCKS = 10_000
 MS = 1_000_000

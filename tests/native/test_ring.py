@@ -8,21 +8,12 @@ import threading
 import numpy as np
 import pytest
 
-from voicecore._native.ring import AudioRing, Chunks, RingReader, VadFrames
+from native.streams import STREAM, write_in_pieces
+from voicecore._native.chunks import VadFrames
+from voicecore._native.ring import AudioRing, RingReader
 from voicecore.errors import MisuseError
 
-STREAM = (np.arange(200_000) * 7919 % 65536 - 32768).astype(np.int16)
-
-
 MAP_NORESERVE = 0x4000  # of Linux; Python names it since 3.13
-
-
-def write_in_pieces(ring, upto, rng, longest):
-    """Write the stream from the ring's position to `upto`, split at random."""
-    while ring.position < upto:
-        n = min(int(rng.integers(0, longest)), upto - ring.position)
-        start = ring.position
-        assert ring.write(STREAM[start : start + n]) == start + n
 
 
 @pytest.mark.parametrize("capacity", [1, 7, 576, 4095, 4096, 4097, 9000])
@@ -191,138 +182,6 @@ def test_positions_far_out(border):
     assert not ring.holds(target - 101)
 
 
-def vad_oracle(at):
-    padded = np.concatenate((np.zeros(64, np.int16), STREAM))
-    return padded[at : at + 576].astype(np.float32) / 32768
-
-
-@pytest.mark.parametrize("start", [0, 1, 63, 64, 500, None])
-def test_vad_frames_are_512_new_after_64_of_context(rng, start):
-    ring = AudioRing(8000)
-    write_in_pieces(ring, 700, rng, 400)
-    frames = VadFrames(ring, start)
-    at = 700 if start is None else start
-    assert frames.position == at
-    while at < 20_000:
-        write_in_pieces(ring, ring.position + int(rng.integers(0, 1200)), rng, 700)
-        while True:
-            if rng.integers(2):
-                frame = np.full(576, 9, np.float32)
-                got = frames.read_into(frame)
-                got = got and (frame, got)
-            else:
-                got = frames.next()
-            if got is None:
-                break
-            frame, end = got
-            assert frame.dtype == np.float32
-            assert end == at + 512
-            np.testing.assert_array_equal(frame, vad_oracle(at))
-            at = end
-        assert ring.position - at < 512
-    assert frames.lost == 0
-
-
-def test_vad_frames_keep_real_context_after_a_loss(rng):
-    ring = AudioRing(2000)
-    frames = VadFrames(ring, 0)
-    at = lost = 0
-    for _ in range(60):
-        write_in_pieces(ring, ring.position + int(rng.integers(0, 4000)), rng, 3000)
-        oldest = max(ring.position - 2000, 0)
-        if max(at - 64, 0) < oldest:
-            lost += oldest + 64 - at
-            at = oldest + 64
-        got = frames.next()
-        if ring.position - at < 512:
-            assert got is None
-            continue
-        np.testing.assert_array_equal(got[0], vad_oracle(at))
-        at += 512
-        assert (frames.position, frames.lost) == (at, lost)
-
-
-def test_vad_frames_span_minus_one_to_just_below_one():
-    ring = AudioRing(576)
-    ring.write(np.array([-32768, 32767] * 256, np.int16))
-    frame, end = VadFrames(ring, 0).next()
-    assert end == 512
-    assert frame[:64].any() == np.False_
-    assert frame.min() == -1.0
-    assert frame.max() == np.float32(32767 / 32768)
-
-
-@pytest.mark.parametrize("chunk_ms", [20, 32, 100, 200])
-def test_chunks_and_their_rest_are_the_stream(rng, chunk_ms):
-    ring = AudioRing(16_000)
-    chunks = Chunks(ring, chunk_ms, 0)
-    n = chunk_ms * 16
-    assert chunks.chunk_samples == n
-    at = 0
-    for _ in range(200):
-        if ring.position > 150_000:
-            break
-        write_in_pieces(ring, ring.position + int(rng.integers(0, 5000)), rng, 2000)
-        if rng.integers(3) == 0:
-            end = int(rng.integers(max(at - 500, 0), ring.position + 1))
-            np.testing.assert_array_equal(chunks.rest(end), STREAM[at:end])
-            at = max(at, end)
-        while (got := chunks.next()) is not None:
-            np.testing.assert_array_equal(got, STREAM[at : at + n])
-            at += n
-        assert chunks.position == at
-        assert ring.position - at < n
-    assert chunks.lost == 0
-
-
-def test_chunks_count_what_they_missed_and_seek():
-    ring = AudioRing(3200)
-    chunks = Chunks(ring, 100, 0)
-    ring.write(STREAM[:5000])
-    np.testing.assert_array_equal(chunks.next(), STREAM[1800:3400])
-    assert chunks.lost == 1800
-    chunks.seek(4000)
-    assert chunks.next() is None
-    np.testing.assert_array_equal(chunks.rest(5000), STREAM[4000:5000])
-    with pytest.raises(MisuseError):
-        chunks.rest(5001)
-
-
-@pytest.mark.parametrize("overlap_ms", [1, 10, 50, 99])
-def test_chunks_may_overlap(rng, overlap_ms):
-    ring = AudioRing(8000)
-    chunks = Chunks(ring, 100, 0, overlap_ms)
-    overlap = overlap_ms * 16
-    assert (chunks.chunk_samples, chunks.overlap_samples) == (1600, overlap)
-    at = 0
-    for _ in range(40):
-        write_in_pieces(ring, ring.position + int(rng.integers(0, 4000)), rng, 2000)
-        while (got := chunks.next()) is not None:
-            np.testing.assert_array_equal(got, STREAM[at : at + 1600])
-            at += 1600 - overlap
-        assert chunks.position == at
-    assert chunks.lost == 0
-    # The rest begins with the overlap too; what follows it is new.
-    end = ring.position
-    expected = STREAM[at:end] if end > at + overlap or at == 0 else STREAM[:0]
-    np.testing.assert_array_equal(chunks.rest(end), expected)
-    ring.write(STREAM[end : end + 1600])
-    np.testing.assert_array_equal(chunks.next(), STREAM[end : end + 1600])
-    assert chunks.rest(end + 1600).shape == (0,)
-
-
-def test_what_overlapping_chunks_had_already_is_not_lost():
-    ring = AudioRing(3200)
-    chunks = Chunks(ring, 100, 0, 50)
-    ring.write(STREAM[:1600])
-    np.testing.assert_array_equal(chunks.next(), STREAM[:1600])
-    ring.write(STREAM[1600:4200])  # overwrites up to 1000; chunks had up to 1600
-    assert (chunks.position, chunks.lost) == (1000, 0)
-    ring.write(STREAM[4200:5000])  # up to 1800
-    assert (chunks.position, chunks.lost) == (1800, 200)
-    np.testing.assert_array_equal(chunks.next(), STREAM[1800:3400])
-
-
 def test_misuse_is_refused():
     ring = AudioRing(1000)
     ring.write(STREAM[:10])
@@ -330,19 +189,8 @@ def test_misuse_is_refused():
         with pytest.raises(MisuseError):
             AudioRing(capacity)
     for position in (-1, 11):
-        for make in (ring.reader, lambda p: VadFrames(ring, p), lambda p: Chunks(ring, 20, p)):
-            with pytest.raises(MisuseError, match="position"):
-                make(position)
-    for chunk_ms in (19, 201):
-        with pytest.raises(MisuseError, match="chunk_ms"):
-            Chunks(ring, chunk_ms)
-    for overlap_ms in (-1, 20):
-        with pytest.raises(MisuseError, match="overlap_ms"):
-            Chunks(ring, 20, 0, overlap_ms)
-    with pytest.raises(MisuseError, match="576"):
-        VadFrames(AudioRing(575))
-    with pytest.raises(MisuseError, match="3200"):
-        Chunks(AudioRing(3199), 200)
+        with pytest.raises(MisuseError, match="position"):
+            ring.reader(position)
     reader = ring.reader()
     for n in (-1, 1001):
         with pytest.raises(MisuseError):
@@ -359,8 +207,6 @@ def test_misuse_is_refused():
     for out in (np.zeros(4, np.float32), np.zeros((2, 2), np.int16), np.zeros(8, np.int16)[::2]):
         with pytest.raises(TypeError, match="int16"):
             reader.read_into(out)
-    with pytest.raises(MisuseError, match="576"):
-        VadFrames(ring).read_into(np.zeros(512, np.float32))
     with pytest.raises(TypeError, match="int16"):
         ring.write(np.zeros(4, np.float32))
     with pytest.raises(TypeError):

@@ -41,6 +41,9 @@ cdef class AudioRing:
     # Whether nothing at or after `start` had been overwritten when this was called.
     cdef bint held(self, int64_t start) noexcept nogil
 
+    # What write() does.
+    cdef int64_t put(self, object pcm) except -1
+
     cdef void _put(self, int64_t start, const int16_t* pcm, Py_ssize_t n) noexcept nogil
 
 cdef class RingReader:
@@ -54,19 +57,12 @@ cdef class RingReader:
     # Samples overwritten unread are skipped and counted.
     cdef Py_ssize_t take_into(self, int16_t* out, Py_ssize_t limit) noexcept nogil
 
+    # What read() and view() do with a valid n: an array, or None if fewer are there.
+    cdef object take(self, Py_ssize_t n)
+    cdef object take_view(self, Py_ssize_t n)
+
     # Moves past overwritten samples, counting them; returns how many are ready.
     cdef int64_t settle(self) noexcept nogil
 
-cdef class VadFrames:
-    cdef readonly AudioRing ring
-    cdef int64_t at                # first of the next 512 new samples
-    cdef int64_t lost_samples      # overwritten before they were handed out
-
-    # Writes 576 floats (64 context + 512 new, in [-1, 1)) to out; returns the absolute end
-    # position, or -1 if fewer than 512 new samples are there.
-    cdef int64_t next_into(self, float* out) noexcept nogil
-
-cdef class Chunks:
-    cdef readonly RingReader reader
-    cdef readonly Py_ssize_t chunk_samples
-    cdef readonly Py_ssize_t overlap_samples   # at the end of a chunk, and of the next again
+# Checks that a reader may begin at `position` (None: now); returns it, or raises.
+cdef int64_t start_in(AudioRing ring, position) except -1

@@ -24,11 +24,10 @@ cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport int16_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from voicecore._native._buffers cimport (address, borrow_int16, empty_float32, empty_int16,
-                                         target_float32, view_int16, whole_int16)
-from voicecore._native.simd cimport kernels
+from voicecore._native._buffers cimport (address, borrow_int16, empty_int16, view_int16,
+                                         whole_int16)
 
 from voicecore.errors import MisuseError
 
@@ -40,10 +39,6 @@ cdef extern from "ring_atomic.h" nogil:
 
 cdef enum:
     MIRROR_SAMPLES = 4096       # longer than any fixed-size read: 200 ms at 16 kHz is 3200
-    VAD_NEW = 512
-    VAD_CONTEXT = 64
-    VAD_FRAME = VAD_NEW + VAD_CONTEXT
-    CHUNK_RATE_HZ = 16000
 
 
 @cython.final
@@ -143,6 +138,9 @@ cdef class AudioRing:
             TypeError: not a contiguous 1-D int16 array.
             MisuseError: a native receive path is this ring's one writer.
         """
+        return self.put(pcm)
+
+    cdef int64_t put(self, object pcm) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t n
         cdef int64_t end
@@ -194,7 +192,7 @@ cdef class AudioRing:
         return pcm
 
 
-cdef int64_t _start(AudioRing ring, position) except -1:
+cdef int64_t start_in(AudioRing ring, position) except -1:
     cdef int64_t end
     if ring is None:
         raise TypeError("ring must be an AudioRing, got None")
@@ -218,7 +216,7 @@ cdef class RingReader:
     """
 
     def __cinit__(self, AudioRing ring not None, position=None):
-        self.at = _start(ring, position)
+        self.at = start_in(ring, position)
         self.ring = ring
 
     cdef int64_t settle(self) noexcept nogil:
@@ -265,7 +263,7 @@ cdef class RingReader:
         Raises:
             MisuseError: not yet written, or negative.
         """
-        self.at = _start(self.ring, position)
+        self.at = start_in(self.ring, position)
         self.handed_out = 0
 
     def read(self, Py_ssize_t n, /):
@@ -276,6 +274,9 @@ cdef class RingReader:
         """
         if not 0 <= n <= self.ring.capacity:
             raise MisuseError(f"n must be 0 to {self.ring.capacity}, got {n}")
+        return self.take(n)
+
+    cdef object take(self, Py_ssize_t n):
         if self.settle() < n:
             return None
         pcm = empty_int16(n)
@@ -308,6 +309,9 @@ cdef class RingReader:
         """
         if not 0 <= n <= self.ring.mirror:
             raise MisuseError(f"n must be 0 to {self.ring.mirror}, got {n}")
+        return self.take_view(n)
+
+    cdef object take_view(self, Py_ssize_t n):
         if self.settle() < n:
             return None
         self.viewed = self.at
@@ -334,146 +338,3 @@ cdef class RingReader:
         pcm = empty_int16(n)
         got = self.take_into(<int16_t*>address(pcm), n) if n else 0
         return pcm if got == n else pcm[:got]
-
-
-@cython.final
-cdef class VadFrames:
-    """Cuts a ring into the frames a VAD wants: 512 new samples after 64 of context.
-
-    The context is the audio just before, zeros before position 0.  ``position`` is where the
-    first new sample is taken, None for now.  Owned by one thread.  When the writer was too
-    fast, frames go on at the oldest place that still has its context, and the samples
-    skipped are counted in ``lost``.
-
-    Raises:
-        MisuseError: a position that isn't written yet, or a ring of less than 576 samples.
-    """
-
-    def __cinit__(self, AudioRing ring not None, position=None):
-        if ring.capacity < VAD_FRAME:
-            raise MisuseError(f"the ring must hold at least {VAD_FRAME} samples, "
-                              f"it holds {ring.capacity}")
-        self.at = _start(ring, position)
-        self.ring = ring
-
-    cdef int64_t next_into(self, float* out) noexcept nogil:
-        cdef int64_t oldest
-        cdef int context, missing
-        while True:
-            oldest = self.ring.oldest()
-            context = VAD_CONTEXT if self.at >= VAD_CONTEXT else <int>self.at
-            if self.at - context < oldest:
-                self.lost_samples += oldest + VAD_CONTEXT - self.at
-                self.at = oldest + VAD_CONTEXT
-                context = VAD_CONTEXT
-            if self.at + VAD_NEW > self.ring.end_position():
-                return -1
-            missing = VAD_CONTEXT - context
-            memset(out, 0, missing * sizeof(float))
-            kernels.pcm.to_float32(self.ring.span(self.at - context), context + VAD_NEW,
-                                   out + missing)
-            if self.ring.held(self.at - context):
-                break
-        self.at += VAD_NEW
-        return self.at
-
-    @property
-    def position(self) -> int:
-        """Absolute position of the first new sample of the next frame."""
-        return self.at
-
-    @property
-    def lost(self) -> int:
-        """Samples that no frame has as new, because they were overwritten."""
-        return self.lost_samples
-
-    def next(self):
-        """Return ``(frame, end)`` or None if fewer than 512 new samples are there.
-
-        ``frame`` is a fresh float32 array of shape (576,) in [-1, 1); ``end`` is the absolute
-        position after its last sample.
-        """
-        cdef int64_t end
-        if self.at + VAD_NEW > self.ring.end_position():
-            return None
-        frame = empty_float32(VAD_FRAME)
-        end = self.next_into(<float*>address(frame))
-        return None if end < 0 else (frame, end)
-
-    def read_into(self, out, /):
-        """Write the next frame to ``out`` (float32, shape (576,)); return its ``end`` or None.
-
-        Raises:
-            TypeError: not a contiguous, writable 1-D float32 array.
-            MisuseError: ``out`` has another length.
-        """
-        cdef int64_t end = self.next_into(target_float32(out, VAD_FRAME))
-        return None if end < 0 else end
-
-
-@cython.final
-cdef class Chunks:
-    """Cuts a ring into equal chunks for a recogniser, at 16 kHz; owned by one thread.
-
-    ``chunk_ms`` is 20 to 200; ``position`` is where the first chunk begins, None for now.
-    Each chunk begins with the last ``overlap_ms`` (0 to ``chunk_ms`` - 1) of the one before::
-
-        |------ chunk ------|
-                    |overlap|-----------|
-                                |overlap|-----------|
-
-    Raises:
-        MisuseError: a length out of range, a position that isn't written yet, or a ring
-            shorter than one chunk.
-    """
-
-    def __cinit__(self, AudioRing ring not None, int chunk_ms, position=None,
-                  int overlap_ms=0):
-        if not 20 <= chunk_ms <= 200:
-            raise MisuseError(f"chunk_ms must be 20 to 200, got {chunk_ms}")
-        if not 0 <= overlap_ms < chunk_ms:
-            raise MisuseError(f"overlap_ms must be 0 to {chunk_ms - 1}, got {overlap_ms}")
-        self.chunk_samples = chunk_ms * CHUNK_RATE_HZ // 1000
-        self.overlap_samples = overlap_ms * CHUNK_RATE_HZ // 1000
-        if ring.capacity < self.chunk_samples:
-            raise MisuseError(f"the ring must hold at least {self.chunk_samples} samples, "
-                              f"it holds {ring.capacity}")
-        self.reader = RingReader(ring, position)
-
-    @property
-    def position(self) -> int:
-        """Absolute position of the first sample of the next chunk, overlap included."""
-        return self.reader.position
-
-    @property
-    def lost(self) -> int:
-        """Samples overwritten before any chunk had them."""
-        return self.reader.lost
-
-    def seek(self, position: int) -> None:
-        """Begin the next chunk at absolute ``position``."""
-        self.reader.seek(position)
-
-    def next(self):
-        """Return the next chunk, a fresh int16 array, or None if it isn't complete."""
-        chunk = self.reader.read(self.chunk_samples)
-        if chunk is not None and self.overlap_samples:
-            self.reader.handed_out = self.reader.at
-            self.reader.at -= self.overlap_samples
-        return chunk
-
-    def rest(self, end: int):
-        """Return what is left before absolute position ``end``: a fresh int16 array.
-
-        It begins as the next chunk would, overlap included.  It is empty if a chunk already
-        had all before ``end``, and longer than a chunk if chunks were left lying.  The next
-        chunk then begins at ``end``, or where it would have begun if that is later.
-
-        Raises:
-            MisuseError: ``end`` is not yet written, or negative.
-        """
-        cdef int64_t until = _start(self.reader.ring, end)
-        self.reader.settle()
-        if until <= self.reader.handed_out:
-            self.reader.at = max(self.reader.at, until)
-        return self.reader.read_up_to(max(until - self.reader.at, 0))

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from voicecore._native.ring import AudioRing, Chunks
+from voicecore._native.chunks import Chunks
+from voicecore._native.ring import AudioRing
 from voicecore.engines.protocols import SttEngine, SttStream
 from voicecore.errors import EngineError
 

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voicecore._native.chunks import VadFrames
 from voicecore._native.inbound import Inbound
 from voicecore._native.outbound import Outbound
 from voicecore._native.pcm import block_power
-from voicecore._native.ring import AudioRing, VadFrames
+from voicecore._native.ring import AudioRing
 from voicecore.core.media_clock import MediaClock
 from voicecore.core.speech_gate import BLOCK_SAMPLES, SpeechGate
 from voicecore.core.units import HEAR_RATE_HZ
