@@ -41,6 +41,7 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.isa
 def test_all_that_this_machine_runs(tmp_path: Path) -> None:
     out = run(str(build(os.environ.get("CC", "cc"), tmp_path / "check")))
     assert out.split() == [word for isa in simd.available() for word in (isa, "checked")]

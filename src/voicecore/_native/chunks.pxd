@@ -1,5 +1,6 @@
 # What cuts a ring into pieces.  Each object has one owner.
 
+from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 from voicecore._native.ring cimport AudioRing, RingReader
@@ -28,6 +29,7 @@ cdef class Splitter:
     cdef readonly bint views
     cdef int count                 # of sizes
     cdef Py_ssize_t size[MOST_SIZES]
+    cdef PyObject* reader[MOST_SIZES]    # borrowed from `readers`
 
     # The next chunks as a tuple, or None if none is complete.
     cdef object _due(self)

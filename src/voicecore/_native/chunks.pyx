@@ -3,8 +3,8 @@
 """What cuts a ring into the pieces its listeners want: VAD frames, chunks, several sizes at once."""
 
 cimport cython
-from cpython.ref cimport Py_INCREF
-from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_New, PyTuple_SET_ITEM
+from cpython.ref cimport Py_INCREF, PyObject
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -191,6 +191,8 @@ cdef class Splitter:
                                   f"got {self.sizes[i]}")
             self.size[i] = self.sizes[i]
         self.readers = tuple([RingReader(ring) for _ in self.sizes])
+        for i in range(self.count):
+            self.reader[i] = <PyObject*>self.readers[i]
 
     def push(self, pcm, /) -> tuple | None:
         """Append ``pcm`` (int16, shape (n,)); return what :meth:`pull` does.
@@ -215,13 +217,12 @@ cdef class Splitter:
         cdef bint due = False
         cdef int i
         for i in range(self.count):
-            reader = <RingReader>PyTuple_GET_ITEM(self.readers, i)
-            due |= reader.settle() >= self.size[i]
+            due |= (<RingReader>self.reader[i]).settle() >= self.size[i]
         if not due:
             return None
         chunks = PyTuple_New(self.count)
         for i in range(self.count):    # cold: at most eight turns, and each makes an object
-            reader = <RingReader>PyTuple_GET_ITEM(self.readers, i)
+            reader = <RingReader>self.reader[i]
             chunk = reader.take_view(self.size[i]) if self.views else reader.take(self.size[i])
             Py_INCREF(chunk)
             PyTuple_SET_ITEM(chunks, i, chunk)
