@@ -15,8 +15,8 @@ Race = Callable[..., None]
 Enter = Callable[..., None]
 
 ROUND_S = 0.002
-ROUNDS = 40
-TURNS = 3
+ROUNDS = 15
+TURNS = 8
 """Every race is run so often, all others in between: this machine's speed changes over seconds."""
 
 _TABLE = Table()
