@@ -117,6 +117,9 @@ def _extensions(profile: Profile) -> list[Extension]:
     headers = sorted(str(path) for path in NATIVE_C.glob("*.h"))
     build_dir = Path(f"build/cython-{NAME}")
     stamp = build_dir / "stamp"
+    # Copies of headers that an earlier layout left here would be found before the real ones.
+    for stale in build_dir.rglob("*.h"):
+        stale.unlink()
     changed = not stamp.exists() or stamp.stat().st_mtime < Path(__file__).stat().st_mtime
     extensions = cythonize(
         [_extension(pyx, profile) for pyx in sorted(NATIVE.glob("*.pyx"))],
