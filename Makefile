@@ -45,7 +45,7 @@ run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teach
 test: unit e2e  ## all tests
 
 unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
-	@$(BIN)/python -m pytest tests -q -m "not e2e and not isa" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4 --durations=5
+	@$(BIN)/python -m pytest tests -q -m "not e2e and not isa and not slow" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4 --durations=5
 
 # Real calls in real time: on a machine that stands still for seconds one may miss its
 # time-out, so what failed gets one second chance; what fails twice has failed.
@@ -77,11 +77,11 @@ debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UBSan
 	@VOICECORE_BUILD=asan sh scripts/test_profile.sh $(BIN) tests/native
 
-isa: $(VENV)/.dev $(VENV)/.built  ## native tests for every instruction set, aarch64 emulated
-	@$(BIN)/python -m pytest tests/native -q -m isa
+isa: $(VENV)/.dev $(VENV)/.built  ## the slow native tests, and all for every instruction set, aarch64 emulated
+	@$(BIN)/python -m pytest tests -q -m "isa or slow" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4
 	@for isa in $$($(BIN)/python -c "from voicecore._native import simd; print(*simd.available()[1:])"); do \
 		echo "kernels of $$isa"; \
-		VOICECORE_ISA=$$isa $(BIN)/python -m pytest tests/native -q -m "not isa" -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
+		VOICECORE_ISA=$$isa $(BIN)/python -m pytest tests/native -q -m "not isa and not slow" -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
 	done
 
 annotate: $(VENV)/.dev  ## fails if a hot loop of a kernel touches Python

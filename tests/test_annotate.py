@@ -11,6 +11,7 @@ import pytest
 from Cython.Compiler.Main import compile_single
 from Cython.Compiler.Options import CompilationOptions
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parents[1] / "scripts" / "annotate.py"
 
 

@@ -63,6 +63,16 @@ def _trace(
     return delays
 
 
+def draw_curves(seed: int, packets: int) -> None:
+    """The curves alone, of one seed: added delay of every trace, and W over time."""
+    curves = {}
+    for name in TRACES:
+        arrivals = from_indices(trace(name, packets, seed), packets)
+        curves[name] = {who: runner(arrivals).delays_ms for who, runner in RUNNERS.items()}
+    plots.draw_delays(curves)
+    plots.draw_waits({name: _waits(name, seed, packets) for name in ("nack", "reorder")})
+
+
 def _bars(name: str, row: dict[str, object]) -> list[Bar]:
     mean, p95, p99, late = GOALS[name]
     wanted = (

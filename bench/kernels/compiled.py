@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import importlib.util
 import os
 import subprocess
 import sysconfig
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
@@ -17,28 +20,45 @@ SIMD = ("simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c")
 """Sources of the table of kernels; ``vc_kernels_at`` gives each instruction set's."""
 
 
+FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-fPIC", f"-I{NATIVE}"]
+
+
 def compiled(name: str, *sources: str) -> ctypes.CDLL:
     """Build and load ``bench/kernels/c/<name>.c`` with ``sources`` of the kernels' own."""
-    folder = ROOT / "build" / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}-{os.getpid()}.so"
+    folder = _folder()
+    target = folder / f"{name}.so"
+    objects = [_object(source, folder) for source in sources]
     own = Path(__file__).parent / "c" / f"{name}.c"
-    flags = ["-O3", "-std=gnu11", "-fno-math-errno", "-fPIC", "-shared", f"-I{NATIVE}"]
-    files = [str(own), *(str(NATIVE / source) for source in sources)]
-    cc = os.environ.get("CC", "cc")
-    subprocess.run([cc, *flags, *files, "-o", str(target), "-lm", "-ldl"], check=True)
-    library = ctypes.CDLL(str(target))
-    target.unlink()
-    return library
+    _cc(*FLAGS, "-shared", str(own), *objects, "-o", str(target), "-lm", "-ldl")
+    return ctypes.CDLL(str(target))
+
+
+@functools.cache
+def _object(source: str, folder: Path) -> str:
+    """A kernel's own source, compiled once for all the benches of a run."""
+    target = folder / f"{Path(source).stem}.o"
+    _cc(*FLAGS, "-c", str(NATIVE / source), "-o", str(target))
+    return str(target)
+
+
+@functools.cache
+def _folder() -> Path:
+    """Where this run compiles; gone when it ends."""
+    folder = tempfile.TemporaryDirectory(prefix="voicecore-bench-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+def _cc(*arguments: str) -> None:
+    subprocess.run([os.environ.get("CC", "cc"), *arguments], check=True)
 
 
 def compiled_cython(name: str) -> ModuleType:
     """Build and import ``bench/kernels/c/<name>.pyx``, which may cimport the native modules."""
     from Cython.Compiler.Main import compile as cythonize
 
-    folder = ROOT / "build" / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    source, target = folder / f"{name}-{os.getpid()}.c", folder / f"{name}-{os.getpid()}.so"
+    folder = _folder()
+    source, target = folder / f"{name}.c", folder / f"{name}.so"
     cythonize(
         str(Path(__file__).parent / "c" / f"{name}.pyx"),
         output_file=str(source),
@@ -47,14 +67,10 @@ def compiled_cython(name: str) -> ModuleType:
         full_module_name=name,
     )
     headers = f"-I{sysconfig.get_paths()['include']}"
-    flags = ["-O3", "-fPIC", "-shared", f"-I{NATIVE}", headers]
-    cc = os.environ.get("CC", "cc")
-    subprocess.run([cc, *flags, str(source), "-o", str(target)], check=True)
+    _cc("-O3", "-fPIC", "-shared", f"-I{NATIVE}", headers, str(source), "-o", str(target))
     spec = importlib.util.spec_from_file_location(name, target)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    source.unlink()
-    target.unlink()
     return module

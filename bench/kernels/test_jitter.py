@@ -15,8 +15,10 @@ import pytest
 from aiortc.jitterbuffer import JitterBuffer as AiortcJitterBuffer
 from aiortc.rtp import RtpPacket
 
+from jitter.evaluation import draw_curves
 from kernels.compiled import compiled
 from kernels.conftest import Race
+from report import ROOT, quick
 from voicecore._native.jitter import JitterBuffer
 
 COUNT = 4000
@@ -159,3 +161,9 @@ def _aiortc() -> Callable[[], object]:
 def test_from_python(race: Race, who: str, make: Callable[[], Callable[[], object]]) -> None:
     name = "jitter buffer from Python: push and pop"
     race(name, who, make(), per_call=1024, goal_ratio=3.0, goal_ns=300)
+
+
+def test_curves_drawn() -> None:
+    """Added delay and losses on bad networks; ``make bench-jitter`` measures them in full."""
+    draw_curves(seed=1, packets=2000 if quick() else 8000)
+    assert (ROOT / "build" / "bench" / "jitter-delay.png").stat().st_size > 10_000

@@ -10,16 +10,20 @@ import ctypes
 import gc
 import json
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from voicecore._native import g711, rtp
-from voicecore._native.chunks import VadFrames
+from voicecore._native import pcm as pcm_kernels
+from voicecore._native.chunks import Splitter, VadFrames
+from voicecore._native.features import FeatureStream
 from voicecore._native.inbound import Inbound
 from voicecore._native.jitter import JitterBuffer
 from voicecore._native.opus import Decoder, Encoder
 from voicecore._native.resample import Resampler
 from voicecore._native.ring import AudioRing
+from voicecore._native.silero import SileroScorer, SileroWeights, shapes
 
 BLOCKS = 10_000
 MS = 1_000_000
@@ -54,6 +58,53 @@ def ring() -> Step:
         reader.read(320)
 
     return step
+
+
+def own_arrays() -> Step:
+    """Everything that writes to arrays of the caller's."""
+    ring = AudioRing(16_000)
+    reader, frames = ring.reader(), VadFrames(ring)
+    to_16k, floats = Resampler(48_000, 16_000), Resampler(24_000, 48_000, dtype="float32")
+    pcm, frame = np.empty(320, np.int16), np.empty(576, np.float32)
+    wide, wider = np.zeros(480, np.float32), np.empty(960, np.float32)
+    codes = g711.ulaw_encode(TONE[:320])
+
+    def step(_: int) -> None:
+        to_16k.process(TONE, pcm)
+        ring.write(pcm)
+        reader.read_into(pcm)
+        frames.read_into(frame)
+        pcm_kernels.mix(pcm, pcm, 0.5, 0.25, pcm)
+        pcm_kernels.to_float32(pcm, wide[:320])
+        floats.process(wide, wider)
+        g711.ulaw_decode(codes, pcm)
+
+    return step
+
+
+def splitter() -> Step:
+    return partial(_ignoring, Splitter(AudioRing(16_000), (512, 1600), views=True).push)
+
+
+def _ignoring(push: Callable[[np.ndarray], object], _: int) -> None:
+    push(TONE[:320])
+
+
+def silero() -> Step:
+    """One frame of one stream; random weights cost the same."""
+    draw = np.random.default_rng(1).standard_normal
+    arrays = {
+        name: (0.05 * draw(shape)).astype(np.float32) for name, shape in shapes(16_000).items()
+    }
+    score = SileroScorer(SileroWeights(16_000, arrays)).score
+    frames, states = [np.zeros(576, np.float32)], [np.zeros((2, 1, 128), np.float32)]
+    return lambda _: score(frames, states)
+
+
+def features() -> Step:
+    stream = FeatureStream(history_s=4)
+    block = TONE[:320].copy()
+    return lambda _: stream.push(block)
 
 
 def vad_frames() -> Step:
@@ -121,8 +172,9 @@ def deliberate() -> Step:
     return lambda _: bytearray(4096)
 
 
-PATHS = (nothing, deliberate, jitter_buffer, ring, vad_frames, opus_decode, opus_encode,
-         resample, g711_both_ways, inbound_opus, inbound_g711)  # fmt: skip
+PATHS = (nothing, deliberate, jitter_buffer, ring, own_arrays, splitter, silero, features,
+         vad_frames, opus_decode, opus_encode, resample, g711_both_ways, inbound_opus,
+         inbound_g711)  # fmt: skip
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ def seed() -> int:
     return value
 
 
+@pytest.mark.slow
 def test_parsers_and_jitter_buffer(seed: int, tmp_path: Path) -> None:
     target = tmp_path / "fuzz"
     sources = [*sorted(HERE.glob("*.c")), NATIVE / "jitter.c", NATIVE / "opus_packet.c"]

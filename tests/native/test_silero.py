@@ -96,6 +96,7 @@ def edges(scores: list[float], threshold: float) -> list[object]:
     ]
 
 
+@pytest.mark.isa
 def test_every_instruction_set_against_onnxruntime(
     model: ModelFile, audio: dict[str, Floats], tmp_path: Path
 ) -> None:
