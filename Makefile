@@ -77,11 +77,15 @@ debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 asan: $(VENV)/.dev  ## native tests under AddressSanitizer and UBSan
 	@VOICECORE_BUILD=asan sh scripts/test_profile.sh $(BIN) tests/native
 
+# Those whose kernels exist once for each instruction set.
+VECTOR_TESTS := $(foreach name,chunks features g711 inbound outbound pcm resample resample_quality \
+                  silero simd,tests/native/test_$(name).py)
+
 isa: $(VENV)/.dev $(VENV)/.built  ## the slow native tests, and all for every instruction set, aarch64 emulated
 	@$(BIN)/python -m pytest tests -q -m "isa or slow" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4
 	@for isa in $$($(BIN)/python -c "from voicecore._native import simd; print(*simd.available()[1:])"); do \
 		echo "kernels of $$isa"; \
-		VOICECORE_ISA=$$isa $(BIN)/python -m pytest tests/native -q -m "not isa and not slow" -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
+		VOICECORE_ISA=$$isa $(BIN)/python -m pytest $(VECTOR_TESTS) -q -m "not isa and not slow" -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
 	done
 
 annotate: $(VENV)/.dev  ## fails if a hot loop of a kernel touches Python
