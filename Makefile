@@ -42,7 +42,7 @@ $(VENV)/.built: setup.py $(NATIVE) | $(VENV)/.base
 run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teaches
 	@exec $(BIN)/python -m voicecore.service $(ARGS)
 
-test: unit e2e  ## all tests
+test: unit isa e2e  ## all tests
 
 unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
 	@$(BIN)/python -m pytest tests -q -m "not e2e and not isa and not slow" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4 --durations=5

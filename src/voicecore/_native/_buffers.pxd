@@ -37,3 +37,7 @@ cdef float* target_float32(object out, Py_ssize_t n) except NULL
 
 # The same for an array of any length, which is stored in n.
 cdef int16_t* whole_int16(object out, Py_ssize_t* n) except NULL
+
+# Raises MisuseError if `out` shares memory with an input.
+cdef int keep_apart(const void* a, Py_ssize_t a_bytes, const void* out,
+                    Py_ssize_t out_bytes) except -1

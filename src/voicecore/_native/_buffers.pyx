@@ -130,6 +130,14 @@ cdef int16_t* whole_int16(object out, Py_ssize_t* n) except NULL:
     return <int16_t*>cnp.PyArray_DATA(out)
 
 
+cdef int keep_apart(const void* a, Py_ssize_t a_bytes, const void* out,
+                    Py_ssize_t out_bytes) except -1:
+    if (<const char*>a < <const char*>out + out_bytes
+            and <const char*>out < <const char*>a + a_bytes):
+        raise MisuseError("out shares memory with an input")
+    return 0
+
+
 cdef void* address(object array) noexcept:
     return cnp.PyArray_DATA(array)
 

@@ -441,7 +441,7 @@ cdef class FeatureStream:
         cdef int64_t completed
         if self.ended:
             raise MisuseError("the clip was flushed; reset the stream first", code="closed")
-        if floats and not kernels.features.within(<const float*>pcm, n, LOUDEST):
+        if floats and not kernels.pcm.within(<const float*>pcm, n, LOUDEST):
             raise MisuseError("pcm holds a sample that is not finite or beyond 65536; "
                               "full scale is 1")
         if n <= self.hop_samples:      # handing the GIL over would cost a fifth of the work

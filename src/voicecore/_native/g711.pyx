@@ -15,7 +15,7 @@ from libc.stdint cimport int16_t, uint8_t
 from libc.string cimport memcpy
 
 from voicecore._native._buffers cimport (address, borrow_bytes, borrow_int16, empty_int16, enter,
-                                         target_int16)
+                                         keep_apart, target_int16)
 from voicecore._native.pcm cimport FEW_SAMPLES
 from voicecore._native.simd cimport kernels
 
@@ -79,8 +79,7 @@ cdef inline object _decode(object data, object out, decoder kernel):
             target = <int16_t*>address(out)
         else:
             target = target_int16(out, n)
-            if codes < <const uint8_t*>(target + n) and <const uint8_t*>target < codes + n:
-                raise MisuseError("out shares memory with data")
+            keep_apart(codes, n, target, n * 2)
         if n <= FEW_SAMPLES:
             kernel(codes, n, target)
         else:

@@ -16,7 +16,7 @@ from libc.math cimport isfinite, log10
 from libc.stdint cimport int16_t
 
 from voicecore._native._buffers cimport (address, borrow_float32, borrow_int16, empty_float32,
-                                         empty_int16, target_float32, target_int16)
+                                         empty_int16, keep_apart, target_float32, target_int16)
 from voicecore._native.simd cimport kernels, vc_meter
 
 from voicecore.errors import MisuseError
@@ -25,16 +25,8 @@ cdef double SILENCE_DBFS = -120.0
 cdef double LARGEST_GAIN = 1000.0
 
 
-cdef inline int _keep_apart(const void* a, Py_ssize_t a_bytes, const void* out,
-                            Py_ssize_t out_bytes) except -1:
-    if (<const char*>a < <const char*>out + out_bytes
-            and <const char*>out < <const char*>a + a_bytes):
-        raise MisuseError("out shares memory with an input")
-    return 0
-
-
 cdef inline int _same_or_apart(const int16_t* a, const int16_t* out, Py_ssize_t n) except -1:
-    return 0 if a == out else _keep_apart(a, n * 2, out, n * 2)
+    return 0 if a == out else keep_apart(a, n * 2, out, n * 2)
 
 
 cdef inline int _check_gain(double gain, str name) except -1:
@@ -60,7 +52,7 @@ def to_float32(pcm, out=None):
             target = <float*>address(out)
         else:
             target = target_float32(out, n)
-            _keep_apart(samples, n * 2, target, n * 4)
+            keep_apart(samples, n * 2, target, n * 4)
         if n <= FEW_SAMPLES:
             kernels.pcm.to_float32(samples, n, target)
         else:
@@ -90,7 +82,7 @@ def to_int16(samples, out=None):
             target = <int16_t*>address(out)
         else:
             target = target_int16(out, n)
-            _keep_apart(x, n * 4, target, n * 2)
+            keep_apart(x, n * 4, target, n * 2)
         if n <= FEW_SAMPLES:
             kernels.pcm.to_int16(x, n, target)
         else:

@@ -26,7 +26,7 @@ from math import gcd
 from weakref import WeakValueDictionary
 
 from voicecore._native._buffers cimport (address, borrow_float32, borrow_int16, empty_float32,
-                                         empty_int16, enter)
+                                         empty_int16, enter, keep_apart)
 from voicecore._native.simd cimport kernels, vc_kernels
 
 from voicecore.errors import MisuseError
@@ -257,9 +257,7 @@ cdef class Resampler:
             room = into.len // into.itemsize
             if room < count:
                 raise MisuseError(f"out holds {room} samples, {count} are due")
-            if (begin < <const char*>into.buf + into.len
-                    and <const char*>into.buf < begin + n * into.itemsize):
-                raise MisuseError("out overlaps pcm")
+            keep_apart(begin, n * into.itemsize, into.buf, into.len)
             self._run(pcm, n, into.buf)
         finally:
             PyBuffer_Release(&into)

@@ -8,6 +8,7 @@ set: between these, and against onnxruntime, results differ by about 1e-6.
 """
 
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from libc.float cimport FLT_MAX
 from libc.stdlib cimport free, realloc
 from posix.stdlib cimport posix_memalign
 
@@ -179,7 +180,7 @@ cdef class SileroScorer:
                                Py_ssize_t n, float* out) noexcept nogil:
         cdef Py_ssize_t i
         for i in range(n):
-            if not kernels.silero.all_finite(frames[i], self.weights.net.frame_samples):
+            if not kernels.pcm.within(frames[i], self.weights.net.frame_samples, FLT_MAX):
                 return i
         kernels.silero.score(&self.weights.net, frames, states, n, self.scratch, out)
         return -1

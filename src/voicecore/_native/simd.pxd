@@ -22,10 +22,10 @@ cdef extern from "simd.h" nogil:
         void (*meter)(const int16_t* pcm, Py_ssize_t n, vc_meter* out) noexcept nogil
         double (*energy)(const float* x, Py_ssize_t n) noexcept nogil
         float (*dot)(const float* a, const float* b, Py_ssize_t n) noexcept nogil
+        int (*within)(const float* x, Py_ssize_t n, float limit) noexcept nogil
     ctypedef struct vc_silero_net:
         int frame_samples
     ctypedef struct vc_silero_kernels:
-        int (*all_finite)(const float* samples, Py_ssize_t n) noexcept nogil
         void (*score)(const vc_silero_net* net, const float* const* frames, float* const* states,
                       Py_ssize_t n, float* scratch, float* probabilities) noexcept nogil
     ctypedef struct vc_fir_kernels:
@@ -40,7 +40,6 @@ cdef extern from "simd.h" nogil:
     ctypedef struct vc_features_kernels:
         void (*frame)(const vc_features_plan* plan, const float* x, float* scratch,
                       float* log_mel, float* energy_dbfs, float* crossings) noexcept nogil
-        int (*within)(const float* x, Py_ssize_t n, float limit) noexcept nogil
         float (*greatest)(const float* x, Py_ssize_t n) noexcept nogil
         void (*to_input)(const float* rows, Py_ssize_t frames, int n_mels, float floor,
                          float* out, Py_ssize_t stride) noexcept nogil

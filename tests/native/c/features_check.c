@@ -37,18 +37,18 @@ static void check_block(const vc_kernels *k)
         }
         block[n] = 1e30f; /* must not count */
         EXPECT(k->features.greatest(block, n) == most, "greatest of %d", n);
-        EXPECT(k->features.within(block, n, 1.0f), "%d within 1", n);
+        EXPECT(k->pcm.within(block, n, 1.0f), "%d within 1", n);
         for (int i = 0; i < n; i += 1 + n / 7) {
             static const float bad[] = { 1.001f, -1.001f, INFINITY, -INFINITY, NAN };
             const float kept = block[i];
             for (int j = 0; j < 5; j++) {
                 block[i] = bad[j];
-                EXPECT(!k->features.within(block, n, 1.0f), "%d of %d isn't within", i, n);
+                EXPECT(!k->pcm.within(block, n, 1.0f), "%d of %d isn't within", i, n);
             }
             block[i] = kept;
         }
     }
-    EXPECT(k->features.within(block, 0, 1.0f), "nothing is within");
+    EXPECT(k->pcm.within(block, 0, 1.0f), "nothing is within");
 }
 
 static void check_to_input(const vc_kernels *k)

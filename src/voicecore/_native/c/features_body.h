@@ -43,23 +43,6 @@ static void features_log10s(const float *x, ptrdiff_t n, float *out)
         out[i] = features_log10_of(vc_all(x[i]))[0];
 }
 
-static int features_within(const float *x, ptrdiff_t n, float limit)
-{
-    vc_i all = (vc_i)(vc_all(0.0f) == vc_all(0.0f));
-    int rest = 1;
-    ptrdiff_t i = 0;
-
-    for (; i + VC_LANES <= n; i += VC_LANES) {
-        const vc_f block = vc_load(x + i);
-        all &= (block <= limit) & (block >= -limit);
-    }
-    for (; i < n; i++)
-        rest &= x[i] <= limit && x[i] >= -limit;
-    for (int lane = 0; lane < VC_LANES; lane++)
-        rest &= all[lane];
-    return rest;
-}
-
 static float features_greatest(const float *x, ptrdiff_t n)
 {
     float most = x[0];
@@ -201,5 +184,5 @@ static void features_to_input(const float *rows, ptrdiff_t frames, int n_mels, f
 
 #define FEATURES_KERNELS                                                           \
     { .frame = features_frame, .log10s = features_log10s,                          \
-      .within = features_within, .greatest = features_greatest,                    \
+      .greatest = features_greatest,                    \
       .to_input = features_to_input }

@@ -20,9 +20,6 @@ typedef struct {
      * x[i] >= 1.2e-38. */
     void (*log10s)(const float *x, ptrdiff_t n, float *out);
 
-    /* 1 if every magnitude is at most `limit`; not a number is more than any. */
-    int (*within)(const float *x, ptrdiff_t n, float limit);
-
     /* The greatest of x, n > 0, all finite. */
     float (*greatest)(const float *x, ptrdiff_t n);
 

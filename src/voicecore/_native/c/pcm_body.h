@@ -188,8 +188,26 @@ static double pcm_energy(const float *x, ptrdiff_t n)
     return total;
 }
 
+static int pcm_within(const float *x, ptrdiff_t n, float limit)
+{
+    vc_i all = (vc_i)(vc_all(0.0f) == vc_all(0.0f));
+    int rest = 1;
+    ptrdiff_t i = 0;
+
+    for (; i + VC_LANES <= n; i += VC_LANES) {
+        const vc_f block = vc_load(x + i);
+        all &= (block <= limit) & (block >= -limit);
+    }
+    for (; i < n; i++)
+        rest &= x[i] <= limit && x[i] >= -limit;
+    for (int lane = 0; lane < VC_LANES; lane++)
+        rest &= all[lane];
+    return rest;
+}
+
 #define PCM_KERNELS                                                                \
     {                                                                              \
         .to_float32 = pcm_to_float32, .to_int16 = pcm_to_int16, .mix = pcm_mix,    \
         .gain = pcm_gain, .meter = pcm_meter, .energy = pcm_energy, .dot = pcm_dot, \
+        .within = pcm_within,                                                      \
     }

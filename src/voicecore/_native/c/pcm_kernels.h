@@ -36,6 +36,9 @@ typedef struct {
 
     /* Sum of a[i] * b[i], in float. */
     float (*dot)(const float *a, const float *b, ptrdiff_t n);
+
+    /* 1 if every magnitude is at most `limit`; not a number is more than any. */
+    int (*within)(const float *x, ptrdiff_t n, float limit);
 } vc_pcm_kernels;
 
 #endif

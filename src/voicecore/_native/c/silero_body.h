@@ -197,20 +197,4 @@ static void silero_score(const vc_silero_net *net, const float *const *frames,
     }
 }
 
-static int silero_all_finite(const float *samples, ptrdiff_t n)
-{
-    /* Zero times a finite number is zero; times anything else it is NaN, and stays so. */
-    vc_f sum = { 0 };
-    float rest = 0.0f;
-    ptrdiff_t i = 0;
-
-    for (; i + VC_LANES <= n; i += VC_LANES)
-        sum += vc_load(samples + i) * 0.0f;
-    for (; i < n; i++)
-        rest += samples[i] * 0.0f;
-    for (int lane = 0; lane < VC_LANES; lane++)
-        rest += sum[lane];
-    return rest == 0.0f;
-}
-
-#define SILERO_KERNELS { .all_finite = silero_all_finite, .score = silero_score }
+#define SILERO_KERNELS { .score = silero_score }

@@ -49,9 +49,6 @@ typedef struct {
 } vc_silero_net;
 
 typedef struct {
-    /* 1 if none of n samples is infinite or NaN, else 0. */
-    int (*all_finite)(const float *samples, ptrdiff_t n);
-
     /* Scores frames[i] (net->frame_samples floats, finite) with states[i] (VC_SILERO_STATE
      * floats, updated), each state at most once; probabilities[i] is 0..1.  `scratch` is
      * VC_SILERO_SCRATCH floats at a multiple of 64 bytes, of this thread alone.  What comes
