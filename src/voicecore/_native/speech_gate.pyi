@@ -1,14 +1,16 @@
 from collections.abc import Sequence
 from typing import Self, final
 
-from voicecore._native.pcm import _Samples
+import numpy as np
+from numpy.typing import NDArray
 
 BLOCK_SAMPLES: int
 ONSET: int
 CONFIRMED: int
 RELEASED: int
 
-def powers(samples: _Samples) -> tuple[float, ...]: ...
+def powers(samples: NDArray[np.float32]) -> tuple[float, ...]: ...
+
 @final
 class SpeechGate:
     def __new__(cls, *, threshold: float = 0.5, start_ms: int = 64) -> Self: ...

@@ -16,8 +16,8 @@ from aiortc import RTCIceServer
 
 from voicecore._native.inbound import Inbound
 from voicecore._native.outbound import Outbound
+from voicecore._native.speech_gate import SpeechGate
 from voicecore.core.session import TurnSettings
-from voicecore.core.speech_gate import SpeechGate
 from voicecore.core.units import NS_PER_S
 from voicecore.engines.vad.batch import VadBatcher
 from voicecore.errors import CapacityError, PeerError
