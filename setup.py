@@ -38,7 +38,11 @@ C_SOURCES: dict[str, list[str]] = {
     "opus": ["opus_library.c"],
     "opus_packet": ["opus_packet.c"],
     "resample": ["resample_prototype.c", "resample_design.c", "resample_fir.c"],
+    "plane": ["address_map.c", "plane.c", "plane_hear.c", "plane_peer.c", "plane_queue.c",
+              "plane_rx.c", "plane_tx.c", "plane_vad.c", "rtcp_cc_arrivals.c", "rtcp_cc_sent.c",
+              "rtcp_read.c", "rtcp_write.c"],
     "silero": ["silero_pack.c"],
+    "srtp": ["srtp_library.c"],
     "simd": ["simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c"],
 }
 
