@@ -6,6 +6,8 @@ cdef extern from "rtp.h" nogil:
     enum:
         RTP_HEADER_BYTES
         RTP_RED_BLOCKS
+        RTP_RED_HEADER
+        RTP_RED_MOST_BYTES
 
     ctypedef struct rtp_header:
         uint32_t timestamp
@@ -30,4 +32,13 @@ cdef extern from "rtp.h" nogil:
     int rtp_parse(const uint8_t* packet, size_t n, rtp_header* header) noexcept
     void rtp_write(uint8_t* out, uint8_t payload_type, int marker, uint16_t sequence,
                    uint32_t timestamp, uint32_t ssrc) noexcept
+    int rtp_red_write(uint8_t* out, uint8_t payload_type, uint16_t ts_offset,
+                      uint16_t n) noexcept
     int rtp_red_parse(const uint8_t* payload, size_t n, rtp_red_block* blocks) noexcept
+
+cdef extern from "rtp_extension.h" nogil:
+    enum:
+        RTP_TRANSPORT_BYTES
+
+    int rtp_transport_sequence(const uint8_t* packet, const rtp_header* header, int id) noexcept
+    void rtp_write_transport(uint8_t* packet, int id, uint16_t sequence) noexcept
