@@ -10,6 +10,8 @@ cdef extern from "srtp_library.h" nogil:
         pass
     # Explained in the header.
     ctypedef struct vc_srtp_api:
+        int (*open)(const vc_srtp_api* api, int profile, const uint8_t* key, size_t n, int sending,
+                    void** context) noexcept nogil
         const char* (*version)() noexcept nogil
         int (*dealloc)(void* context) noexcept nogil
         int (*protect)(void* context, void* packet, int* length) noexcept nogil
@@ -18,8 +20,6 @@ cdef extern from "srtp_library.h" nogil:
         int (*unprotect_rtcp)(void* context, void* packet, int* length) noexcept nogil
     int vc_srtp_load(const char* path, int loaded, vc_srtp_api* api, char* why,
                      size_t capacity) noexcept
-    int vc_srtp_open(const vc_srtp_api* api, int profile, const uint8_t* key, size_t n,
-                     int sending, void** context) noexcept
 
 # The table, loading the library if need be; it lives as long as the process. Raises
 # MissingLibraryError.

@@ -60,7 +60,7 @@ cdef bint _computes_right():
     cdef bytes key = bytes(range(30)), plain = _PLAIN, wanted = _PROTECTED
     cdef int n = len(plain)
     cdef bint right
-    if vc_srtp_open(&_api, VC_SRTP_AES128_CM_SHA1_80, key, 30, 1, &context) != VC_SRTP_OK:
+    if _api.open(&_api, VC_SRTP_AES128_CM_SHA1_80, key, 30, 1, &context) != VC_SRTP_OK:
         return False
     memcpy(packet, <const char*>plain, n)
     right = (_api.protect(context, packet, &n) == VC_SRTP_OK and n == len(wanted)
@@ -117,8 +117,8 @@ cdef class SrtpContext:
         cdef int number = profile_of(profile)
         cdef const vc_srtp_api* api = srtp_api()
         cdef Py_ssize_t n = borrow_bytes(key, &view, "key")
-        cdef int status = vc_srtp_open(api, number, <const uint8_t*>view.buf, <size_t>n, sending,
-                                       &self.context)
+        cdef int status = api.open(api, number, <const uint8_t*>view.buf, <size_t>n, sending,
+                                   &self.context)
         PyBuffer_Release(&view)
         if status < 0:
             raise MisuseError(f"{profile} doesn't take a key and salt of {n} bytes")

@@ -32,7 +32,7 @@ static int make_rx(plane *p, int i)
 static int start_thread(pthread_t *thread, void *(*run)(void *), void *argument, const char *kind,
                         int i)
 {
-    char name[16];
+    char name[24];
     sigset_t all, before;
 
     /* Signals are Python's. */
@@ -45,6 +45,7 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), void *argument,
         return -1;
     }
     snprintf(name, sizeof name, "media-%s-%d", kind, i);
+    name[15] = 0; /* what the kernel takes */
     pthread_setname_np(*thread, name);
     return 0;
 }
@@ -222,7 +223,7 @@ static void begin_receiving(plane_peer *peer, const plane_session *s, void *srtp
     peer->wake_at = PLANE_NEVER;
     speech_gate_init(&peer->gate, s->vad_threshold, s->vad_start_samples);
     media_clock_init(&peer->clock, 16000);
-    nack_init(&peer->nacks);
+    memset(&peer->nacks, 0, sizeof peer->nacks);
     peer->position = peer->frame_end = s->media->position(s->inbound);
     peer->media = s->media;
     pthread_mutex_unlock(&peer->rx_lock);
@@ -234,9 +235,10 @@ int plane_attach(plane *p, plane_peer *peer, const plane_session *s)
     sent_packet *history = s->rtcp.nack ? calloc(HISTORY, sizeof *history) : NULL;
 
     if (s->rtcp.nack && history == NULL) return 1;
-    if (vc_srtp_open(p->config.srtp, s->srtp_profile, s->receive_key, s->key_bytes, 0, &receive)
-        || vc_srtp_open(p->config.srtp, s->srtp_profile, s->send_key, s->key_bytes, 1, &send)) {
-        if (receive) p->config.srtp->dealloc(receive);
+    const vc_srtp_api *srtp = p->config.srtp;
+    if (srtp->open(srtp, s->srtp_profile, s->receive_key, s->key_bytes, 0, &receive)
+        || srtp->open(srtp, s->srtp_profile, s->send_key, s->key_bytes, 1, &send)) {
+        if (receive) srtp->dealloc(receive);
         free(history);
         return -1;
     }

@@ -38,6 +38,7 @@ static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t ar
     }
     peer->counters.packets++;
     bound_streams(p, peer, rtp_u32(data + 8));
+    __atomic_store_n(&peer->remote_ssrc, rtp_u32(data + 8), __ATOMIC_RELAXED);
     peer->media->push(peer->inbound, data, (size_t)n, arrival_ns);
     const int sequence = peer->media->transport_sequence(peer->inbound);
     if (sequence >= 0) {

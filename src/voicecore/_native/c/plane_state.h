@@ -98,7 +98,7 @@ struct plane_peer {
     struct sockaddr_storage to;
     socklen_t to_bytes;
     int relayed;
-    uint32_t remote_ssrc;
+    uint32_t remote_ssrc; /* atomic: of the last packet heard */
     sent_packet *history; /* NULL unless the far end may ask again */
 
     plane_session_counters counters; /* each field written under one of the locks */

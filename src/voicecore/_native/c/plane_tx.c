@@ -12,10 +12,16 @@
 
 enum {
     PACKET_ROOM = 2800, /* an RTP packet with redundancy, and what SRTP adds */
-    REPORT_ROOM = 1200,
     NICE = -10,         /* 20 ms of silence are heard, a late token isn't */
     MOST_CATCH_UP_NS = 1000000000,
 };
+
+_Static_assert(PACKET_ROOM >= RTCP_MOST + VC_SRTP_TRAILER, "a report must fit");
+
+static uint32_t remote_ssrc(const plane_peer *peer)
+{
+    return __atomic_load_n(&peer->remote_ssrc, __ATOMIC_RELAXED);
+}
 
 /* Packets gathered for one system call; all by the same socket. */
 struct tx_batch {
@@ -143,8 +149,8 @@ static void send_reports(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns
 
     pthread_mutex_lock(&peer->rtcp_lock);
     const int due = rtcp_deadline(&peer->rtcp) <= now_ns;
-    size_t n = rtcp_write_feedback(&peer->rtcp, peer->remote_ssrc, now_ns, b->packets[b->count],
-                                   REPORT_ROOM);
+    size_t n = rtcp_write_feedback(&peer->rtcp, remote_ssrc(peer), now_ns, b->packets[b->count],
+                                   RTCP_MOST);
     pthread_mutex_unlock(&peer->rtcp_lock);
     protect_report(p, b, peer, n);
     if (!due) return;
@@ -153,9 +159,8 @@ static void send_reports(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns
     pthread_mutex_lock(&peer->rx_lock);
     if (peer->media) peer->media->reception(peer->inbound, &local);
     pthread_mutex_unlock(&peer->rx_lock);
-    peer->remote_ssrc = local.remote_ssrc;
     pthread_mutex_lock(&peer->rtcp_lock);
-    n = rtcp_write(&peer->rtcp, &local, now_ns, b->packets[b->count], REPORT_ROOM);
+    n = rtcp_write(&peer->rtcp, &local, now_ns, b->packets[b->count], RTCP_MOST);
     pthread_mutex_unlock(&peer->rtcp_lock);
     protect_report(p, b, peer, n);
 }
@@ -296,13 +301,13 @@ void tx_send_again(plane *p, plane_peer *peer, const uint16_t *sequences, int co
 
 void tx_ask_again(plane *p, plane_peer *peer, const uint16_t *sequences, int count)
 {
-    uint8_t packet[REPORT_ROOM + VC_SRTP_TRAILER];
+    uint8_t packet[RTCP_MOST + VC_SRTP_TRAILER];
 
     pthread_mutex_lock(&peer->tx_lock);
     if (peer->sending) {
         pthread_mutex_lock(&peer->rtcp_lock);
-        const size_t n = rtcp_write_nack(&peer->rtcp, peer->remote_ssrc, sequences, count, packet,
-                                         REPORT_ROOM);
+        const size_t n = rtcp_write_nack(&peer->rtcp, remote_ssrc(peer), sequences, count, packet,
+                                         RTCP_MOST);
         pthread_mutex_unlock(&peer->rtcp_lock);
         peer->counters.asked_again += (uint64_t)count;
         if (n) tx_send_now(p, peer, packet, (int)n, 1);
@@ -312,10 +317,10 @@ void tx_ask_again(plane *p, plane_peer *peer, const uint16_t *sequences, int cou
 
 void tx_say_bye(plane *p, plane_peer *peer)
 {
-    uint8_t packet[REPORT_ROOM + VC_SRTP_TRAILER];
+    uint8_t packet[RTCP_MOST + VC_SRTP_TRAILER];
 
     pthread_mutex_lock(&peer->rtcp_lock);
-    const size_t n = rtcp_write_bye(&peer->rtcp, packet, REPORT_ROOM);
+    const size_t n = rtcp_write_bye(&peer->rtcp, packet, RTCP_MOST);
     pthread_mutex_unlock(&peer->rtcp_lock);
     if (n) tx_send_now(p, peer, packet, (int)n, 1);
 }

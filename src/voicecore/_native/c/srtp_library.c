@@ -16,6 +16,28 @@ _Static_assert(offsetof(vc_srtp_policy, key) == 56, "srtp_policy_t.key");
 _Static_assert(offsetof(vc_srtp_policy, window_size) == 88, "srtp_policy_t.window_size");
 _Static_assert(offsetof(vc_srtp_policy, allow_repeat_tx) == 96, "srtp_policy_t.allow_repeat_tx");
 
+static int open_context(const vc_srtp_api *api, int profile, const uint8_t *key, size_t n, int sending,
+                        void **context)
+{
+    uint8_t padded[VC_SRTP_MOST_KEY + 16] = { 0 };
+    vc_srtp_policy policy;
+    int status;
+
+    if (n > VC_SRTP_MOST_KEY || n != api->key_bytes(profile) + api->salt_bytes(profile)) return -1;
+    memset(&policy, 0, sizeof policy);
+    if (api->rtp_policy(policy.rtp, profile) != VC_SRTP_OK
+        || api->rtcp_policy(policy.rtcp, profile) != VC_SRTP_OK)
+        return -1;
+    memcpy(padded, key, n);
+    policy.key = padded;
+    policy.ssrc_type = sending ? ANY_OUTBOUND : ANY_INBOUND;
+    policy.window_size = WINDOW;
+    policy.allow_repeat_tx = 1; /* a packet asked for again is sent as it was */
+    status = api->create(context, &policy);
+    explicit_bzero(padded, sizeof padded);
+    return status;
+}
+
 int vc_srtp_load(const char *path, int loaded, vc_srtp_api *api, char *why, size_t capacity)
 {
     const struct { const char *name; void *slot; } wanted[] = {
@@ -48,6 +70,7 @@ int vc_srtp_load(const char *path, int loaded, vc_srtp_api *api, char *why, size
         }
         *(void **)wanted[i].slot = address;
     }
+    api->open = open_context;
     if (strstr(api->version(), " 2.") == NULL) {
         snprintf(why, capacity, "it is %s, wanted version 2", api->version());
         return -1;
@@ -58,26 +81,4 @@ int vc_srtp_load(const char *path, int loaded, vc_srtp_api *api, char *why, size
         return -1;
     }
     return 0;
-}
-
-int vc_srtp_open(const vc_srtp_api *api, int profile, const uint8_t *key, size_t n, int sending,
-                 void **context)
-{
-    uint8_t padded[VC_SRTP_MOST_KEY + 16] = { 0 };
-    vc_srtp_policy policy;
-    int status;
-
-    if (n > VC_SRTP_MOST_KEY || n != api->key_bytes(profile) + api->salt_bytes(profile)) return -1;
-    memset(&policy, 0, sizeof policy);
-    if (api->rtp_policy(policy.rtp, profile) != VC_SRTP_OK
-        || api->rtcp_policy(policy.rtcp, profile) != VC_SRTP_OK)
-        return -1;
-    memcpy(padded, key, n);
-    policy.key = padded;
-    policy.ssrc_type = sending ? ANY_OUTBOUND : ANY_INBOUND;
-    policy.window_size = WINDOW;
-    policy.allow_repeat_tx = 1; /* a packet asked for again is sent as it was */
-    status = api->create(context, &policy);
-    explicit_bzero(padded, sizeof padded);
-    return status;
 }

@@ -45,7 +45,14 @@ enum {
     VC_SRTP_REPLAY_OLD = 10,
 };
 
-typedef struct {
+typedef struct vc_srtp_api vc_srtp_api;
+
+struct vc_srtp_api {
+    /* A context for every SSRC of one direction; key: master key, then salt, n bytes. 0 and
+     * *context, -1 for a profile or key length that isn't known, or libsrtp's status. Ours; in
+     * the table because extension modules share no symbols. */
+    int (*open)(const vc_srtp_api *api, int profile, const uint8_t *key, size_t n, int sending,
+                void **context);
     const char *(*version)(void);
     int (*init)(void);
     int (*create)(void **context, const vc_srtp_policy *policy);
@@ -59,15 +66,10 @@ typedef struct {
     int (*rtcp_policy)(uint8_t *cipher, int profile);
     unsigned (*key_bytes)(int profile);
     unsigned (*salt_bytes)(int profile);
-} vc_srtp_api;
+};
 
 /* With `loaded` the file must be in the process already (another module's binding, which has
  * initialised it); else it is loaded and initialised. 0, or -1 with a reason in `why`. */
 int vc_srtp_load(const char *path, int loaded, vc_srtp_api *api, char *why, size_t capacity);
-
-/* A context for every SSRC of one direction; key: master key, then salt, n bytes. 0 and
- * *context, -1 for a profile or key length that isn't known, or libsrtp's status. */
-int vc_srtp_open(const vc_srtp_api *api, int profile, const uint8_t *key, size_t n, int sending,
-                 void **context);
 
 #endif
