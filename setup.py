@@ -38,6 +38,7 @@ C_SOURCES: dict[str, list[str]] = {
     "opus": ["opus_library.c"],
     "opus_packet": ["opus_packet.c"],
     "resample": ["resample_prototype.c", "resample_design.c", "resample_fir.c"],
+    "rtcp": ["rtcp_read.c", "rtcp_write.c", "rtcp_cc_sent.c", "rtcp_cc_arrivals.c"],
     "silero": ["silero_pack.c"],
     "simd": ["simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c"],
 }
