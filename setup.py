@@ -42,6 +42,7 @@ C_SOURCES: dict[str, list[str]] = {
     "plane": ["address_map.c", "plane.c", "plane_hear.c", "plane_peer.c", "plane_queue.c",
               "plane_rx.c", "plane_tx.c", "plane_vad.c", "rtcp_cc_arrivals.c", "rtcp_cc_sent.c",
               "rtcp_read.c", "rtcp_write.c"],
+    "rtcp": ["rtcp_read.c", "rtcp_write.c", "rtcp_cc_sent.c", "rtcp_cc_arrivals.c"],
     "silero": ["silero_pack.c"],
     "srtp": ["srtp_library.c"],
     "simd": ["simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c"],

@@ -30,9 +30,9 @@ from voicecore._native.g711 cimport alaw_encode_into, ulaw_encode_into
 from voicecore._native.opus cimport (SET_BITRATE, SET_COMPLEXITY, SET_EXPECTED_LOSS,
                                      SET_INBAND_FEC, SET_MAX_BANDWIDTH, bandwidth_code,
                                      bandwidth_hz)
-from voicecore._native.rtp cimport (RTP_HEADER_BYTES, RTP_RED_HEADER, RTP_RED_MOST_BYTES,
-                                    RTP_TRANSPORT_BYTES, rtp_red_write, rtp_write,
-                                    rtp_write_transport)
+from voicecore._native.rtp cimport (RTP_EXTENDED_BYTES, RTP_HEADER_BYTES, RTP_RED_HEADER,
+                                    RTP_RED_MOST_BYTES, rtp_red_write, rtp_write,
+                                    rtp_write_extended)
 from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
@@ -134,7 +134,7 @@ cdef class Outbound:
         self.payload_type, self.ssrc = payload_type, ssrc
         self.sequence, self.timestamp = sequence, timestamp
         self.red_pt, self.transport_cc_id = red_pt, transport_cc_id
-        self.header_bytes = RTP_HEADER_BYTES + (RTP_TRANSPORT_BYTES if transport_cc_id else 0)
+        self.header_bytes = RTP_EXTENDED_BYTES if transport_cc_id else RTP_HEADER_BYTES
         self.rate_hz = rate_hz
         self.frame = rate_hz // 50
         self.clock_step = 960 if self.coding == OPUS_CODING else 160
@@ -270,10 +270,12 @@ cdef class Outbound:
         memcpy(self.last, payload, self.last_bytes)
 
     cdef void _write_header(self, bint marker, bint red) noexcept nogil:
-        rtp_write(self.packet, <uint8_t>self.red_pt if red else self.payload_type, marker,
-                  self.sequence, self.timestamp, self.ssrc)
-        if self.transport_cc_id:
-            rtp_write_transport(self.packet, self.transport_cc_id, self.transport_sequence)
+        cdef uint8_t payload_type = <uint8_t>self.red_pt if red else self.payload_type
+        if self.transport_cc_id == 0:
+            rtp_write(self.packet, payload_type, marker, self.sequence, self.timestamp, self.ssrc)
+        else:
+            rtp_write_extended(self.packet, payload_type, marker, self.sequence, self.timestamp,
+                               self.ssrc, <uint8_t>self.transport_cc_id, self.transport_sequence)
             self.transport_sequence = <uint16_t>(self.transport_sequence + 1)
         self.sequence = <uint16_t>(self.sequence + 1)
         self.timestamp += <uint32_t>self.clock_step
