@@ -241,6 +241,7 @@ class Calls:
         )
         inbound = Inbound(opus_pt=form.opus_pt, pcmu_pt=form.pcmu_pt, pcma_pt=form.pcma_pt)
         tap = link.tap
+        assert tap is not None
         return RtpPlane(
             inbound,
             outbound,
