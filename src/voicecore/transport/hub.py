@@ -22,7 +22,7 @@ from voicecore.transport.addresses import local_addresses
 
 _LOG = logging.getLogger(__name__)
 
-DATAGRAM = 0
+DATAGRAM = 12
 """Kind of the event ``(DATAGRAM, peer, port, data, (host, udp_port))``."""
 
 _EVENTS_PER_TURN = 64
@@ -185,7 +185,7 @@ class MediaHub:
             return
         try:
             self._threads.send(peer, port, data, to[0], to[1])
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError):
             self.unsent += 1
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
@@ -224,7 +224,8 @@ class AudioWants:
     red_first: bool = False
 
 
-class _Extras(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Extras:
     """What is added to the stack's own audio section."""
 
     red_pt: int
@@ -268,11 +269,11 @@ def _complete_section(lines: list[str], extras: _Extras, wants: AudioWants) -> l
     opus = section.find("opus", 48000)
     g711 = section.find("pcmu", 8000) >= 0 or section.find("pcma", 8000) >= 0
     if opus < 0:
-        extras = extras._replace(red_pt=-1, transport_cc_id=0, nack=False)
-    extras = extras._replace(cn=extras.cn and g711)
+        extras = replace(extras, red_pt=-1, transport_cc_id=0, nack=False)
+    extras = replace(extras, cn=extras.cn and g711)
     taken = set(section.payload_types)
     if extras.red_pt in taken:
-        extras = extras._replace(red_pt=-1)
+        extras = replace(extras, red_pt=-1)
     types = list(section.payload_types)
     if extras.red_pt >= 0:
         types.insert(types.index(opus) + (0 if wants.red_first else 1), extras.red_pt)
