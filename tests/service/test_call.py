@@ -125,9 +125,9 @@ class BrokenTts(TtsStub):
 @dataclass
 class FakeLink:
     format: Any = field(default_factory=lambda: type("F", (), {"codec": "opus"})())
-    tap: Any = field(
-        default_factory=lambda: type("T", (), {"selected_types": lambda s: ("host", "host")})()
-    )
+
+    def selected_types(self) -> tuple[str, str]:
+        return ("host", "host")
 
 
 class Rig:

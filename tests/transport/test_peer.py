@@ -106,7 +106,7 @@ async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
             assert notes_b.rtp == [packet + b"\xf8\xff\xfe"]
             assert len(notes_b.rtcp) == 1
             assert notes_b.texts == ["hello"]
-            assert set(tap.selected_types()) <= {"host", "prflx"}
+            assert set(notes_a.link.selected_types()) <= {"host", "prflx"}
         assert [notes.links for _, notes in sides] == [1, 1]
 
 

@@ -202,7 +202,7 @@ class Call:
             # One for the whole call: making its coefficients takes a millisecond.
             self._resampler = Resampler(engine_hz, plane.play_rate_hz)
         plane.attach(self)
-        local, remote = link.tap.selected_types()
+        local, remote = link.selected_types()
         self._context.metrics.ice_result("connected", local, remote)
         self._dispatch(ev.Connected())
 

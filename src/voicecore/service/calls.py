@@ -20,7 +20,7 @@ from voicecore._native.speech_gate import SpeechGate
 from voicecore.core.session import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.engines.vad.batch import VadBatcher
-from voicecore.errors import CapacityError, PeerError
+from voicecore.errors import CapacityError, MisuseError, PeerError
 from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.config import Settings
@@ -28,9 +28,13 @@ from voicecore.service.engine_factory import Engines
 from voicecore.service.ice import ice_servers
 from voicecore.service.manager import Opened
 from voicecore.service.metrics import Metrics
+from voicecore.transport import ice_servers as ice_server_urls
+from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import AudioLink, PeerConfig
+from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.rtcp import Reporter
 from voicecore.transport.rtp_plane import RtpPlane
+from voicecore.transport.socket_threads import SocketThreads
 from voicecore.transport.tick import TickClock
 
 _LOG = logging.getLogger(__name__)
@@ -69,6 +73,9 @@ class Calls:
         self._timers: dict[str, list[asyncio.TimerHandle]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._context: CallContext | None = None
+        self._hub = MediaHub(SocketThreads(), udp_port=settings.udp_port)
+        stun, _ = ice_server_urls.read(settings.ice_servers)
+        self._reflexive = Reflexive(self._hub, stun)
         self._next_port = _port_source(settings.udp_port_min, settings.udp_port_max)
         self._recorder: asyncio.TimerHandle | None = None
 
@@ -85,6 +92,8 @@ class Calls:
     async def start(self) -> None:
         """Synthesise the apology. Runs once, after the engines have started."""
         settings = self._settings
+        if not settings.udp_port_min:
+            self._open_ports()
         tts = self._engines.tts
         play_rates = {_play_rate(codec, tts.rate_hz) for codec in _RTP_CLOCK_HZ}
         turns = TurnSettings(
@@ -157,6 +166,8 @@ class Calls:
         while self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
         self._scorer.close()
+        await self._reflexive.close()
+        self._hub.close()
 
     # -- private --------------------------------------------------------------------
 
@@ -187,7 +198,23 @@ class Calls:
         # Our own way to the relay; credentials are made anew, since they expire.
         known: list[dict[str, Any]] = ice_servers(settings, "server", time.time())
         servers = tuple(RTCIceServer(**server) for server in known)
-        return PeerConfig(servers, settings.udp_port_min, settings.udp_port_max, self._next_port)
+        return PeerConfig(
+            servers,
+            settings.udp_port_min,
+            settings.udp_port_max,
+            self._next_port,
+            hub=self._hub,
+            reflexive=self._reflexive,
+            public_addresses=tuple(settings.public_ip),
+            hide_private=settings.public_ip_only,
+        )
+
+    def _open_ports(self) -> None:
+        try:
+            self._hub.ports()
+        except OSError as error:
+            port = self._settings.udp_port
+            raise MisuseError(f"UDP port {port} can't be opened: {error.strerror}") from error
 
     def _gather(self, score: Callable[[], None]) -> None:
         if self.active < _MANY_CALLS:
@@ -241,6 +268,7 @@ class Calls:
         )
         inbound = Inbound(opus_pt=form.opus_pt, pcmu_pt=form.pcmu_pt, pcma_pt=form.pcma_pt)
         tap = link.tap
+        assert tap is not None
         return RtpPlane(
             inbound,
             outbound,

@@ -8,6 +8,7 @@ Where values come from, and which of them wins, is in
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,7 @@ from pydantic_settings import (
 
 from voicecore.service.setting_types import (
     IceServer,
+    check_address,
     check_host_name,
     check_http_url,
     check_ice_url,
@@ -86,6 +88,7 @@ TextList = Annotated[list[str], NoDecode, BeforeValidator(to_list)]
 HostList = Annotated[TextList, AfterValidator(each(check_host_name))]
 OriginList = Annotated[TextList, AfterValidator(each(check_origin))]
 NetworkList = Annotated[TextList, AfterValidator(each(check_network))]
+AddressList = Annotated[TextList, AfterValidator(each(check_address))]
 IceUrlList = Annotated[TextList, AfterValidator(each(check_ice_url))]
 IceServerList = Annotated[list[IceServer], NoDecode, BeforeValidator(to_ice_servers)]
 
@@ -149,10 +152,26 @@ class Settings(BaseSettings):
         CALLS, 30.0, "an offer without an answer lapses after this", ge=1, le=600
     )
     max_call_s: float = setting(CALLS, 3600.0, "a call ends after this", ge=1, le=604_800)
-    udp_port_min: int = setting(
-        CALLS, 0, "lowest UDP port for media; 0 for both: any free port", ge=0, le=65535
+    udp_port: int = setting(
+        CALLS, 0, "the UDP port for media of all calls; 0: any free one", ge=0, le=65535
     )
-    udp_port_max: int = setting(CALLS, 0, "highest UDP port for media", ge=0, le=65535)
+    udp_port_min: int = setting(
+        CALLS,
+        0,
+        "lowest UDP port where each call shall have one of its own; 0 for both: all share udp_port",
+        ge=0,
+        le=65535,
+    )
+    udp_port_max: int = setting(CALLS, 0, "highest of those", ge=0, le=65535)
+    public_ip: AddressList = setting(
+        CALLS,
+        list,
+        "addresses under which a 1:1 NAT shows this machine: one IPv4, one IPv6 or both",
+        metavar="ADDRS",
+    )
+    public_ip_only: bool = setting(
+        CALLS, False, "don't tell callers the machine's own address beside its public one"
+    )
 
     ice_servers: IceServerList = setting(
         ICE,
@@ -294,6 +313,11 @@ class Settings(BaseSettings):
             problems.append(
                 f"udp_port_min {self.udp_port_min} is above udp_port_max {self.udp_port_max}"
             )
+        if self.udp_port and self.udp_port_min:
+            problems.append("udp_port is for one port, udp_port_min for a range: give one of them")
+        versions = [ipaddress.ip_address(text).version for text in self.public_ip]
+        if len(versions) != len(set(versions)):
+            problems.append("public_ip takes at most one IPv4 and one IPv6 address")
         if bool(self.turn_urls) != bool(self.turn_secret.get_secret_value()):
             missing = "turn_secret" if self.turn_urls else "turn_urls"
             problems.append(

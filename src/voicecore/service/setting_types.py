@@ -75,6 +75,14 @@ def check_network(text: str) -> str:
         raise ValueError(f"wants networks such as 10.0.0.0/8, given {text!r}") from None
 
 
+def check_address(text: str) -> str:
+    """``text`` as a canonical IP address."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"wants IP addresses such as 203.0.113.7, given {text!r}") from None
+
+
 def check_host_name(text: str) -> str:
     """A host name without scheme or port, or ``*.domain``, or ``*``; lower case."""
     name = text.strip().lower().rstrip(".")

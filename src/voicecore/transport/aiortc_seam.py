@@ -3,11 +3,12 @@
 aiortc does signaling state, ICE, DTLS and SCTP for us. Its audio path is
 replaced: its jitter buffer stalls and drops (16 slots, 80 ms fixed), and its
 decoder is a thread for each call. Here its receiver and sender are exchanged
-for ours before they start, SRTP datagrams are taken off the socket before they
-enter its queue, and ours are put on it directly. Nothing global is changed:
-other users of aiortc in the process don't notice.
+for ours before they start, its sockets for the media hub's, and the SRTP keys
+are taken from its DTLS. Nothing global is changed: other users of aiortc in
+the process don't notice.
 
-``tests/transport/test_seam_contract.py`` fails when one of these names moves.
+What is done with these names is decided elsewhere (``media_path``, ``peer``).
+``tests/transport/test_seam_contract.py`` fails when one of them moves.
 """
 
 from __future__ import annotations
@@ -15,110 +16,97 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
-import uuid
+import time
+import types
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-from aioice import ice
+from aioice import ice, stun
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
-from aiortc import RTCPeerConnection, RTCRtpTransceiver
-from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc import RTCCertificate, RTCConfiguration, RTCPeerConnection, RTCRtpTransceiver
+from aiortc.rtcdtlstransport import (
+    RTCDtlsFingerprint,
+    RTCDtlsTransport,
+    State,
+    certificate_digest,
+)
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
-from aiortc.stats import RTCStatsReport
-from aiortc.utils import random32
+from OpenSSL import SSL
 
-_RECEIVE_BUFFER_BYTES = 1 << 20
-"""A second of audio of one call is 4 KB; a megabyte outlives any pause of ours."""
+from voicecore.transport.halves import NativeReceiver, NativeSender
+from voicecore.transport.ice_servers import StunServer, TurnServer
+from voicecore.transport.srtp_keys import SrtpKeys
 
-_GATHER_TIMEOUT_S = 3.0
-"""A STUN or TURN server that has not answered by then gives no candidate."""
+_CERTIFICATE_LIFE_S = 86_400.0
+"""aiortc's certificates are valid for 30 days; a process may run for longer."""
 
-PacketHandler = Callable[[bytes], None]
+_MOST_WAITING = 256
+"""Datagrams that wait for DTLS, which reads them as fast as they come once ICE is done."""
 
+IceConnection = ice.Connection
+StunProtocol = ice.StunProtocol
 
-class NativeReceiver:
-    """Stands in for ``RTCRtpReceiver``: no jitter buffer, no thread, no RTCP task."""
-
-    def __init__(self, transport: RTCDtlsTransport, started: Callable[[Any], None]) -> None:
-        self._transport = transport
-        self._started = started
-        self._track: Any = None
-        self._enabled = True
-
-    @property
-    def track(self) -> Any:
-        """The track aiortc made; nothing is ever put into it."""
-        return self._track
-
-    @property
-    def transport(self) -> RTCDtlsTransport:
-        """The DTLS transport in use."""
-        return self._transport
-
-    def setTransport(self, transport: RTCDtlsTransport) -> None:
-        """Move to the transport that the bundle shares."""
-        self._transport = transport
-
-    def _set_rtcp_ssrc(self, ssrc: int) -> None:
-        """Our reports are made by ``transport.rtcp``."""
-
-    async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
-        """Note what was negotiated."""
-        self._started(parameters)
-
-    async def stop(self) -> None:
-        """Let go of the track."""
-        self._track = None
-
-    async def getStats(self) -> RTCStatsReport:
-        """Nothing: the plane counts."""
-        return RTCStatsReport()
+# -- the connection -------------------------------------------------------------------
 
 
-class NativeSender:
-    """Stands in for ``RTCRtpSender``: packets come ready-made from the plane."""
+class ProcessCertificate(RTCCertificate):
+    """One key and certificate for all calls of the process, made anew each day.
 
-    kind = "audio"
-    track = None
+    Making them is 2 ms of CPU for each call, the OpenSSL context another. A
+    caller learns nothing from meeting the same certificate twice that the
+    server's address doesn't tell.
+    """
 
-    def __init__(self, transport: RTCDtlsTransport, started: Callable[[Any], None]) -> None:
-        self._transport = transport
-        self._started = started
-        self._ssrc = random32()
-        self._rtx_ssrc = random32()
-        self._stream_id = str(uuid.uuid4())
-        self._track_id = str(uuid.uuid4())
-        self._enabled = True
+    _current: ClassVar[ProcessCertificate | None] = None
+    _made_s: ClassVar[float] = 0.0
+    _context: SSL.Context | None = None
+    _fingerprint: RTCDtlsFingerprint | None = None
 
-    @property
-    def ssrc(self) -> int:
-        """The SSRC that our description promises."""
-        return self._ssrc
+    @classmethod
+    def generateCertificate(cls) -> ProcessCertificate:
+        """The certificate of today."""
+        now_s = time.monotonic()
+        current = cls._current
+        if current is None or now_s - cls._made_s > _CERTIFICATE_LIFE_S:
+            current = cls._current = super().generateCertificate()
+            cls._made_s = now_s
+        return current
 
-    @property
-    def transport(self) -> RTCDtlsTransport:
-        """The DTLS transport in use."""
-        return self._transport
+    def getFingerprints(self) -> list[RTCDtlsFingerprint]:
+        """The one that every browser offers itself."""
+        if self._fingerprint is None:
+            self._fingerprint = RTCDtlsFingerprint(
+                "sha-256", certificate_digest(self._cert, "sha-256")
+            )
+        return [self._fingerprint]
 
-    def setTransport(self, transport: RTCDtlsTransport) -> None:
-        """Move to the transport that the bundle shares."""
-        self._transport = transport
+    def _create_ssl_context(self, srtp_profiles: Any) -> SSL.Context:
+        if self._context is None:
+            self._context = super()._create_ssl_context(srtp_profiles)
+            # Nothing is resumed: a session cache would outlive its call.
+            self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        return self._context
 
-    def replaceTrack(self, track: object) -> None:
-        """There is no track; the plane has the audio."""
 
-    async def send(self, parameters: RTCRtpSendParameters) -> None:
-        """Note what was negotiated; returns at once, aiortc awaits it before ``receive``."""
-        self._started(parameters)
+def _with_process_certificate() -> Any:
+    """Aiortc's constructor with another ``RTCCertificate``: it takes none as an argument."""
+    original = RTCPeerConnection.__init__
+    meaning = {**original.__globals__, "RTCCertificate": ProcessCertificate}
+    return types.FunctionType(
+        original.__code__, meaning, "__init__", original.__defaults__, original.__closure__
+    )
 
-    async def stop(self) -> None:
-        """Nothing runs that would have to stop."""
 
-    async def getStats(self) -> RTCStatsReport:
-        """Nothing: the plane counts."""
-        return RTCStatsReport()
+class Connection(RTCPeerConnection):
+    """A peer connection with the process's certificate."""
+
+    __init__ = _with_process_certificate()
+
+
+def new_connection(configuration: RTCConfiguration) -> RTCPeerConnection:
+    """A peer connection that costs no certificate of its own."""
+    made: RTCPeerConnection = Connection(configuration)
+    return made
 
 
 def take_over_audio(
@@ -131,8 +119,7 @@ def take_over_audio(
     The callbacks get what was negotiated as soon as DTLS is connected.
     """
     transport = transceiver.receiver.transport
-    sender = NativeSender(transport, on_send)
-    sender._stream_id = transceiver.sender._stream_id
+    sender = NativeSender(transport, on_send, transceiver.sender._stream_id)
     insides: Any = transceiver
     insides._RTCRtpTransceiver__receiver = NativeReceiver(transport, on_receive)
     insides._RTCRtpTransceiver__sender = sender
@@ -175,84 +162,45 @@ class ConnectTasks:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def close_sockets(connection: RTCPeerConnection) -> None:
-    """Close what a failed ``close()`` of a half-negotiated connection leaves open."""
+async def stop_ice(connection: RTCPeerConnection) -> None:
+    """Stop what a failed ``close()`` of a half-negotiated connection leaves running."""
     insides: Any = connection
     for transport in list(insides._RTCPeerConnection__iceTransports):
         await transport.stop()
 
 
-class DatagramTap:
-    """Takes RTP and RTCP off a connection's sockets and puts ours on them.
+# -- DTLS -----------------------------------------------------------------------------
 
-    ``on_rtp`` and ``on_rtcp`` get decrypted packets. Datagrams that fail
-    authentication, or come before there are keys, are dropped and counted.
+
+def capture_keys(transport: RTCDtlsTransport, on_keys: Callable[[SrtpKeys], None]) -> None:
+    """Give SRTP's keys to ``on_keys`` when DTLS is done, instead of making sessions of them.
+
+    RFC 5764, section 4.2: both write keys, then both salts, the client's first.
+    aiortc drops the SRTP that reaches it, having no session.
     """
+    insides: Any = transport
 
-    def __init__(
-        self, transport: RTCDtlsTransport, on_rtp: PacketHandler, on_rtcp: PacketHandler
-    ) -> None:
-        self._dtls = transport
-        self._connection: ice.Connection = transport.transport._connection
-        self._on_rtp = on_rtp
-        self._on_rtcp = on_rtcp
-        self._closed = False
-        self.received = 0
-        self.rejected = 0
-        self.unsent = 0
-        _forgive_late_data(transport)
-        protocols: list[Any] = self._connection._protocols
-        for protocol in protocols:
-            protocol.datagram_received = partial(self._datagram, protocol.datagram_received)
-
-    def _datagram(
-        self, others: Callable[[bytes, Any], None], data: bytes, addr: tuple[Any, ...]
-    ) -> None:
-        if not data:
-            self.rejected += 1
+    def export() -> None:
+        chosen = insides._ssl.get_selected_srtp_profile()
+        profile = next((p for p in insides._srtp_profiles if p.openssl_profile == chosen), None)
+        if profile is None:
+            insides._set_state(State.FAILED)
             return
-        # RFC 7983: 128..191 is RTP or RTCP, everything else STUN, DTLS, TURN.
-        if not 128 <= data[0] <= 191:
-            others(data, addr)
-            return
-        self.received += 1
-        keys: Any = self._dtls._rx_srtp
-        if keys is None or self._closed:
-            self.rejected += 1
-            return
-        # RFC 5761, section 4: packet types 192..223 are RTCP.
-        rtcp = len(data) >= 2 and 192 <= data[1] <= 223
-        try:
-            plain = keys.unprotect_rtcp(data) if rtcp else keys.unprotect(data)
-        except Exception:  # a hostile datagram must not reach the event loop as an error
-            self.rejected += 1
-            return
-        (self._on_rtcp if rtcp else self._on_rtp)(plain)
+        size = 2 * (profile.key_length + profile.salt_length)
+        material = insides._ssl.export_keying_material(b"EXTRACTOR-dtls_srtp", size)
+        ours = 1 if insides._role == "server" else 0
+        on_keys(
+            SrtpKeys(
+                profile=chosen.decode("ascii"),
+                transmit=bytes(profile.get_key_and_salt(material, ours)),
+                receive=bytes(profile.get_key_and_salt(material, 1 - ours)),
+            )
+        )
 
-    def send(self, packet: bytes, *, rtcp: bool = False) -> bool:
-        """Protect and send one packet on the nominated pair; False if there is none."""
-        pair = self._connection._nominated.get(1)
-        keys: Any = self._dtls._tx_srtp
-        if pair is None or keys is None or self._closed:
-            self.unsent += 1
-            return False
-        data = keys.protect_rtcp(packet) if rtcp else keys.protect(packet)
-        pair.protocol.transport.sendto(data, pair.remote_addr)
-        return True
-
-    def selected_types(self) -> tuple[str, str]:
-        """Types of the nominated pair (``host``, ``srflx``, ``prflx``, ``relay``)."""
-        pair = self._connection._nominated.get(1)
-        if pair is None:
-            return ("none", "none")
-        return (pair.local_candidate.type, pair.remote_candidate.type)
-
-    def close(self) -> None:
-        """Deliver nothing and send nothing any more."""
-        self._closed = True
+    insides._setup_srtp = export
 
 
-def _forgive_late_data(transport: RTCDtlsTransport) -> None:
+def forgive_late_data(transport: RTCDtlsTransport) -> None:
     """Drop what SCTP still sends when the connection is already gone.
 
     Its retransmission timer outlives a far end that closed DTLS; the task that
@@ -268,116 +216,201 @@ def _forgive_late_data(transport: RTCDtlsTransport) -> None:
     insides._send_data = send_if_connected
 
 
-class _StunProtocol(ice.StunProtocol):
-    """A socket of the connection that survives what a stranger may send to it.
+# -- ICE ------------------------------------------------------------------------------
 
-    An empty datagram would end aiortc's DTLS task, which reads the first byte
-    unseen, and with it the call; some malformed STUN raises out of the parser.
+
+class CallProtocol(ice.StunProtocol):
+    """One way of a call's datagrams (a port, or a relay) that survives what strangers send.
+
+    ``on_media`` gets SRTP and SRTCP as they came. An empty datagram would end
+    aiortc's DTLS task, which reads the first byte unseen, and with it the call;
+    a checked request without PRIORITY, or an attribute of the wrong length,
+    raises out of aioice.
     """
+
+    def __init__(
+        self,
+        connection: ice.Connection,
+        on_media: Callable[[bytes], None],
+        on_dropped: Callable[[], None],
+    ) -> None:
+        super().__init__(connection)
+        self._on_media = on_media
+        self._on_dropped = on_dropped
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        if not data:
+        """Sort by the first byte; what is of no use is dropped and counted."""
+        assert isinstance(data, bytes)
+        first = data[0] if data else 255
+        # RFC 7983, section 7: 0..3 is STUN, 20..63 DTLS, 128..191 RTP and RTCP.
+        if first <= 3:
+            _forget_cancelled_checks(self.receiver)
+            try:
+                super().datagram_received(data, addr)
+            except Exception:  # whatever a hostile datagram leads aioice to raise
+                self._on_dropped()
+        elif 128 <= first <= 191:
+            self._on_media(data)
+        elif 20 <= first <= 63 and self.receiver._queue.qsize() < _MOST_WAITING:
+            self.receiver.data_received(data, self.local_candidate.component)
+        else:
+            self._on_dropped()
+
+    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
+        """Send, but don't answer those who are not the caller: they would know we are here."""
+        if message.error_code in (400, 401) and message.message_class == stun.Class.ERROR:
+            self._on_dropped()
             return
-        with contextlib.suppress(struct.error):
-            super().datagram_received(data, addr)
+        super().send_stun(message, addr)
 
 
-def bind_to(
-    connection: RTCPeerConnection, *, port_min: int, port_max: int, next_port: Callable[[], int]
+def _forget_cancelled_checks(connection: ice.Connection) -> None:
+    """Let a check that aioice cancelled when it had its first pair be made anew.
+
+    It keeps such a pair as in progress for ever, and would ignore the caller
+    when he moves the call to that pair.
+    """
+    if not connection._nominated:
+        return
+    for pair in connection._check_list:
+        if pair.task is not None and pair.task.cancelled():
+            pair.task = None
+            pair.state = ice.CandidatePair.State.FAILED
+
+
+class _Nominated(dict[int, ice.CandidatePair]):
+    """aioice's nominated pairs; tells of each change."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        super().__init__()
+        self._changed = changed
+
+    def __setitem__(self, component: int, pair: ice.CandidatePair) -> None:
+        before = self.get(component)
+        super().__setitem__(component, pair)
+        if pair is not before:
+            self._changed()
+
+    def clear(self) -> None:
+        had = bool(self)
+        super().clear()
+        if had:
+            self._changed()
+
+
+def ice_of(transport: RTCDtlsTransport) -> ice.Connection:
+    """The ICE connection under a DTLS transport."""
+    return transport.transport._connection
+
+
+def prepare_ice(
+    connection: ice.Connection,
+    *,
+    ufrag: str,
+    gather: Callable[[], Awaitable[list[Candidate]]],
+    on_pair: Callable[[], None],
 ) -> None:
-    """Bind this connection's sockets inside ``[port_min, port_max]`` (0, 0: any port).
+    """Name the connection, gather by ``gather``, and tell of each change of the pair.
 
-    A machine with no interface but loopback gets 127.0.0.1 as its candidate,
-    so that a call on the machine itself works with the network cut off.
+    Before its parameters are in a description. aioice's own names have four
+    characters: among some hundred calls on one port two would be the same.
     """
     insides: Any = connection
-    for transport in insides._RTCPeerConnection__iceTransports:
-        gather = partial(
-            _gather, transport._connection, ports=port_max - port_min + 1, next_port=next_port
-        )
-        transport._connection.get_component_candidates = gather
+
+    async def gather_once() -> None:
+        if not insides._local_candidates_start:
+            insides._local_candidates_start = True
+            insides._local_candidates += await gather()
+            insides._local_candidates_end = True
+
+    insides._local_username = ufrag
+    insides._nominated = _Nominated(on_pair)
+    insides.gather_candidates = gather_once
 
 
-async def _gather(
-    connection: ice.Connection,
-    component: int,
-    addresses: list[str],
-    *,
-    ports: int,
-    next_port: Callable[[], int],
-) -> list[Candidate]:
-    protocols = []
-    for address in addresses or ["127.0.0.1"]:
-        protocol = await _bind(connection, address, ports, next_port)
-        if protocol is not None:
-            protocols.append(protocol)
-            protocol.local_candidate = _host_candidate(component, protocol)
-    connection._protocols += protocols
-    candidates = [protocol.local_candidate for protocol in protocols]
-    for candidate, relay in await _ask_servers(connection, component, protocols):
-        candidates.append(candidate)
-        if relay is not None:
-            connection._protocols.append(relay)
-    return candidates
+def add_protocol(
+    connection: ice.Connection, protocol: ice.StunProtocol, candidate: Candidate
+) -> None:
+    """Let ``connection`` use ``protocol``, whose own address is ``candidate``."""
+    protocol.local_candidate = candidate
+    connection._protocols.append(protocol)
 
 
-async def _bind(
-    connection: ice.Connection, address: str, tries: int, next_port: Callable[[], int]
-) -> ice.StunProtocol | None:
-    loop = asyncio.get_running_loop()
-    for _ in range(tries):
-        try:
-            transport, protocol = await loop.create_datagram_endpoint(
-                lambda: _StunProtocol(connection), local_addr=(address, next_port())
-            )
-        except OSError:
-            continue
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        return protocol
-    return None
+def nominated_pair(connection: ice.Connection) -> ice.CandidatePair | None:
+    """The pair in use, if there is one."""
+    return connection._nominated.get(1)
 
 
-def _host_candidate(component: int, protocol: ice.StunProtocol) -> Candidate:
-    host, port = protocol.transport.get_extra_info("sockname")[:2]
+def host_candidate(host: str, port: int, preference: int) -> Candidate:
+    """A host candidate; the higher ``preference`` (0 to 65535), the better."""
     return Candidate(
         foundation=candidate_foundation("host", "udp", host),
-        component=component,
+        component=1,
         transport="udp",
-        priority=candidate_priority(component, "host"),
+        priority=candidate_priority(1, "host", preference),
         host=host,
         port=port,
         type="host",
     )
 
 
-async def _ask_servers(
-    connection: ice.Connection, component: int, protocols: list[ice.StunProtocol]
-) -> list[tuple[Candidate, ice.StunProtocol | None]]:
-    queries: list[Any] = []
-    if connection.stun_server:
-        queries += [
-            ice.server_reflexive_candidate(protocol, connection.stun_server)
-            for protocol in protocols
-            if ":" not in protocol.local_candidate.host
-        ]
-    if connection.turn_server:
-        queries.append(
-            ice.relayed_candidate(
-                component=component,
-                hide_related_address=False,
-                protocol_factory=lambda: _StunProtocol(connection),
-                turn_server=connection.turn_server,
-                turn_username=connection.turn_username,
-                turn_password=connection.turn_password,
-                turn_ssl=connection.turn_ssl,
-                turn_transport=connection.turn_transport,
-            )
-        )
-    if not queries:
-        return []
-    tasks = [asyncio.ensure_future(query) for query in queries]
-    done, pending = await asyncio.wait(tasks, timeout=_GATHER_TIMEOUT_S)
-    for task in pending:
-        task.cancel()
-    return [task.result() for task in done if task.exception() is None]
+def reflexive_candidate(
+    mapped: tuple[str, int], base: tuple[str, int], preference: int
+) -> Candidate:
+    """A server reflexive candidate: ``base`` as a STUN server saw it."""
+    return Candidate(
+        foundation=candidate_foundation("srflx", "udp", base[0]),
+        component=1,
+        transport="udp",
+        priority=candidate_priority(1, "srflx", preference),
+        host=mapped[0],
+        port=mapped[1],
+        type="srflx",
+        related_address=base[0],
+        related_port=base[1],
+    )
+
+
+async def mapped_address(protocol: ice.StunProtocol, server: StunServer) -> tuple[str, int]:
+    """What the STUN server says our address is. Raises OSError, aioice's errors."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(
+        server.host, server.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
+    )
+    host, port = found[0][4][:2]
+    request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    response, _ = await protocol.request(request, (str(host), int(port)))
+    address: tuple[str, int] = response.attributes["XOR-MAPPED-ADDRESS"]
+    return address
+
+
+class StunQueries(ice.StunProtocol):
+    """A protocol that only asks: no connection is behind it."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Take an answer; all else is dropped."""
+        assert isinstance(data, bytes)
+        with contextlib.suppress(Exception):  # anyone may send here
+            message = stun.parse_message(data)
+            transaction = self.transactions.get(message.transaction_id)
+            if transaction is not None:
+                transaction.response_received(message, (addr[0], addr[1]))
+
+
+async def allocate_relay(
+    server: TurnServer, protocol_factory: Callable[[], ice.StunProtocol]
+) -> tuple[Candidate, ice.StunProtocol]:
+    """An address at a TURN server, on a socket of its own. Raises OSError, aioice's errors."""
+    return await ice.relayed_candidate(
+        component=1,
+        hide_related_address=False,
+        protocol_factory=protocol_factory,
+        turn_server=(server.host, server.port),
+        turn_username=server.username,
+        turn_password=server.password,
+        turn_ssl=server.tls,
+        turn_transport=server.transport,
+    )

@@ -10,14 +10,14 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCDataChannel,
     RTCIceServer,
-    RTCPeerConnection,
     RTCRtpReceiver,
     RTCSessionDescription,
 )
@@ -25,7 +25,23 @@ from aiortc.sdp import candidate_from_sdp
 
 from voicecore.errors import PeerError
 from voicecore.transport import aiortc_seam as seam
+from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
+from voicecore.transport.hub import MediaHub
+from voicecore.transport.media_path import MediaPath, PathConfig
+from voicecore.transport.packet_tap import PacketTap
+from voicecore.transport.reflexive import Reflexive
+from voicecore.transport.sdp_audio import (
+    AudioFormat,
+    AudioSection,
+    AudioWants,
+    complete_answer,
+    complete_offer,
+    negotiated,
+    read_audio,
+)
+from voicecore.transport.socket_threads import SocketThreads
+from voicecore.transport.srtp_keys import SrtpKeys
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,23 +52,23 @@ _MAX_CANDIDATES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class AudioFormat:
-    """What was negotiated for audio: codec name and payload types (-1: not offered)."""
-
-    codec: Literal["opus", "pcmu", "pcma"]
-    payload_type: int
-    opus_pt: int = -1
-    pcmu_pt: int = -1
-    pcma_pt: int = -1
-
-
-@dataclass(frozen=True, slots=True)
 class AudioLink:
-    """A connected audio path: ``send`` takes packets, the handlers are called with them."""
+    """A connected audio path: what was negotiated, SRTP's keys, and the way of the packets.
+
+    ``tap`` carries packets through Python; None where :attr:`PeerConfig.native`
+    says that media threads do.
+    """
 
     format: AudioFormat
     ssrc: int
-    tap: seam.DatagramTap
+    keys: SrtpKeys
+    path: MediaPath
+    tap: PacketTap | None
+
+    def selected_types(self) -> tuple[str, str]:
+        """Types of the pair in use (``host``, ``srflx``, ``prflx``, ``relay``, ``none``)."""
+        pair = self.path.pair
+        return ("none", "none") if pair is None else (pair.local_type, pair.remote_type)
 
 
 class PeerEvents(Protocol):
@@ -79,12 +95,27 @@ class PeerEvents(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
-    """How peers reach us."""
+    """How peers reach us, and what is asked of them.
+
+    ``hub`` has the sockets (None: the peer makes some of its own, in Python);
+    ``native``: its threads carry the audio. ``public_addresses`` stand for ours
+    behind a 1:1 NAT, at most one of each IP version; ours stay as second
+    candidates unless ``hide_private``. With ``port_min`` each call gets a port
+    of its own in ``[port_min, port_max]``, tried in the order of ``next_port``.
+    ``on_no_relay`` is told when TURN servers are configured and none gave a relay.
+    """
 
     ice_servers: tuple[RTCIceServer, ...] = ()
     port_min: int = 0
     port_max: int = 0
     next_port: Callable[[], int] = field(default=lambda: 0)
+    hub: MediaHub | None = None
+    native: bool = False
+    reflexive: Reflexive | None = None
+    public_addresses: tuple[str, ...] = ()
+    hide_private: bool = False
+    wants: AudioWants = field(default_factory=AudioWants)
+    on_no_relay: Callable[[], None] | None = None
 
 
 class Peer:
@@ -92,17 +123,25 @@ class Peer:
 
     def __init__(self, config: PeerConfig, events: PeerEvents) -> None:
         self._events = events
-        # An empty list, not None: aiortc's default is a public STUN server.
-        self._pc = RTCPeerConnection(
-            RTCConfiguration(
-                iceServers=list(config.ice_servers), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE
-            )
+        # An empty list, not None: aiortc's default is a public STUN server. The
+        # servers are asked by the path, each in turn; aiortc takes the first alone.
+        self._pc = seam.new_connection(
+            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         self._transceiver = self._pc.addTransceiver("audio", direction="sendrecv")
         self._transceiver.setCodecPreferences(_our_codecs())
         self._sender = seam.take_over_audio(self._transceiver, self._on_send, self._on_receive)
         self._connecting = seam.ConnectTasks(self._pc, self._on_connect_failed)
         self._config = config
+        hub = config.hub or MediaHub(SocketThreads())
+        self._own_hub = None if config.hub else hub
+        transport = self._transceiver.receiver.transport
+        self._path = MediaPath(hub, seam.ice_of(transport), _path_config(config))
+        seam.capture_keys(transport, self._on_keys)
+        seam.forgive_late_data(transport)
+        self._keys: SrtpKeys | None = None
+        self._ours = AudioSection()
+        self._theirs = AudioSection()
         self._channel: RTCDataChannel | None = None
         self._candidates = 0
         self._link: AudioLink | None = None
@@ -124,9 +163,8 @@ class Peer:
     async def offer(self) -> str:
         """Our offer, with all our candidates in it."""
         self._take_channel(self._pc.createDataChannel(CHANNEL_LABEL))
-        self._bind()
-        made = await self._pc.createOffer()
-        return await self._set_local(made)
+        await self._pc.setLocalDescription(await self._pc.createOffer())
+        return self._describe(complete_offer(self._pc.localDescription.sdp, self._config.wants))
 
     async def answer(self, sdp: str) -> None:
         """Take the far end's answer to our offer, once.
@@ -148,9 +186,10 @@ class Peer:
         """Take the far end's offer; return our answer. Raises PeerError."""
         await self._set_remote(sdp, "offer")
         seam.refuse_other_media(self._pc, self._transceiver)
-        self._bind()
         with _as_peer_error("offer"):
-            return await self._set_local(await self._pc.createAnswer())
+            await self._pc.setLocalDescription(await self._pc.createAnswer())
+        made = self._pc.localDescription.sdp
+        return self._describe(complete_answer(made, self._theirs, self._config.wants))
 
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
@@ -167,6 +206,8 @@ class Peer:
         except (ValueError, IndexError, AssertionError) as error:
             raise PeerError("The candidate can't be parsed", code="bad_candidate") from error
         if parsed.ip.lower().endswith(".local") or parsed.protocol.lower() != "udp":
+            return
+        if parsed.component != 1:  # RTCP's own, from who offers not to multiplex
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
@@ -186,7 +227,7 @@ class Peer:
     async def close(self) -> None:
         """Close sockets and free everything. No event comes afterwards."""
         self._closing = True
-        if self._link is not None:
+        if self._link is not None and self._link.tap is not None:
             self._link.tap.close()
         self._pc.remove_all_listeners()
         await self._connecting.cancel()
@@ -194,43 +235,48 @@ class Peer:
             await self._pc.close()
         except Exception:  # a description that was refused half-way leaves it inconsistent
             _LOG.debug("closing a half-negotiated connection", exc_info=True)
-            await seam.close_sockets(self._pc)
+            await seam.stop_ice(self._pc)
+        finally:
+            self._path.close()
+            if self._own_hub is not None:
+                self._own_hub.close()
 
     # -- private --------------------------------------------------------------
 
-    def _bind(self) -> None:
-        seam.bind_to(
-            self._pc,
-            port_min=self._config.port_min,
-            port_max=self._config.port_max,
-            next_port=self._config.next_port,
-        )
-
-    async def _set_local(self, made: RTCSessionDescription) -> str:
-        ours = RTCSessionDescription(sdp=sdp_tools.ask_for_fec(made.sdp), type=made.type)
-        await self._pc.setLocalDescription(ours)
-        return str(self._pc.localDescription.sdp)
+    def _describe(self, sdp: str) -> str:
+        self._ours = read_audio(sdp)
+        return sdp
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
-        theirs = sdp_tools.without_unreachable_candidates(sdp)
+        theirs = sdp_tools.for_stack(sdp)
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
+        self._theirs = read_audio(sdp)
+
+    def _on_keys(self, keys: SrtpKeys) -> None:
+        self._keys = keys
 
     def _on_send(self, parameters: Any) -> None:
         # aiortc calls `receive` right after `send`, in one step, if the caller
         # sends at all: one turn of the loop later both are known.
-        asyncio.get_running_loop().call_soon(self._connect_audio, list(parameters.codecs))
+        asyncio.get_running_loop().call_soon(self._connect_audio)
 
     def _on_receive(self, parameters: Any) -> None:
-        asyncio.get_running_loop().call_soon(self._connect_audio, list(parameters.codecs))
+        asyncio.get_running_loop().call_soon(self._connect_audio)
 
-    def _connect_audio(self, codecs: list[Any]) -> None:
-        if self._link is not None or self._closing:
+    def _connect_audio(self) -> None:
+        if self._link is not None or self._closing or self._keys is None:
             return
-        transport = self._transceiver.receiver.transport
-        tap = seam.DatagramTap(transport, self._events.on_rtp, self._events.on_rtcp)
-        self._link = AudioLink(_format(codecs), self._sender.ssrc, tap)
+        wants = self._config.wants
+        form = negotiated(self._ours, self._theirs, red_first=wants.red_first)
+        if form is None:
+            self._events.on_peer_lost("peer_failed")
+            return
+        tap = None
+        if not self._config.native:
+            tap = PacketTap(self._path, self._keys, self._events.on_rtp, self._events.on_rtcp)
+        self._link = AudioLink(form, self._sender.ssrc, self._keys, self._path, tap)
         self._events.on_audio_link(self._link)
 
     def _on_connect_failed(self, error: Exception) -> None:
@@ -269,6 +315,7 @@ def _as_peer_error(kind: str) -> Iterator[None]:
         ) from error
 
 
+@lru_cache(maxsize=1)
 def _our_codecs() -> list[Any]:
     names = ("audio/opus", "audio/PCMU", "audio/PCMA")
     capabilities = RTCRtpReceiver.getCapabilities("audio")
@@ -276,13 +323,15 @@ def _our_codecs() -> list[Any]:
     return [codec for name in names for codec in offered if codec.mimeType == name]
 
 
-def _format(codecs: list[Any]) -> AudioFormat:
-    types = {codec.mimeType.lower().removeprefix("audio/"): codec.payloadType for codec in codecs}
-    first = codecs[0].mimeType.lower().removeprefix("audio/")
-    return AudioFormat(
-        codec=first,
-        payload_type=codecs[0].payloadType,
-        opus_pt=types.get("opus", -1),
-        pcmu_pt=types.get("pcmu", -1),
-        pcma_pt=types.get("pcma", -1),
+def _path_config(config: PeerConfig) -> PathConfig:
+    stun, turn = ice_servers.read(config.ice_servers)
+    return PathConfig(
+        public=config.public_addresses,
+        hide_private=config.hide_private,
+        stun=tuple(stun),
+        turn=tuple(turn),
+        reflexive=config.reflexive,
+        ports=config.next_port if config.port_min else None,
+        tries=config.port_max - config.port_min + 1,
+        on_no_relay=config.on_no_relay,
     )

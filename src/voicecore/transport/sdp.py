@@ -1,8 +1,6 @@
-"""What we change in session descriptions, ours and theirs. Text in, text out.
+"""What we change in the far end's session descriptions before the stack reads them.
 
-The RTP stack's own answer carries no Opus parameters, so browsers would send
-stereo and no forward error correction (RFC 7587, section 7). We ask for mono
-with in-band FEC, line by line, per connection.
+Text in, text out. What is changed in ours is in ``sdp_audio``.
 """
 
 from __future__ import annotations
@@ -10,47 +8,50 @@ from __future__ import annotations
 import re
 
 from voicecore.errors import PeerError
+from voicecore.transport.sdp_audio import is_audio, read_section, sections
 
-_RTPMAP = re.compile(r"^a=rtpmap:(\d+) opus/48000(?:/2)?\s*$", re.IGNORECASE)
+_DIRECTION = re.compile(r"^a=(?:sendrecv|sendonly|recvonly|inactive)\s*$")
+_NOT_FOR_THE_STACK = ("a=fmtp:", "a=rtcp-fb:", "a=ssrc:", "a=ssrc-group:", "a=rtcp-xr:")
+"""Read by ``sdp_audio``; the stack would stumble over odd ones and uses none."""
+_STATIC_NAMES = {0: "PCMU/8000", 8: "PCMA/8000"}
 
 
-def ask_for_fec(sdp: str, *, max_average_bitrate_bps: int = 32_000) -> str:
-    """Add our ``a=fmtp`` after each Opus ``a=rtpmap`` line, replacing another one.
+def for_stack(sdp: str) -> str:
+    """A description that the RTP stack reads as it is meant.
 
-    ``max_average_bitrate_bps`` bounds what the caller sends us: a recogniser
-    gains nothing beyond about 32 kb/s mono.
+    Without candidates that our side can't use: names under ``.local`` (a
+    server can't resolve them, the browser's own checks reveal the address),
+    TCP, and RTCP's own (we multiplex). Without ``end-of-candidates``, which
+    would fail the connection before such a check arrives. Audio gets what may
+    be left out: a direction, and the names of static payload types.
     """
-    lines = sdp.replace("\r\n", "\n").split("\n")
-    opus = {m.group(1) for line in lines if (m := _RTPMAP.match(line))}
-    fmtp = (
-        "minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0;"
-        f"maxaveragebitrate={max_average_bitrate_bps}"
-    )
-    out = []
-    for line in lines:
-        if any(line.startswith(f"a=fmtp:{pt} ") for pt in opus):
-            continue
-        out.append(line)
-        if match := _RTPMAP.match(line):
-            out.append(f"a=fmtp:{match.group(1)} {fmtp}")
-    return "\r\n".join(out)
+    parts = sections(sdp)
+    direction = next((line for line in parts[0] if _DIRECTION.match(line)), "a=sendrecv")
+    for index, part in enumerate(parts):
+        kept = [line for line in part if not _is_useless(line)]
+        parts[index] = _audio_for_stack(kept, direction) if index and is_audio(part) else kept
+    return "\r\n".join(line for part in parts for line in part)
 
 
-def without_unreachable_candidates(sdp: str) -> str:
-    """Drop what would make our side wait or give up too early.
+def _audio_for_stack(lines: list[str], direction: str) -> list[str]:
+    kept = [line for line in lines if not line.startswith(_NOT_FOR_THE_STACK)]
+    while kept and not kept[-1].strip():
+        kept.pop()
+    named = {line.removeprefix("a=rtpmap:").partition(" ")[0] for line in kept}
+    for pt in read_section(lines).payload_types:
+        if pt in _STATIC_NAMES and str(pt) not in named:
+            kept.append(f"a=rtpmap:{pt} {_STATIC_NAMES[pt]}")
+    if not any(_DIRECTION.match(line) for line in kept):
+        kept.append(direction)
+    return [*kept, ""] if lines[-1:] == [""] else kept
 
-    Names under ``.local`` can't be resolved from a server (the browser's own
-    checks reveal the address), and ``end-of-candidates`` would fail the
-    connection before such a check arrives.
-    """
-    kept = [line for line in re.split(r"\r?\n", sdp) if not _is_unreachable(line)]
-    return "\r\n".join(kept)
 
-
-def _is_unreachable(line: str) -> bool:
+def _is_useless(line: str) -> bool:
     if line.startswith("a=candidate:"):
         fields = line.split()
-        return len(fields) > 4 and fields[4].lower().endswith(".local")
+        return len(fields) > 4 and (
+            fields[1] != "1" or fields[2].lower() != "udp" or fields[4].lower().endswith(".local")
+        )
     return line.strip() == "a=end-of-candidates"
 
 

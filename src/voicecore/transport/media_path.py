@@ -1,0 +1,227 @@
+"""The way of one call's datagrams: ICE over the hub's ports, or through a relay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from voicecore.transport import aiortc_seam as seam
+from voicecore.transport.hub import Destination, MediaHub, Port, is_ipv6
+from voicecore.transport.hub_transport import HubTransport
+from voicecore.transport.ice_servers import StunServer, TurnServer
+from voicecore.transport.reflexive import Reflexive, ask_in_turn
+from voicecore.transport.socket_threads import ARRIVED
+
+_LOG = logging.getLogger(__name__)
+
+_RELAY_PATIENCE_S = 2.0
+"""For each TURN server: an allocation is two round trips, three with a stale nonce."""
+
+RELAYED = -1
+"""The port id of a pair whose datagrams go through a TURN server."""
+
+_UFRAG_BYTES = 6
+"""RFC 8445, section 5.3, wants 24 bits; 48 keep the names of one port's calls apart."""
+
+
+class SelectedPair(NamedTuple):
+    """The pair in use: our port's id (:data:`RELAYED`: none), and where the caller is."""
+
+    port: int
+    host: str
+    udp_port: int
+    local_type: str
+    remote_type: str
+
+
+class PathSink(Protocol):
+    """Who hears of a path. All calls come on the event loop; none may block."""
+
+    def on_pair(self, pair: SelectedPair | None) -> None:
+        """The pair in use changed; None: there is none any more."""
+
+    def on_packet(self, data: bytes) -> None:
+        """SRTP or SRTCP came to Python (through a relay, or by Python's sockets), as it was."""
+
+    def on_media(self, kind: int, *details: Any) -> None:
+        """An event of the media threads for this peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathConfig:
+    """How a call is reached.
+
+    ``public`` addresses stand for our own behind a 1:1 NAT, at most one of
+    each IP version. ``ports`` makes a port number of a call's own for each
+    try, of at most ``tries``; None: the hub's shared ports.
+    """
+
+    public: tuple[str, ...] = ()
+    hide_private: bool = False
+    stun: tuple[StunServer, ...] = ()
+    turn: tuple[TurnServer, ...] = ()
+    reflexive: Reflexive | None = None
+    ports: Callable[[], int] | None = None
+    tries: int = 1
+    on_no_relay: Callable[[], None] | None = None
+
+
+class MediaPath:
+    """Owns a call's peer id, its protocols' transports, and ports of its own if it has some."""
+
+    def __init__(self, hub: MediaHub, connection: seam.IceConnection, config: PathConfig) -> None:
+        self._hub = hub
+        self._connection = connection
+        self._config = config
+        self._protocols: dict[int, seam.CallProtocol] = {}
+        self._own: list[Port] = []
+        self._sink: PathSink | None = None
+        self._closed = False
+        self.dropped = 0
+        """Datagrams of the call that were of no use."""
+        ufrag = secrets.token_hex(_UFRAG_BYTES)
+        self.peer = hub.add_peer(ufrag, self)
+        seam.prepare_ice(connection, ufrag=ufrag, gather=self._gather, on_pair=self._on_pair)
+
+    @property
+    def hub(self) -> MediaHub:
+        """The owner of the sockets."""
+        return self._hub
+
+    @property
+    def pair(self) -> SelectedPair | None:
+        """The pair in use."""
+        pair = seam.nominated_pair(self._connection)
+        if pair is None:
+            return None
+        transport = pair.protocol.transport
+        port = transport.port.id if isinstance(transport, HubTransport) else RELAYED
+        types = (pair.local_candidate.type, pair.remote_candidate.type)
+        return SelectedPair(port, *pair.remote_addr, *types)
+
+    def attach(self, sink: PathSink) -> None:
+        """Name who hears of the path; the pair in use is told at once."""
+        self._sink = sink
+        sink.on_pair(self.pair)
+
+    def send(self, data: bytes) -> bool:
+        """Send one datagram on the pair in use, relayed or not; False if there is none."""
+        pair = None if self._closed else seam.nominated_pair(self._connection)
+        if pair is None:
+            return False
+        pair.protocol.transport.sendto(data, pair.remote_addr)
+        return True
+
+    def close(self) -> None:
+        """Let go of the peer and the ports; after the connection is closed. Twice is fine."""
+        self._closed = True
+        self._sink = None
+        self._hub.remove_peer(self.peer)
+        for port in self._own:
+            self._hub.close_port(port)
+        self._own.clear()
+
+    # -- the hub's handler ------------------------------------------------------------
+
+    def on_datagram(self, port: int, data: bytes, source: Destination) -> None:
+        """See :class:`~voicecore.transport.hub.PeerHandler`."""
+        protocol = self._protocols.get(port)
+        if protocol is not None:
+            protocol.datagram_received(data, source)
+
+    def on_media(self, kind: int, *details: Any) -> None:
+        """See :class:`~voicecore.transport.hub.PeerHandler`."""
+        if kind == ARRIVED:
+            self._on_packet(details[0])
+        elif self._sink is not None:
+            self._sink.on_media(kind, *details)
+
+    # -- private ----------------------------------------------------------------------
+
+    def _on_packet(self, data: bytes) -> None:
+        if self._sink is not None:
+            self._sink.on_packet(data)
+
+    def _on_pair(self) -> None:
+        if self._sink is not None:
+            self._sink.on_pair(self.pair)
+
+    def _on_dropped(self) -> None:
+        self.dropped += 1
+
+    def _new_protocol(self) -> seam.CallProtocol:
+        return seam.CallProtocol(self._connection, self._on_packet, self._on_dropped)
+
+    async def _gather(self) -> list[Any]:
+        ports = self._open_own() if self._config.ports else self._hub.ports()
+        candidates = self._host_candidates(ports)
+        for more in await asyncio.gather(self._reflexive_candidates(ports), self._relay()):
+            candidates += more
+        return candidates
+
+    def _open_own(self) -> list[Port]:
+        assert self._config.ports is not None
+        for host in self._hub.local_addresses():
+            for _ in range(self._config.tries):
+                with contextlib.suppress(OSError):
+                    self._own.append(self._hub.open_port(host, self._config.ports()))
+                    break
+        return self._own
+
+    def _host_candidates(self, ports: Sequence[Port]) -> list[Any]:
+        public = {ipaddress.ip_address(text).version: text for text in self._config.public}
+        named: list[Any] = []
+        private: list[Any] = []
+        for rank, port in enumerate(ports):
+            protocol = self._new_protocol()
+            transport = HubTransport(self._hub, self.peer, port, protocol)
+            protocol.connection_made(transport)
+            own = seam.host_candidate(port.host, port.udp_port, 0x7FFF - rank)
+            seam.add_protocol(self._connection, protocol, own)
+            self._protocols[port.id] = protocol
+            outside = public.pop(6 if is_ipv6(port.host) else 4, None)
+            if outside is not None and outside != port.host:
+                # Better than the private one: the caller tries it first.
+                named.append(seam.host_candidate(outside, port.udp_port, 0xFFFF - rank))
+                if self._config.hide_private:
+                    continue
+            private.append(own)
+        return named + private
+
+    async def _reflexive_candidates(self, ports: Sequence[Port]) -> list[Any]:
+        config = self._config
+        ports = [port for port in ports if not is_ipv6(port.host)]
+        if any(not is_ipv6(text) for text in config.public):
+            return []
+        mapped: dict[int, Destination] = {}
+        if config.ports is None and config.reflexive is not None:
+            mapped = await config.reflexive.addresses()
+        elif config.stun:
+            asked = [ask_in_turn(self._protocols[port.id], config.stun) for port in ports]
+            answers = await asyncio.gather(*asked)
+            mapped = {p.id: found for p, found in zip(ports, answers, strict=True) if found}
+        return [
+            seam.reflexive_candidate(mapped[port.id], (port.host, port.udp_port), 0x7FFF - rank)
+            for rank, port in enumerate(ports)
+            if port.id in mapped and mapped[port.id][0] != port.host
+        ]
+
+    async def _relay(self) -> list[Any]:
+        if not self._config.turn:
+            return []
+        for server in self._config.turn:
+            with contextlib.suppress(Exception):  # refused, unreachable or silent: the next one
+                async with asyncio.timeout(_RELAY_PATIENCE_S):
+                    candidate, protocol = await seam.allocate_relay(server, self._new_protocol)
+                seam.add_protocol(self._connection, protocol, candidate)
+                return [candidate]
+        _LOG.warning("no TURN server gave a relay: %d tried", len(self._config.turn))
+        if self._config.on_no_relay is not None:
+            self._config.on_no_relay()
+        return []
