@@ -119,6 +119,17 @@ def test_a_held_frame_alone_confirms_nothing() -> None:
     assert gate.push(0.1, 4096, 4608, [QUIET] * 4) == [(RELEASED, 2560)]
 
 
+def test_the_position_is_the_end_of_what_was_judged() -> None:
+    gate = SpeechGate()
+    positions = [gate.position]
+    gate.push(0.9, 0, 512, [])
+    positions.append(gate.position)
+    gate.repeat(512, 1024, [])
+    positions.append(gate.position)
+    gate.hold(1024, 1536)
+    assert [*positions, gate.position] == [0, 512, 1024, 1536]
+
+
 def test_not_a_number_is_no_speech() -> None:
     edges = run([0.9, 0.9, math.nan, math.nan, 0.9])
     assert [(e.frame, e.kind) for e in edges] == [

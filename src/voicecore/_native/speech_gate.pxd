@@ -20,6 +20,7 @@ cdef extern from "speech_gate.h" nogil:
         int32_t kind
 
     ctypedef struct speech_gate:
+        int64_t position
         float probability
         bint voiced
 

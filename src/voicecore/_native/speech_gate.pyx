@@ -102,6 +102,11 @@ cdef class SpeechGate:
         """Whether the latest frame counted as speech."""
         return self.gate.voiced
 
+    @property
+    def position(self) -> int:
+        """End of the latest frame: all edges up to here are known; 0 before the first."""
+        return self.gate.position
+
     def push(self, double probability, int64_t start, int64_t end, powers):
         """Take the frame of samples ``[start, end)``; return its edges, the oldest first.
 

@@ -135,6 +135,11 @@ class RtpPlane:
         return self._inbound.ring
 
     @property
+    def heard(self) -> int:
+        """How far voice activity was judged."""
+        return self._gate.position
+
+    @property
     def play_rate_hz(self) -> int:
         """Rate of the PCM to play."""
         return int(self._outbound.rate_hz)

@@ -40,6 +40,7 @@ typedef struct {
     int64_t start_samples; /* voiced samples that confirm an onset */
     int64_t onset;         /* start of this utterance's first voiced frame */
     int64_t voiced_end;    /* end of its last one, held frames included */
+    int64_t position;      /* end of the latest frame: all edges up to here are known */
     int64_t block_end[SPEECH_BLOCKS];
     float block_power[SPEECH_BLOCKS];
     uint32_t next_block; /* counts on and wraps */
@@ -99,6 +100,7 @@ static inline int speech_gate_push(speech_gate *g, float probability, int64_t st
     int count = 0;
 
     g->probability = probability;
+    g->position = end;
     for (int i = 0; i < n; i++) {
         const uint32_t at = g->next_block++ % SPEECH_BLOCKS;
         g->block_end[at] = start + (int64_t)(i + 1) * SPEECH_BLOCK_SAMPLES;
@@ -141,6 +143,7 @@ static inline int speech_gate_repeat(speech_gate *g, int64_t start, int64_t end,
 static inline int speech_gate_hold(speech_gate *g, int64_t start, int64_t end)
 {
     (void)start;
+    g->position = end;
     if (g->voiced)
         g->voiced_end = end;
     return 0;
