@@ -210,6 +210,7 @@ cdef extern from "plane.h" nogil:
     void plane_wake_at(plane* p, plane_peer* peer, int64_t position)
     void plane_session_read(plane_peer* peer, plane_session_counters* counters,
                             rtcp_remote* remote, int64_t* edge_offset_ns)
+    void plane_judged(plane_peer* peer, int64_t* position, int64_t* edges)
     void plane_lock_receiving(plane_peer* peer)
     void plane_unlock_receiving(plane_peer* peer)
     void plane_set_vad_stride(plane* p, int stride)
@@ -525,7 +526,7 @@ cdef class MediaThreads:
 
         ``(ONSET | CONFIRMED | RELEASED, peer, sample, at_ns)``: a speech edge;
         ``(AUDIO, peer, position, 0)``: what :meth:`MediaSession.wake_at` asked for;
-        ``(STARTED, peer, 0, 0)`` and ``(DRAINED, peer, position, generation)``: playout;
+        ``(STARTED, peer, 0, generation)`` and ``(DRAINED, peer, position, generation)``: playout;
         ``(DIGIT, peer, character, duration_ms)``: a key, as its character's number;
         ``(STALL_BEGIN | STALL_END, peer, 0, 0)``: packets cease, and flow again;
         ``(REPORT, peer, 0, 0)``: the far end reported, see :meth:`MediaSession.network`;
@@ -782,6 +783,28 @@ cdef class MediaSession:
             "queue_ms": r.cc_queue_ns / 1e6, "nacks": r.nacks, "malformed": r.malformed,
             "remb_bps": r.remb_bps,
         }
+
+    def judged(self) -> tuple[int, int]:
+        """Return how far voice activity was judged, and how many edges were told by then.
+
+        Who has taken so many edges from :meth:`MediaThreads.take` knows all of them up to
+        that position.
+        """
+        cdef int64_t position, edges
+        cdef plane_peer* peer = self._open()
+        with nogil:
+            plane_judged(peer, &position, &edges)
+        return position, edges
+
+    def concealed(self, int64_t start, int64_t end) -> int:
+        """Return how many samples of ring positions [start, end) concealment made."""
+        cdef int64_t count
+        cdef plane_peer* peer = self._open()
+        with nogil:
+            plane_lock_receiving(peer)
+            count = self.inbound.concealed_in(start, end)
+            plane_unlock_receiving(peer)
+        return count
 
     def time_of(self, sample: int) -> int:
         """Return when a sample of the caller was due here, monotonic ns (an estimate)."""

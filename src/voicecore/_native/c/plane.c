@@ -306,6 +306,14 @@ void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp
     pthread_mutex_unlock(&peer->rtcp_lock);
 }
 
+void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges)
+{
+    pthread_mutex_lock(&peer->rx_lock);
+    *position = peer->judged;
+    *edges = peer->edges;
+    pthread_mutex_unlock(&peer->rx_lock);
+}
+
 void plane_lock_receiving(plane_peer *peer) { pthread_mutex_lock(&peer->rx_lock); }
 void plane_unlock_receiving(plane_peer *peer) { pthread_mutex_unlock(&peer->rx_lock); }
 

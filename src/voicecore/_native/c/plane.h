@@ -103,7 +103,7 @@ enum {
     PLANE_CONFIRMED,   /* likewise */
     PLANE_RELEASED,    /* likewise */
     PLANE_AUDIO,       /* a = position reached, as asked for by plane_wake_at */
-    PLANE_STARTED,     /* the agent's voice goes out */
+    PLANE_STARTED,     /* the agent's voice goes out; b = generation */
     PLANE_DRAINED,     /* a = position, b = generation */
     PLANE_DIGIT,       /* a = digit 0..15, b = duration ms */
     PLANE_STALL_BEGIN, /* no packet came for too long */
@@ -188,6 +188,8 @@ void plane_inject(plane *p, plane_peer *peer, const uint8_t *data, size_t n);
 void plane_wake_at(plane *p, plane_peer *peer, int64_t position);
 void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp_remote *remote,
                         int64_t *edge_offset_ns);
+/* How far voice activity was judged, and how many edges were told up to there. */
+void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges);
 void plane_lock_receiving(plane_peer *peer);
 void plane_unlock_receiving(plane_peer *peer);
 

@@ -73,6 +73,7 @@ struct plane_peer {
     uint32_t streams[MOST_STREAMS];
     int stream_count;
     int64_t wake_at, frame_end, position;
+    int64_t judged, edges; /* how far the gate has come, and how many edges it told */
     int vad, vad_listed, stalled, frame_count;
     speech_gate gate;
     media_clock clock;

@@ -116,7 +116,7 @@ static void remember(plane_peer *peer, const uint8_t *packet, int n)
 static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
 {
     uint8_t *packet = b->packets[b->count];
-    int64_t position, generation;
+    int64_t position = 0, generation = 0;
     const int sequence = peer->tx_media->next_transport_sequence(peer->outbound);
     int n = peer->tx_media->build(peer->outbound, packet, PACKET_ROOM - VC_SRTP_TRAILER);
     const int happened = peer->tx_media->sent(peer->outbound, &position, &generation);
@@ -132,7 +132,7 @@ static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
             pthread_mutex_unlock(&peer->rtcp_lock);
         }
     }
-    if (happened & PLANE_SENT_STARTED) queue_event(p, peer, PLANE_STARTED, 0, 0);
+    if (happened & PLANE_SENT_STARTED) queue_event(p, peer, PLANE_STARTED, 0, generation);
     if (happened & PLANE_SENT_DRAINED) queue_event(p, peer, PLANE_DRAINED, position, generation);
 }
 
