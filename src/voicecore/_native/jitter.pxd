@@ -88,6 +88,7 @@ cdef class JitterBuffer:
     cdef int fill_packet(self, const jb_packet* packet) noexcept nogil
     cdef int pop_event(self, int64_t now_ns, jb_event* event) noexcept nogil
     cdef int64_t next_deadline(self) noexcept nogil
+    cdef void set_round_trip(self, int64_t rtt_ns) noexcept nogil    # < 0: no retransmission
     cdef void read_stats(self, jb_stats* stats) noexcept nogil
     cdef void change_clock(self, int clock_hz, int frame) noexcept nogil
     cdef bint follows(self, uint32_t ssrc) noexcept nogil

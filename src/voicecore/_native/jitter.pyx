@@ -107,6 +107,9 @@ cdef class JitterBuffer:
     def __dealloc__(self):
         free(self.ptr)
 
+    cdef void set_round_trip(self, int64_t rtt_ns) noexcept nogil:
+        jb_set_rtt(self.ptr, rtt_ns)
+
     cdef void change_clock(self, int clock_hz, int frame) noexcept nogil:
         self.clock_hz = clock_hz
         jb_change_clock(self.ptr, clock_hz, frame)
