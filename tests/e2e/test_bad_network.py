@@ -37,7 +37,7 @@ def longest_silence_s(caller: AiortcCaller) -> tuple[float, float]:
 
     Packets run through a receiver in the order and at the times they came.
     """
-    inbound = Inbound(opus_pt=111)
+    inbound = Inbound(opus_pt=111, ring_ms=30_000)
     for arrival in caller.arrivals:
         while 0 <= (due_ns := inbound.deadline()) <= arrival.at_ns:
             inbound.poll(due_ns)

@@ -113,7 +113,7 @@ class Rig:
             codec=codec, payload_type=111 if opus else 0, ssrc=ssrc, sequence=65_530,
             timestamp=(1 << 32) - 5000, rate_hz=rate_hz,
         )  # fmt: skip
-        self.inbound = Inbound(opus_pt=111, pcmu_pt=0)
+        self.inbound = Inbound(opus_pt=111, pcmu_pt=0, ring_ms=30_000)
         self.reporter = Reporter(ssrc, "name", 48_000 if opus else 8000, self.reports.append)
         clock: Any = self.clock
         self.plane = RtpPlane(

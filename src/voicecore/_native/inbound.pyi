@@ -13,6 +13,7 @@ UNKNOWN_PT: int
 @final
 class Inbound:
     ring: AudioRing
+    last_transport_sequence: int
     def __new__(
         cls,
         *,
@@ -20,10 +21,13 @@ class Inbound:
         pcmu_pt: int = -1,
         pcma_pt: int = -1,
         red_pt: int = -1,
-        ring_ms: int = 30000,
+        dtmf_pts: dict[int, int] = ...,
+        transport_cc_id: int = 0,
+        ring_ms: int = 4096,
     ) -> Self: ...
     def push(self, packet: bytes, arrival_ns: int) -> int: ...
     def poll(self, now_ns: int) -> int: ...
+    def poll_dtmf(self) -> tuple[str, int] | None: ...
     def deadline(self) -> int: ...
     def concealed(self, start: int, end: int) -> int: ...
     @property

@@ -11,8 +11,8 @@ clock goes on.
 """
 
 from cpython.buffer cimport PyBuffer_Release
-from libc.math cimport pow as c_pow
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
 
 from voicecore._native._buffers cimport borrow_bytes, enter
 from voicecore._native.g711 cimport alaw_decode_into, ulaw_decode_into
@@ -22,7 +22,7 @@ from voicecore._native.jitter cimport (JB_CNG, JB_CONCEAL, JB_DISCONTINUITY, JB_
                                        JB_STALL_BEGIN, JB_STALL_END, JB_TOO_BIG,
                                        JB_VOID_FLAG, JB_WAIT, jb_stats)
 from voicecore._native.opus_packet cimport packet_has_fec_of, packet_samples_of
-from voicecore._native.rtp cimport rtp_parse, rtp_red_parse
+from voicecore._native.rtp cimport rtp_parse, rtp_red_parse, rtp_transport_sequence
 
 from voicecore.errors import MisuseError
 
@@ -47,25 +47,41 @@ cdef class Inbound:
     """Receives the audio of one caller.
 
     ``opus_pt``, ``pcmu_pt``, ``pcma_pt`` and ``red_pt`` are the negotiated payload types
-    (0..127, all different), -1 where not negotiated; at least one codec is.  The ring holds
-    ``ring_ms`` (1,000 to 600,000) of int16 at 16 kHz, whatever the codec; old audio is
-    overwritten.  Nothing allocates after construction.  One owner: a second thread gets
-    :class:`MisuseError`; readers of ``ring`` may be on other threads.
+    (0..127, all different), -1 where not negotiated; at least one codec is.  ``dtmf_pts`` maps
+    payload types of telephone-event (RFC 4733; at most four) to their clocks in Hz.
+    ``transport_cc_id`` (1..14) is the negotiated id of the header extension with a
+    transport-wide sequence number, 0: none; ``last_transport_sequence`` is that of the last
+    packet pushed, -1 if it had none.  The ring holds ``ring_ms`` (1,000 to 600,000) of int16
+    at 16 kHz, whatever the codec; old audio is overwritten.  Nothing allocates after
+    construction.  One owner: a second thread gets :class:`MisuseError`, and so does Python
+    while the media plane is the owner; readers of ``ring`` may be on other threads.
 
     Raises:
-        MisuseError: a payload type or ``ring_ms`` out of range.
+        MisuseError: an argument out of range.
         MissingLibraryError: ``opus_pt`` is given and there is no usable libopus.
     """
 
     def __cinit__(self, *, int opus_pt=-1, int pcmu_pt=-1, int pcma_pt=-1, int red_pt=-1,
-                  int ring_ms=30000):
-        given = [pt for pt in (opus_pt, pcmu_pt, pcma_pt, red_pt) if pt != -1]
+                  dict dtmf_pts not None={}, int transport_cc_id=0, int ring_ms=4096):
+        given = [pt for pt in (opus_pt, pcmu_pt, pcma_pt, red_pt, *dtmf_pts) if pt != -1]
         if len(set(given)) != len(given) or any(not 0 <= pt <= 127 for pt in given):
             raise MisuseError(f"payload types must differ and be 0..127 or -1, got {given}")
         if opus_pt < 0 and pcmu_pt < 0 and pcma_pt < 0:
             raise MisuseError("give at least one of opus_pt, pcmu_pt and pcma_pt")
         if not 1000 <= ring_ms <= 600_000:
             raise MisuseError(f"ring_ms must be 1000 to 600000, got {ring_ms}")
+        if not 0 <= transport_cc_id <= 14:
+            raise MisuseError(f"transport_cc_id must be 0 to 14, got {transport_cc_id}")
+        keys_init(&self.pressed)
+        for payload_type, clock_hz in dtmf_pts.items():
+            if not 1000 <= clock_hz <= 192_000 or keys_add(&self.pressed, payload_type, clock_hz):
+                raise MisuseError(f"dtmf_pts must be at most {KEYS_TYPES} clocks of 1000 to "
+                                  f"192000 Hz, got {dtmf_pts}")
+        self.transport_cc_id, self.last_transport_sequence = transport_cc_id, -1
+        self.concealments.room = ring_ms // MARK_MS + 1
+        self.concealments.mark = <mark*>calloc(self.concealments.room, sizeof(mark))
+        if self.concealments.mark == NULL:
+            raise MemoryError("no memory for the marks of concealment")
         self.opus_pt, self.pcmu_pt, self.pcma_pt, self.red_pt = opus_pt, pcmu_pt, pcma_pt, red_pt
         self.ring = AudioRing(ring_ms * (RATE_HZ // 1000))
         self.ring.sealed = True
@@ -77,12 +93,16 @@ cdef class Inbound:
         if pcmu_pt >= 0 or pcma_pt >= 0:
             self.concealer = Concealer(8000)
             self.upsampler = Resampler(8000, RATE_HZ)
-        self.noise_state = 1
-        self._set_noise(NULL, 0)
+        comfort_noise_init(&self.noise)
+
+    def __dealloc__(self):
+        free(self.concealments.mark)
 
     cdef int _begin(self) except -1:
         if self.closed:
             raise MisuseError("the receive path is closed", code="closed")
+        if self.attached:
+            raise MisuseError("driven by the media plane", code="in_use")
         return enter(&self.busy)
 
     # -- input ---------------------------------------------------------------------------
@@ -92,9 +112,13 @@ cdef class Inbound:
         cdef jb_packet packet
         cdef const uint8_t* payload
         cdef int status
+        self.last_transport_sequence = -1
         if rtp_parse(data, n, &header) != 0:
             self.malformed += 1
             return MALFORMED_STATUS
+        if self.transport_cc_id:
+            self.last_transport_sequence = rtp_transport_sequence(&header, data,
+                                                                  self.transport_cc_id)
         payload = data + header.payload_at
         packet.now_ns = arrival_ns
         packet.ssrc = header.ssrc
@@ -108,11 +132,20 @@ cdef class Inbound:
         if self._describe(header.payload_type, payload, header.payload_len, &packet):
             status = self.jitter.push_packet(&packet)
             return JB_OK if status == JB_RESET else status
-        self.unknown_pt += 1
-        # Of the same stream (telephone-event): without its number there would be a hole.
-        if self.jitter.follows(header.ssrc):
-            self.jitter.push_packet(&packet)
-        return UNKNOWN_STATUS
+        # Of the same stream: without its number there would be a hole.
+        if not self.jitter.follows(header.ssrc):
+            self.unknown_pt += 1
+            return UNKNOWN_STATUS
+        self.jitter.push_packet(&packet)
+        status = keys_push(&self.pressed, header.payload_type, payload, header.payload_len,
+                           header.timestamp, arrival_ns)
+        if status < 0:
+            self.malformed += 1
+            return MALFORMED_STATUS
+        if status == 0:
+            self.unknown_pt += 1
+            return UNKNOWN_STATUS
+        return JB_OK
 
     cdef int _push_red(self, const uint8_t* payload, jb_packet* packet,
                        size_t n) noexcept nogil:
@@ -201,6 +234,7 @@ cdef class Inbound:
         cdef jb_event event
         cdef int64_t before = self.ring.end_position()
         cdef int kind
+        keys_run(&self.pressed, now_ns)
         while True:
             kind = self.jitter.pop_event(now_ns, &event)
             if kind == JB_WAIT:
@@ -222,6 +256,7 @@ cdef class Inbound:
 
     cdef void _forget(self) noexcept nogil:
         # Another stream begins: nothing of the old one may colour it.
+        keys_restart(&self.pressed)
         if self.opus is not None:
             self.opus.forget()
         if self.concealer is not None:
@@ -239,7 +274,7 @@ cdef class Inbound:
         if event.tag == NO_MEDIA:
             return
         if event.tag == COMFORT_NOISE:
-            self._set_noise(event.data, event.len)
+            comfort_noise_set(&self.noise, event.data, event.len)
             self._pause(2 * NARROW_FRAME)
             return
         wanted = self._decode(event)
@@ -282,7 +317,7 @@ cdef class Inbound:
         if n > 0:
             self.ring.write_from(self.pcm, n)
             self.concealed_samples += n
-            self._mark(start, start + n)
+            marks_add(&self.concealments, start, start + n)
 
     cdef int _synthesise(self, int samples) noexcept nogil:
         # Concealment by the codec of the stream into self.pcm; returns its length.
@@ -308,40 +343,37 @@ cdef class Inbound:
             self.paused_samples += n
 
     cdef int _noise(self, int samples) noexcept nogil:
-        cdef uint32_t state = self.noise_state
-        cdef int i, span = 2 * self.noise_peak + 1
-        for i in range(samples // 2):
-            state = state * 1664525u + 1013904223u
-            self.narrow_pcm[i] = <int16_t>(<int>((state >> 16) * <uint32_t>span >> 16)
-                                           - self.noise_peak)
-        self.noise_state = state
+        comfort_noise_make(&self.noise, self.narrow_pcm, samples // 2)
         return self._to_wide(samples // 2)
 
-    cdef void _set_noise(self, const uint8_t* data, int n) noexcept nogil:
-        # Level in -dBov (RFC 3389); uniform noise peaks at sqrt(3) times its RMS.
-        cdef int level = data[0] & 127 if n > 0 else 66
-        cdef double peak = 32768.0 * 1.7320508 * c_pow(10.0, level / -20.0)
-        self.noise_peak = 8192 if peak > 8192.0 else 2 if peak < 2.0 else <int>peak
+    # -- for the media plane -------------------------------------------------------------
 
-    cdef void _mark(self, int64_t start, int64_t end) noexcept nogil:
-        cdef Mark* last = &self.marks[(self.mark_count - 1) % MARKS] if self.mark_count else NULL
-        if last != NULL and last.end == start:
-            last.end = end
-            return
-        self.marks[self.mark_count % MARKS].start = start
-        self.marks[self.mark_count % MARKS].end = end
-        self.mark_count += 1
+    cdef int64_t concealed_in(self, int64_t start, int64_t end) noexcept nogil:
+        return marks_within(&self.concealments, start, end)
+
+    cdef int64_t next_deadline(self) noexcept nogil:
+        cdef int64_t key_ns = keys_deadline(&self.pressed)
+        cdef int64_t due_ns
+        if self.closed:
+            return -1
+        due_ns = self.jitter.next_deadline()
+        return key_ns if due_ns < 0 or 0 <= key_ns < due_ns else due_ns
+
+    cdef int take_dtmf(self, int* digit, int* duration_ms) noexcept nogil:
+        cdef dtmf_event event
+        if not keys_take(&self.pressed, &event):
+            return 0
+        digit[0], duration_ms[0] = event.digit, event.duration_ms
+        return 1
+
+    cdef void set_rtt(self, int64_t rtt_ns) noexcept nogil:
+        self.jitter.set_round_trip(rtt_ns)
 
     cdef void attach(self) noexcept nogil:
-        self.last_transport_sequence = -1
+        self.attached = True
+
     cdef void detach(self) noexcept nogil:
-        pass
-    cdef int64_t concealed_in(self, int64_t start, int64_t end) noexcept nogil:
-        return 0
-    cdef int take_dtmf(self, int* digit, int* duration_ms) noexcept nogil:
-        return 0
-    cdef void set_rtt(self, int64_t rtt_ns) noexcept nogil:
-        pass
+        self.attached = False
 
     # -- Python --------------------------------------------------------------------------
 
@@ -374,25 +406,29 @@ cdef class Inbound:
         self.busy = 0
         return written
 
+    def poll_dtmf(self) -> tuple[str, int] | None:
+        """Return the next key the caller pressed and for how long, in ms; None: no more.
+
+        Keys are ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D`` and ``!`` (flash), told at their
+        end.  Sixteen wait at most; what is pressed beyond is dropped (``keys_dropped``).
+        """
+        cdef int digit = 0, duration_ms = 0, found
+        self._begin()
+        found = self.take_dtmf(&digit, &duration_ms)
+        self.busy = 0
+        return (chr(digit), duration_ms) if found else None
+
     def deadline(self) -> int:
         """Return when :meth:`poll` is next due if nothing is pushed (ns), or -1 for never."""
-        return -1 if self.closed else self.jitter.next_deadline()
+        return self.next_deadline()
 
     def concealed(self, int64_t start, int64_t end) -> int:
         """Return how many samples of ring positions [start, end) concealment made.
 
-        Samples recovered from FEC or RED and comfort noise don't count.  The newest 1,024
-        stretches are remembered, more than the ring holds.
+        Samples recovered from FEC or RED and comfort noise don't count.  One stretch in
+        20 ms of ``ring_ms`` is remembered, as many as it holds of every other 10 ms lost.
         """
-        cdef int64_t total = 0, i, low, high
-        for i in range(self.mark_count - 1, max(self.mark_count - MARKS, 0) - 1, -1):
-            low = max(self.marks[i % MARKS].start, start)
-            high = min(self.marks[i % MARKS].end, end)
-            if high > low:
-                total += high - low
-            if self.marks[i % MARKS].end <= start:
-                break
-        return total
+        return self.concealed_in(start, end)
 
     @property
     def stalled(self) -> bool:
@@ -414,7 +450,8 @@ cdef class Inbound:
         differences give the fraction lost), ``highest_sequence`` (extended), ``jitter`` (RFC
         3550, ticks of ``clock_hz``).  Slots: ``lost`` (given up), ``late``, ``duplicate``,
         ``reordered``, ``fec``, ``red``, ``probes``, ``too_big``, ``overflow``.  Packets:
-        ``malformed``, ``unknown_pt``, ``corrupt`` (undecodable payloads), ``comfort_noise``.
+        ``malformed``, ``unknown_pt``, ``corrupt`` (undecodable payloads), ``comfort_noise``;
+        ``keys`` pressed and ``keys_dropped``.
         Times: ``concealed_ms``, ``skipped_ms``, ``paused_ms`` (comfort noise), ``wait_ms``
         (present wait for a hole), ``delay_ms`` (frames by added delay, 64 bins of 1 ms).
         Events: ``stalls``, ``resets``, ``ts_jumps``.
@@ -431,7 +468,8 @@ cdef class Inbound:
             "fec": s.fec, "red": s.red, "probes": s.probes, "too_big": s.too_big,
             "overflow": s.overflow, "malformed": self.malformed,
             "unknown_pt": self.unknown_pt, "corrupt": self.corrupt,
-            "comfort_noise": self.noise_packets,
+            "comfort_noise": self.noise_packets, "keys": self.pressed.heard,
+            "keys_dropped": self.pressed.dropped,
             "concealed_ms": self.concealed_samples / per_ms,
             "paused_ms": self.paused_samples / per_ms,
             "skipped_ms": s.skipped * 1000 / clock_hz + self.skipped_samples / per_ms,
@@ -442,7 +480,7 @@ cdef class Inbound:
     def close(self) -> None:
         """Free the decoder; the ring stays readable.  A second call does nothing."""
         if not self.closed:
-            enter(&self.busy)
+            self._begin()
             self.closed = True
             if self.opus is not None:
                 self.opus.close()

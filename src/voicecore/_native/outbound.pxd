@@ -6,12 +6,13 @@
 # constant.  Python reads the builder's counters as they are, perhaps one packet old.
 #
 # Memory per object: 2 bytes a sample of capacity_ms (at 24 kHz 1.44 MB for 30 s, of which
-# only what the longest queue needed is ever touched), the Opus encoder (see opus.pxd; some
-# 25 KB at 24 kHz) and this struct, 9 KB.
+# only what the longest queue needed is ever touched), the Opus encoder (32 KB) and
+# this struct, 11 KB.
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from voicecore._native.opus cimport Encoder
+from voicecore._native.rtp cimport red_block
 
 cdef extern from "playout.h" nogil:
     enum:
@@ -50,12 +51,18 @@ cdef extern from "playout.h" nogil:
 
 cdef enum:
     MOST_FRAME_SAMPLES = 960       # 20 ms at 48 kHz
-    MOST_HEADER_BYTES = 12 + 8     # RTP header and the extension with the transport sequence
-    MOST_OPUS_BYTES = 1275         # of one frame
-    MOST_REDUNDANT_BYTES = 1023    # of a RED block
+    MOST_HEADER_BYTES = 20         # RTP header and the extension with the transport sequence
+    MOST_PAYLOAD_BYTES = 1275      # of one Opus frame
+    MOST_REDUNDANT_BYTES = 5 + 1023    # RED's headers and its longest older block
     PROTECTION_ROOM = 160          # what SRTP may put behind a packet that it protects in place
-    PACKET_ROOM = (MOST_HEADER_BYTES + 5 + MOST_REDUNDANT_BYTES + MOST_OPUS_BYTES
+    PACKET_ROOM = (MOST_HEADER_BYTES + MOST_REDUNDANT_BYTES + MOST_PAYLOAD_BYTES
                    + PROTECTION_ROOM)
+
+# A payload as it was sent.
+cdef struct Payload:
+    int n                          # bytes; 0: there is none
+    bint idle                      # the constant one of silence
+    uint8_t data[MOST_PAYLOAD_BYTES]
 
 # Bits of take_events.
 cdef enum:
@@ -76,7 +83,6 @@ cdef class Outbound:
     cdef uint8_t payload_type
     cdef int red_pt                # -1: not negotiated
     cdef int transport_cc_id       # of the header extension, 0: none
-    cdef int header_bytes          # 12 or 20
     cdef Encoder encoder           # None for G.711; the builder's alone, never handed out
     cdef int coding                # OPUS, PCMU or PCMA of outbound.pyx
     cdef int frame                 # samples of 20 ms
@@ -90,7 +96,7 @@ cdef class Outbound:
     cdef int zeros_due             # frames of true zeros to encode before the constant payload
     cdef int events                # not taken yet
     cdef int64_t drained_position
-    cdef int64_t drained_generation
+    cdef int64_t event_generation
     cdef playout_settings applied  # what the encoder has
     cdef bint initialised          # `queue` is there to be destroyed
     cdef playout queue             # playout.h
@@ -98,18 +104,17 @@ cdef class Outbound:
     cdef int16_t pcm[MOST_FRAME_SAMPLES]   # the frame in the making
     cdef uint8_t packet[PACKET_ROOM]
     cdef int rest_bytes
-    cdef uint8_t rest[MOST_OPUS_BYTES]     # Opus payload sent, unencoded, for silence
-    cdef int last_bytes                    # of the last packet's payload, 0: not kept
-    cdef bint last_idle                    # it was the constant one
-    cdef uint8_t last[MOST_REDUNDANT_BYTES]
+    cdef uint8_t rest[MOST_PAYLOAD_BYTES]  # Opus payload sent, unencoded, for silence
+    cdef int newest                        # index below of the payload of the last packet
+    cdef Payload payloads[2]               # the last one's and the one in the making
 
     # Builds the packet of the next 20 ms in `packet`, behind which PROTECTION_ROOM bytes are
     # free; returns its length, or a negative Opus error (nothing is sent then, and the
     # frame's samples are gone).  Builder.
     cdef int build(self) noexcept nogil
 
-    # What happened since the last call, as STARTED_EVENT | DRAINED_EVENT.  With the latter,
-    # the position where the queue ended and the generation it belonged to.  Builder.
+    # What happened since the last call, as STARTED_EVENT | DRAINED_EVENT, and the generation it
+    # belongs to; with the latter, the position where the queue ended.  Builder.
     cdef int take_events(self, int64_t* position, int64_t* generation) noexcept nogil
 
     # From attach to detach the media plane is the builder.  It needs the GIL for neither;
@@ -117,14 +122,14 @@ cdef class Outbound:
     cdef void attach(self) noexcept nogil
     cdef void detach(self) noexcept nogil
 
+    cdef playout_view _look(self) noexcept nogil
     cdef void _apply(self, const playout_settings* wanted) noexcept nogil
     cdef int _next_frame(self, bint* marker) noexcept nogil
     cdef int _encode(self, uint8_t* payload) noexcept nogil
     cdef int _constant(self, uint8_t* payload) noexcept nogil
     cdef void _set_rest(self) noexcept nogil
     cdef void _plan_rest(self, int kind, const uint8_t* payload, int n) noexcept nogil
-    cdef int _redundancy(self, int kind) noexcept nogil
-    cdef void _keep(self, int kind, const uint8_t* payload, int n) noexcept nogil
-    cdef void _write_header(self, bint marker, bint red) noexcept nogil
+    cdef bint _carries_last(self, const Payload* payload, red_block* last) noexcept nogil
+    cdef int _write(self, const Payload* payload, bint marker) noexcept nogil
     cdef int _begin(self, int* flag) except -1
     cdef int _begin_build(self) except -1

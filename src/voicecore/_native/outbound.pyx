@@ -30,9 +30,8 @@ from voicecore._native.g711 cimport alaw_encode_into, ulaw_encode_into
 from voicecore._native.opus cimport (SET_BITRATE, SET_COMPLEXITY, SET_EXPECTED_LOSS,
                                      SET_INBAND_FEC, SET_MAX_BANDWIDTH, bandwidth_code,
                                      bandwidth_hz)
-from voicecore._native.rtp cimport (RTP_EXTENDED_BYTES, RTP_HEADER_BYTES, RTP_RED_HEADER,
-                                    RTP_RED_MOST_BYTES, rtp_red_write, rtp_write,
-                                    rtp_write_extended)
+from voicecore._native.rtp cimport (RTP_EXTENDED_BYTES, RTP_HEADER_BYTES, red_block,
+                                    red_write, rtp_write, rtp_write_extended)
 from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
@@ -47,6 +46,9 @@ cdef extern from "playout.h" nogil:
     void playout_configure(playout* p, const playout_settings* settings) noexcept
     int playout_take(playout* p, int16_t* out, playout_taken* taken) noexcept
     void playout_look(playout* p, playout_view* view) noexcept
+
+cdef extern from "red_write.h" nogil:
+    bint red_fits(const red_block* block) noexcept
 
 cdef enum:
     OPUS_CODING = 0
@@ -134,7 +136,6 @@ cdef class Outbound:
         self.payload_type, self.ssrc = payload_type, ssrc
         self.sequence, self.timestamp = sequence, timestamp
         self.red_pt, self.transport_cc_id = red_pt, transport_cc_id
-        self.header_bytes = RTP_EXTENDED_BYTES if transport_cc_id else RTP_HEADER_BYTES
         self.rate_hz = rate_hz
         self.frame = rate_hz // 50
         self.clock_step = 960 if self.coding == OPUS_CODING else 160
@@ -161,6 +162,11 @@ cdef class Outbound:
         if self.attached:
             raise MisuseError("driven by the media plane", code="in_use")
         return self._begin(&self.busy)
+
+    cdef playout_view _look(self) noexcept nogil:
+        cdef playout_view view
+        playout_look(&self.queue, &view)
+        return view
 
     cdef void attach(self) noexcept nogil:
         self.attached = True
@@ -190,7 +196,7 @@ cdef class Outbound:
     cdef int _encode(self, uint8_t* payload) noexcept nogil:
         self.encodes += 1
         if self.coding == OPUS_CODING:
-            return self.encoder.encode_into(self.pcm, self.frame, payload, MOST_OPUS_BYTES)
+            return self.encoder.encode_into(self.pcm, self.frame, payload, MOST_PAYLOAD_BYTES)
         if self.coding == PCMU_CODING:
             ulaw_encode_into(self.pcm, self.frame, payload)
         else:
@@ -234,7 +240,7 @@ cdef class Outbound:
         if taken.drained:
             self.events |= DRAINED_EVENT
             self.drained_position = taken.position
-            self.drained_generation = taken.generation
+            self.event_generation = taken.generation
         if found == PLAYOUT_CUT:
             # To 0 on the sample after the last.
             kernels.pcm.gain(self.pcm, taken.samples,
@@ -245,6 +251,7 @@ cdef class Outbound:
                 marker[0] = True
                 self.talking = True
                 self.events |= STARTED_EVENT
+                self.event_generation = taken.generation
             return SPEECH_KIND
         if self.zeros_due:
             memset(self.pcm, 0, self.frame * sizeof(int16_t))
@@ -253,62 +260,64 @@ cdef class Outbound:
         self.talking = False
         return SILENCE_KIND
 
-    cdef int _redundancy(self, int kind) noexcept nogil:
-        # Bytes that RED puts before the payload in the making, 0: a plain packet.
-        if not self.red or self.last_bytes == 0:
-            return 0
-        if kind == SILENCE_KIND and self.last_idle:
-            return 0
-        return RTP_RED_HEADER + 1 + self.last_bytes
+    cdef bint _carries_last(self, const Payload* payload, red_block* last) noexcept nogil:
+        # Whether this packet repeats the payload of the one before, which is then in `last`.
+        cdef Payload* before = &self.payloads[self.newest]
+        last.data, last.len = before.data, before.n
+        last.ts_offset, last.payload_type = self.clock_step, self.payload_type
+        return (self.red and before.n > 0 and not (before.idle and payload.idle)
+                and red_fits(last))
 
-    cdef void _keep(self, int kind, const uint8_t* payload, int n) noexcept nogil:
-        # For the next packet's redundancy, wanted by then or not.
-        if self.red_pt < 0:
-            return
-        self.last_idle = kind == SILENCE_KIND
-        self.last_bytes = n if n <= RTP_RED_MOST_BYTES else 0
-        memcpy(self.last, payload, self.last_bytes)
-
-    cdef void _write_header(self, bint marker, bint red) noexcept nogil:
+    cdef int _write(self, const Payload* payload, bint marker) noexcept nogil:
+        # Header and payload into self.packet; returns the packet's length.
+        cdef red_block last
+        cdef bint red = self._carries_last(payload, &last)
         cdef uint8_t payload_type = <uint8_t>self.red_pt if red else self.payload_type
-        if self.transport_cc_id == 0:
-            rtp_write(self.packet, payload_type, marker, self.sequence, self.timestamp, self.ssrc)
-        else:
+        cdef int at = RTP_HEADER_BYTES
+        cdef int n = payload.n
+        if self.transport_cc_id:
+            at = RTP_EXTENDED_BYTES
             rtp_write_extended(self.packet, payload_type, marker, self.sequence, self.timestamp,
-                               self.ssrc, <uint8_t>self.transport_cc_id, self.transport_sequence)
-            self.transport_sequence = <uint16_t>(self.transport_sequence + 1)
-        self.sequence = <uint16_t>(self.sequence + 1)
-        self.timestamp += <uint32_t>self.clock_step
+                               self.ssrc, <uint8_t>self.transport_cc_id,
+                               self.transport_sequence)
+        else:
+            rtp_write(self.packet, payload_type, marker, self.sequence, self.timestamp,
+                      self.ssrc)
+        if red:
+            n = <int>red_write(self.packet + at, MOST_REDUNDANT_BYTES + MOST_PAYLOAD_BYTES,
+                               self.payload_type, payload.data, n, &last, 1)
+            self.redundant += 1
+        else:
+            memcpy(self.packet + at, payload.data, n)
+        self.octets += n
+        return at + n
 
     cdef int build(self) noexcept nogil:
-        cdef uint8_t* payload = self.packet + self.header_bytes
+        cdef Payload* payload = &self.payloads[1 - self.newest]
         cdef bint marker = False
         cdef int kind = self._next_frame(&marker)
-        cdef int ahead = self._redundancy(kind)
         cdef int n
         if kind == SILENCE_KIND:
-            n = self._constant(payload + ahead)
+            n = self._constant(payload.data)
         else:
-            n = self._encode(payload + ahead)
+            n = self._encode(payload.data)
             if n < 0:
                 return n
-            self._plan_rest(kind, payload + ahead, n)
-        if ahead:
-            rtp_red_write(payload, self.payload_type, <uint16_t>self.clock_step,
-                          <uint16_t>self.last_bytes)
-            memcpy(payload + RTP_RED_HEADER + 1, self.last, self.last_bytes)
-            self.redundant += 1
-        self._keep(kind, payload + ahead, n)
-        self._write_header(marker, ahead != 0)
+            self._plan_rest(kind, payload.data, n)
+        payload.n, payload.idle = n, kind == SILENCE_KIND
+        n = self._write(payload, marker)
+        self.newest = 1 - self.newest
         self.last_kind = kind
         self.packets += 1
-        self.octets += ahead + n
-        return self.header_bytes + ahead + n
+        self.sequence = <uint16_t>(self.sequence + 1)
+        self.transport_sequence = <uint16_t>(self.transport_sequence + 1)
+        self.timestamp += <uint32_t>self.clock_step
+        return n
 
     cdef int take_events(self, int64_t* position, int64_t* generation) noexcept nogil:
         cdef int events = self.events
         position[0] = self.drained_position
-        generation[0] = self.drained_generation
+        generation[0] = self.event_generation
         self.events = 0
         return events
 
@@ -370,10 +379,7 @@ cdef class Outbound:
         Raises:
             MisuseError: a value out of range; ``red`` without ``red_pt``.  Nothing changes.
         """
-        cdef playout_view view
-        cdef playout_settings wanted
-        playout_look(&self.queue, &view)
-        wanted = view.settings
+        cdef playout_settings wanted = self._look().settings
         if bitrate_bps is not None:
             wanted.bitrate_bps = _within("bitrate_bps", bitrate_bps, 500, 512000)
         if complexity is not None:
@@ -394,49 +400,38 @@ cdef class Outbound:
     @property
     def settings(self) -> dict[str, int]:
         """What :meth:`configure` was last told, under its names; a fresh dict."""
-        cdef playout_view view
-        playout_look(&self.queue, &view)
+        cdef playout_settings s = self._look().settings
         return {
-            "bitrate_bps": view.settings.bitrate_bps, "complexity": view.settings.complexity,
-            "fec": bool(view.settings.fec),
-            "expected_loss_percent": view.settings.expected_loss_percent,
-            "red": bool(view.settings.red),
-            "max_bandwidth_hz": bandwidth_hz(view.settings.max_bandwidth),
+            "bitrate_bps": s.bitrate_bps, "complexity": s.complexity, "fec": bool(s.fec),
+            "expected_loss_percent": s.expected_loss_percent, "red": bool(s.red),
+            "max_bandwidth_hz": bandwidth_hz(s.max_bandwidth),
         }
 
     @property
     def generation(self) -> int:
         """How many flushes there were."""
-        cdef playout_view view
-        playout_look(&self.queue, &view)
-        return view.generation
+        return self._look().generation
 
     @property
     def position(self) -> int:
         """Samples handed out at full level since the beginning."""
-        cdef playout_view view
-        playout_look(&self.queue, &view)
-        return view.played
+        return self._look().played
 
     @property
     def written(self) -> int:
         """Position after the newest sample queued; falls back to ``position`` at a flush."""
-        cdef playout_view view
-        playout_look(&self.queue, &view)
-        return view.end
+        return self._look().end
 
     @property
     def queued(self) -> int:
         """Samples waiting."""
-        cdef playout_view view
-        playout_look(&self.queue, &view)
+        cdef playout_view view = self._look()
         return view.end - view.played
 
     @property
     def space(self) -> int:
         """Samples that :meth:`write` would accept now."""
-        cdef playout_view view
-        playout_look(&self.queue, &view)
+        cdef playout_view view = self._look()
         return self.queue.capacity - (view.end - view.played)
 
     # -- the builder's side --------------------------------------------------------------
@@ -450,10 +445,9 @@ cdef class Outbound:
         Raises:
             MisuseError: closed; another thread is in here; the media plane builds.
         """
-        cdef playout_view view
+        cdef playout_view view = self._look()
         cdef int n
         self._begin_build()
-        playout_look(&self.queue, &view)
         if view.end == view.played and self.zeros_due == 0 and view.cut_samples == 0:
             n = self.build()    # cheaper than giving the GIL away
         else:

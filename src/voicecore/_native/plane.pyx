@@ -255,7 +255,7 @@ cdef int64_t _run(void* inbound, int64_t now_ns) noexcept nogil:
     return (<Inbound>inbound).run(now_ns)
 
 cdef int64_t _deadline(void* inbound) noexcept nogil:
-    return (<Inbound>inbound).jitter.next_deadline()
+    return (<Inbound>inbound).next_deadline()
 
 cdef int64_t _position(void* inbound) noexcept nogil:
     return (<Inbound>inbound).ring.end_position()
@@ -273,7 +273,7 @@ cdef int _transport_sequence(void* inbound) noexcept nogil:
     return (<Inbound>inbound).last_transport_sequence
 
 cdef int _missing(void* inbound, uint16_t* sequences, int most) noexcept nogil:
-    return 0 #XX
+    return (<Inbound>inbound).jitter.missing_into(sequences, most)
 
 cdef void _set_round_trip(void* inbound, int64_t round_trip_ns) noexcept nogil:
     (<Inbound>inbound).set_rtt(round_trip_ns)

@@ -7,8 +7,6 @@ cdef extern from "rtp.h" nogil:
         RTP_HEADER_BYTES
         RTP_EXTENDED_BYTES
         RTP_RED_BLOCKS
-        RTP_RED_HEADER
-        RTP_RED_MOST_BYTES
 
     ctypedef struct rtp_header:
         uint32_t timestamp
@@ -33,8 +31,6 @@ cdef extern from "rtp.h" nogil:
     int rtp_parse(const uint8_t* packet, size_t n, rtp_header* header) noexcept
     void rtp_write(uint8_t* out, uint8_t payload_type, int marker, uint16_t sequence,
                    uint32_t timestamp, uint32_t ssrc) noexcept
-    int rtp_red_write(uint8_t* out, uint8_t payload_type, uint16_t ts_offset,
-                      uint16_t n) noexcept
     void rtp_write_extended(uint8_t* out, uint8_t payload_type, int marker, uint16_t sequence,
                             uint32_t timestamp, uint32_t ssrc, uint8_t transport_cc_id,
                             uint16_t transport_sequence) noexcept

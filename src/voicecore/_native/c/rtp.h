@@ -146,22 +146,6 @@ static inline int32_t rtp_transport_sequence(const rtp_header *h, const uint8_t 
     return data && len >= 2 ? rtp_u16(data) : -1;
 }
 
-#define RTP_RED_HEADER 4        /* bytes before a redundant block; 1 before the primary */
-#define RTP_RED_MOST_BYTES 1023 /* of a redundant block */
-
-/* Writes the headers of a RED payload with one redundant block of `len` bytes (at most
- * RTP_RED_MOST_BYTES), `ts_offset` (14 bits) ticks older; returns their five bytes. The block
- * and then the primary go behind. */
-static inline int rtp_red_write(uint8_t *out, uint8_t payload_type, uint16_t ts_offset,
-                                uint16_t len) {
-    out[0] = (uint8_t)(0x80 | payload_type);
-    out[1] = (uint8_t)(ts_offset >> 6);
-    out[2] = (uint8_t)(ts_offset << 2 | len >> 8);
-    out[3] = (uint8_t)len;
-    out[4] = payload_type;
-    return RTP_RED_HEADER + 1;
-}
-
 /* The sender's own measure of the packet (RFC 6464) in extension `id`: 0..127, dB below full
  * scale, and 128 more if it takes it for voice; -1: none. */
 static inline int32_t rtp_audio_level(const rtp_header *h, const uint8_t *packet, int id) {
