@@ -124,7 +124,10 @@ def test_sequence_and_timestamp_wrap_cleanly() -> None:
     count, first, origin = 700, 65_000, 2**32 - 100 * 960
     payloads = opus_payloads(count)
     packets = [
-        (i * 20 * MS, rtp.header(OPUS, (first + i) & 0xFFFF, (origin + i * 960) & 0xFFFFFFFF, 7) + p)
+        (
+            i * 20 * MS,
+            rtp.header(OPUS, (first + i) & 0xFFFF, (origin + i * 960) & 0xFFFFFFFF, 7) + p,
+        )
         for i, p in enumerate(payloads)
     ]
     lost = {99, 101, 535, 537}
