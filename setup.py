@@ -37,8 +37,14 @@ C_SOURCES: dict[str, list[str]] = {
     "jitter": ["jitter.c"],
     "opus": ["opus_library.c"],
     "opus_packet": ["opus_packet.c"],
+    "outbound": ["playout.c"],
     "resample": ["resample_prototype.c", "resample_design.c", "resample_fir.c"],
+    "plane": ["address_map.c", "plane.c", "plane_hear.c", "plane_peer.c", "plane_queue.c",
+              "plane_rx.c", "plane_tx.c", "plane_vad.c", "rtcp_cc_arrivals.c", "rtcp_cc_sent.c",
+              "rtcp_read.c", "rtcp_write.c"],
+    "rtcp": ["rtcp_read.c", "rtcp_write.c", "rtcp_cc_sent.c", "rtcp_cc_arrivals.c"],
     "silero": ["silero_pack.c"],
+    "srtp": ["srtp_library.c"],
     "simd": ["simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c"],
 }
 
@@ -146,7 +152,7 @@ def _extension(pyx: Path, profile: Profile) -> Extension:
         f"voicecore._native.{pyx.stem}",
         [str(pyx)],
         include_dirs=[str(NATIVE_C), numpy.get_include()],
-        libraries=["m", "dl"],
+        libraries=["m", "dl", "pthread"],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
             ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),

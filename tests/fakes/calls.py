@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+from voicecore.core.overload import OverloadLevel
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service.manager import Opened
 
@@ -27,6 +28,7 @@ class FakeManager:
     def __init__(self, limit: int = 3) -> None:
         self.limit = limit
         self.draining = False
+        self.overload_level = OverloadLevel.NORMAL
         self.started = False
         self.closed = False
         self.calls: dict[str, FakeCall] = {}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from native.silero_worker import frames_of
 from voicecore._native import simd
 from voicecore._native.silero import SileroScorer, SileroWeights, shapes
-from voicecore.core.speech_gate import SpeechGate
+from voicecore._native.speech_gate import SpeechGate
 from voicecore.engines.vad.model_file import ModelFile, find_model
 from voicecore.errors import MissingLibraryError, MisuseError
 
@@ -86,11 +86,11 @@ def oracle(model: ModelFile, audio: dict[str, Floats]) -> dict[str, list[float]]
     return scores
 
 
-def edges(scores: list[float], threshold: float) -> list[object]:
+def edges(scores: list[float], threshold: float) -> list[tuple[int, int]]:
     """What the service would decide from these scores."""
     gate = SpeechGate(threshold=threshold)
     return [
-        (edge.kind, edge.sample)
+        edge
         for index, score in enumerate(scores)
         for edge in gate.push(score, index * 512, index * 512 + 512, [1.0])
     ]

@@ -48,6 +48,10 @@ class FakePlane:
         self.received: list[bytes] = []
         self._speaking = False
 
+    @property
+    def heard(self) -> int:
+        return self.ring.position
+
     def attach(self, sink: PlaneSink) -> None:
         self.sink = sink
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from voicecore._native.inbound import Inbound
 from voicecore._native.outbound import Outbound
-from voicecore.core.speech_gate import SpeechEdge, SpeechGate
+from voicecore._native.speech_gate import SpeechGate
+from voicecore.core.speech_gate import SpeechEdge
 from voicecore.transport.rtcp import Reporter
 from voicecore.transport.rtp_plane import RtpPlane
 

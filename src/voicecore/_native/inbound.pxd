@@ -86,3 +86,9 @@ cdef class Inbound:
     cdef void _set_noise(self, const uint8_t* data, int n) noexcept nogil
     cdef void _mark(self, int64_t start, int64_t end) noexcept nogil
     cdef int _begin(self) except -1
+    cdef int last_transport_sequence
+    cdef void attach(self) noexcept nogil
+    cdef void detach(self) noexcept nogil
+    cdef int64_t concealed_in(self, int64_t start, int64_t end) noexcept nogil
+    cdef int take_dtmf(self, int* digit, int* duration_ms) noexcept nogil
+    cdef void set_rtt(self, int64_t rtt_ns) noexcept nogil

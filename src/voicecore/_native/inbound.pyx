@@ -332,6 +332,17 @@ cdef class Inbound:
         self.marks[self.mark_count % MARKS].end = end
         self.mark_count += 1
 
+    cdef void attach(self) noexcept nogil:
+        self.last_transport_sequence = -1
+    cdef void detach(self) noexcept nogil:
+        pass
+    cdef int64_t concealed_in(self, int64_t start, int64_t end) noexcept nogil:
+        return 0
+    cdef int take_dtmf(self, int* digit, int* duration_ms) noexcept nogil:
+        return 0
+    cdef void set_rtt(self, int64_t rtt_ns) noexcept nogil:
+        pass
+
     # -- Python --------------------------------------------------------------------------
 
     def push(self, packet: bytes, int64_t arrival_ns) -> int:

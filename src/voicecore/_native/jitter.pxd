@@ -7,6 +7,7 @@ cdef extern from "jitter.h" nogil:
         JB_ALIGN
         JB_DELAY_BINS
         JB_MAX_PAYLOAD
+        JB_SLOTS
         # statuses of push
         JB_OK
         JB_DUP
@@ -88,6 +89,8 @@ cdef class JitterBuffer:
     cdef int fill_packet(self, const jb_packet* packet) noexcept nogil
     cdef int pop_event(self, int64_t now_ns, jb_event* event) noexcept nogil
     cdef int64_t next_deadline(self) noexcept nogil
+    cdef int missing_into(self, uint16_t* out, int most) noexcept nogil
+    cdef void set_round_trip(self, int64_t rtt_ns) noexcept nogil    # < 0: no retransmission
     cdef void read_stats(self, jb_stats* stats) noexcept nogil
     cdef void change_clock(self, int clock_hz, int frame) noexcept nogil
     cdef bint follows(self, uint32_t ssrc) noexcept nogil

@@ -29,6 +29,7 @@ cdef extern from "jitter.h" nogil:
     int jb_fill(jb* b, const jb_packet* packet) noexcept
     int jb_pop(jb* b, int64_t now_ns, jb_event* event) noexcept
     int64_t jb_deadline(const jb* b) noexcept
+    int jb_missing(const jb* b, uint16_t* out, int max) noexcept
     void jb_read_stats(const jb* b, jb_stats* out) noexcept
 
 OK = JB_OK
@@ -126,6 +127,12 @@ cdef class JitterBuffer:
     cdef int64_t next_deadline(self) noexcept nogil:
         return jb_deadline(self.ptr)
 
+    cdef int missing_into(self, uint16_t* out, int most) noexcept nogil:
+        return jb_missing(self.ptr, out, most)
+
+    cdef void set_round_trip(self, int64_t rtt_ns) noexcept nogil:
+        jb_set_rtt(self.ptr, rtt_ns)
+
     cdef void read_stats(self, jb_stats* stats) noexcept nogil:
         jb_read_stats(self.ptr, stats)
 
@@ -190,6 +197,12 @@ cdef class JitterBuffer:
     def deadline(self) -> int:
         """Return when to pop next (ns) if nothing is pushed before, or -1 for never."""
         return jb_deadline(self.ptr)
+
+    def missing(self) -> list[int]:
+        """Return the sequence numbers (16 bits) of the holes still waited for, oldest first."""
+        cdef uint16_t out[JB_SLOTS]
+        cdef int i, count = jb_missing(self.ptr, out, JB_SLOTS)
+        return [out[i] for i in range(count)]
 
     def set_rtt(self, double rtt_ms) -> None:
         """Let a hole wait for a retransmission: up to ``rtt_ms`` + 40 ms, at most 150.

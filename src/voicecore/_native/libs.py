@@ -1,12 +1,14 @@
 """Finds the shared libraries that the kernels load at run time.
 
 No headers and no system package are needed to build; the libraries come from wheels that
-are installed anyway.  Nothing here loads or imports anything: it only looks.
+are installed anyway.  Nothing here loads a library: it only looks. One is imported: libsrtp lives inside
+pylibsrtp's binding, which must have initialised it first.
 """
 
 from __future__ import annotations
 
 import ctypes.util
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,12 @@ from pathlib import Path
 from voicecore.errors import MissingLibraryError
 
 LIBOPUS_VARIABLE = "VOICECORE_LIBOPUS"
+LIBSRTP_VARIABLE = "VOICECORE_LIBSRTP"
+
+_SRTP_POLICY = {"ssrc": 0, "rtp": 8, "rtcp": 32, "key": 56, "window_size": 88,
+                "allow_repeat_tx": 96}  # fmt: skip
+"""Where the fields of libsrtp's policy lie for us (``c/srtp_library.h``)."""
+_SRTP_POLICY_BYTES = 128
 
 
 def _bundled_with_av() -> Iterator[Path]:
@@ -60,3 +68,48 @@ def find_libopus() -> Path:
             code="missing_libopus",
         )
     return found
+
+
+def _bound_by_pylibsrtp() -> Path | None:
+    """The libsrtp inside pylibsrtp's binding, if it is the one we know; imports it."""
+    if importlib.util.find_spec("pylibsrtp") is None:
+        return None
+    from pylibsrtp import _binding
+
+    ffi = _binding.ffi
+    fields = dict(ffi.typeof("srtp_policy_t").fields)
+    offsets = {name: fields[name].offset for name in _SRTP_POLICY if name in fields}
+    if ffi.sizeof("srtp_policy_t") != _SRTP_POLICY_BYTES or offsets != _SRTP_POLICY:
+        return None
+    return Path(_binding.__file__)
+
+
+def find_libsrtp() -> tuple[Path, bool]:
+    """Return the libsrtp to use, and whether it is loaded and initialised already.
+
+    Tried in this order: the file named by the environment variable ``VOICECORE_LIBSRTP``;
+    the copy inside pylibsrtp's binding (loaded by importing it); the system's library.
+
+    Raises:
+        MissingLibraryError: there is none, or the variable names a file that isn't there.
+            The message lists what would help.
+    """
+    named = os.environ.get(LIBSRTP_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise MissingLibraryError(
+                f"{LIBSRTP_VARIABLE} names {named!r}, which is not a file", code="missing_libsrtp"
+            )
+        return Path(named), False
+    bound = _bound_by_pylibsrtp()
+    if bound is not None:
+        return bound, True
+    soname = ctypes.util.find_library("srtp2")
+    if soname is None:
+        raise MissingLibraryError(
+            "libsrtp 2 was not found: install the service's packages "
+            '(pip install "voicecore[service]"), or the system\'s (apt-get install libsrtp2-1), '
+            f"or set {LIBSRTP_VARIABLE} to the library's file",
+            code="missing_libsrtp",
+        )
+    return Path(soname), False

@@ -14,6 +14,15 @@ cdef enum:
     # encode of up to 20 ms.  A 60 ms packet may hold three frames.
     MAX_PACKET_BYTES = 1276
 
+# Requests of Encoder.set_option.
+cdef enum:
+    SET_BITRATE = 4002          # bit/s
+    SET_MAX_BANDWIDTH = 4004    # NARROWBAND to NARROWBAND + 4
+    SET_COMPLEXITY = 4010
+    SET_INBAND_FEC = 4012
+    SET_EXPECTED_LOSS = 4014    # per cent
+    NARROWBAND = 1101           # 4 kHz of audio; 6, 8, 12 and 20 kHz follow
+
 cdef class Decoder:
     cdef void* ptr              # OpusDecoder, owned; NULL once closed
     cdef readonly int rate_hz   # output rate: 8000, 12000, 16000, 24000 or 48000
@@ -44,7 +53,15 @@ cdef class Encoder:
     cdef int encode_into(self, const int16_t* pcm, int samples, uint8_t* out,
                          int capacity) noexcept nogil
 
+    # Changes a setting before the next frame; 0 or a negative Opus error (the setting stays).
+    cdef int set_option(self, int request, int value) noexcept nogil
+
     cdef int _begin(self) except -1
     cdef int _set(self, int request, str name, value, int low, int high) except -1
     cdef int _get(self, int request) except? -1
     cdef int _encode(self, pcm, uint8_t* out, int capacity) except -1
+
+# libopus's code of an audio band (4000, 6000, 8000, 12000 or 20000 Hz), and back.  The first
+# raises MisuseError for any other.
+cdef int bandwidth_code(value) except -1
+cdef object bandwidth_hz(int code)

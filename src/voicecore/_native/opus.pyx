@@ -38,16 +38,11 @@ cdef extern from "opus_library.h" nogil:
     int vc_opus_set(const vc_opus_api* api, void* encoder, int request, int32_t value) noexcept
     int vc_opus_get(const vc_opus_api* api, void* encoder, int request, int32_t* value) noexcept
 
-# CTL requests; "get" is one more than "set".
+# CTL requests beside those of the .pxd; "get" is one more than "set".
 cdef enum:
     RESET_STATE = 4028
     SET_APPLICATION = 4000
-    SET_BITRATE = 4002
-    SET_MAX_BANDWIDTH = 4004
     SET_VBR = 4006
-    SET_COMPLEXITY = 4010
-    SET_INBAND_FEC = 4012
-    SET_EXPECTED_LOSS = 4014
     SET_DTX = 4016
 
 cdef enum:
@@ -56,7 +51,6 @@ cdef enum:
 cdef enum:
     BAD_ARGUMENT = -1
     BUFFER_TOO_SMALL = -2
-    NARROWBAND = 1101           # MEDIUMBAND and so on follow
 
 cdef dict _APPLICATIONS = {"voip": 2048, "audio": 2049, "lowdelay": 2051}
 cdef tuple _BANDWIDTHS_HZ = (4000, 6000, 8000, 12000, 20000)
@@ -226,6 +220,16 @@ cdef class Decoder:
             self.busy = 0
 
 
+cdef int bandwidth_code(value) except -1:
+    if value not in _BANDWIDTHS_HZ:
+        raise MisuseError(f"max_bandwidth_hz must be one of {_BANDWIDTHS_HZ}, got {value}")
+    return NARROWBAND + _BANDWIDTHS_HZ.index(value)
+
+
+cdef object bandwidth_hz(int code):
+    return _BANDWIDTHS_HZ[code - NARROWBAND]
+
+
 cdef int _application_code(str name) except -1:
     if name not in _APPLICATIONS:
         raise MisuseError(f"application must be one of {sorted(_APPLICATIONS)}, got {name!r}")
@@ -272,6 +276,9 @@ cdef class Encoder:
     cdef int encode_into(self, const int16_t* pcm, int samples, uint8_t* out,
                          int capacity) noexcept nogil:
         return _api.encode(self.ptr, pcm, samples, out, capacity)
+
+    cdef int set_option(self, int request, int value) noexcept nogil:
+        return vc_opus_set(&_api, self.ptr, request, value)
 
     cdef int _begin(self) except -1:
         if self.ptr == NULL:
@@ -356,14 +363,12 @@ cdef class Encoder:
     def max_bandwidth_hz(self) -> int:
         """The widest audio band to code: 4000, 6000, 8000, 12000 or 20000; for peers that name
         a ``maxplaybackrate`` (RFC 7587)."""
-        return _BANDWIDTHS_HZ[self._get(SET_MAX_BANDWIDTH) - NARROWBAND]
+        return bandwidth_hz(self._get(SET_MAX_BANDWIDTH))
 
     @max_bandwidth_hz.setter
     def max_bandwidth_hz(self, value: int) -> None:
-        if value not in _BANDWIDTHS_HZ:
-            raise MisuseError(f"max_bandwidth_hz must be one of {_BANDWIDTHS_HZ}, got {value}")
-        self._set(SET_MAX_BANDWIDTH, "max_bandwidth_hz",
-                  NARROWBAND + _BANDWIDTHS_HZ.index(value), NARROWBAND, NARROWBAND + 4)
+        self._set(SET_MAX_BANDWIDTH, "max_bandwidth_hz", bandwidth_code(value),
+                  NARROWBAND, NARROWBAND + 4)
 
     @property
     def application(self) -> str:

@@ -3,24 +3,24 @@ from typing import Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from voicecore._native.opus import Encoder
-
 SILENCE: int
 SPEECH: int
 TAIL: int
+STARTED: int
+DRAINED: int
 
 @final
 class Outbound:
-    encoder: Encoder | None
     rate_hz: int
     last_kind: int
-    generation: int
     packets: int
     octets: int
     encodes: int
+    redundant: int
     ssrc: int
     timestamp: int
     sequence: int
+    transport_sequence: int
     def __new__(
         cls,
         *,
@@ -33,10 +33,27 @@ class Outbound:
         capacity_ms: int = 30000,
         bitrate_bps: int = 64000,
         complexity: int = 0,
+        red_pt: int = -1,
+        transport_cc_id: int = 0,
     ) -> Self: ...
     def write(self, pcm: NDArray[np.int16], generation: int) -> int: ...
     def flush(self, fade_ms: float = 5.0) -> int: ...
+    def configure(
+        self,
+        *,
+        bitrate_bps: int | None = None,
+        complexity: int | None = None,
+        fec: bool | None = None,
+        expected_loss_percent: int | None = None,
+        red: bool | None = None,
+        max_bandwidth_hz: int | None = None,
+    ) -> None: ...
     def next_packet(self) -> bytes: ...
+    def poll_events(self) -> tuple[int, int, int]: ...
+    @property
+    def settings(self) -> dict[str, int]: ...
+    @property
+    def generation(self) -> int: ...
     @property
     def position(self) -> int: ...
     @property

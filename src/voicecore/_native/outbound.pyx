@@ -21,16 +21,32 @@ zeros as it was encoded (2 dB off at most).
 
 from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from voicecore._native._buffers cimport borrow_int16, enter
 from voicecore._native.g711 cimport alaw_encode_into, ulaw_encode_into
-from voicecore._native.rtp cimport RTP_HEADER_BYTES, rtp_write
-from voicecore._native.simd cimport kernels, vc_meter
+from voicecore._native.opus cimport (SET_BITRATE, SET_COMPLEXITY, SET_EXPECTED_LOSS,
+                                     SET_INBAND_FEC, SET_MAX_BANDWIDTH, bandwidth_code,
+                                     bandwidth_hz)
+from voicecore._native.rtp cimport (RTP_EXTENDED_BYTES, RTP_HEADER_BYTES, RTP_RED_HEADER,
+                                    RTP_RED_MOST_BYTES, rtp_red_write, rtp_write,
+                                    rtp_write_extended)
+from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
+
+cdef extern from "playout.h" nogil:
+    int playout_init(playout* p, int16_t* ring, int64_t capacity, int32_t frame,
+                     const playout_settings* settings) noexcept
+    void playout_destroy(playout* p) noexcept
+    int64_t playout_write(playout* p, const int16_t* pcm, int64_t n,
+                          int64_t generation) noexcept
+    int64_t playout_flush(playout* p, int32_t cut_samples) noexcept
+    void playout_configure(playout* p, const playout_settings* settings) noexcept
+    int playout_take(playout* p, int16_t* out, playout_taken* taken) noexcept
+    void playout_look(playout* p, playout_view* view) noexcept
 
 cdef enum:
     OPUS_CODING = 0
@@ -39,22 +55,28 @@ cdef enum:
     SILENCE_KIND = 0
     SPEECH_KIND = 1
     TAIL_KIND = 2
-    NONE_TAKEN = 0
-    QUIET_TAKEN = 1
-    SPEECH_TAKEN = 2
-    QUIET_PEAK = 2
     ZERO_FRAMES = 2            # after CELT
     PREDICTED_ZERO_FRAMES = 3  # after SILK or hybrid
     FIRST_CELT_CONFIG = 16     # of the TOC byte's upper five bits (RFC 6716, 3.1)
-    OPUS_PAYLOAD_ROOM = 1275
     MOST_FADE_MS = 20
+    LONG_WRITE = 8192          # samples; copying fewer is cheaper than giving the GIL away
 
 # What last_kind says of the last packet.
 SILENCE = SILENCE_KIND
 SPEECH = SPEECH_KIND
 TAIL = TAIL_KIND
 
+# Bits of poll_events.
+STARTED = STARTED_EVENT
+DRAINED = DRAINED_EVENT
+
 cdef dict _CODINGS = {"opus": OPUS_CODING, "pcmu": PCMU_CODING, "pcma": PCMA_CODING}
+
+
+cdef int32_t _within(str name, value, int low, int high) except? -1:
+    if not low <= value <= high:
+        raise MisuseError(f"{name} must be {low} to {high}, got {value}")
+    return value
 
 
 cdef class Outbound:
@@ -64,15 +86,21 @@ cdef class Outbound:
     no resampling needed), ``"pcmu"`` or ``"pcma"`` (``rate_hz`` 8000).  ``payload_type``
     (0..127), ``ssrc`` and the first ``timestamp`` (32 bits) and ``sequence`` (16 bits) go
     into the RTP headers.  At most ``capacity_ms`` (100 to 600,000) of audio are queued; what
-    doesn't fit is left to the writer.  ``bitrate_bps`` and ``complexity`` are Opus's.
-    Nothing but the returned packet is allocated after construction.  One owner: a second
-    thread gets :class:`MisuseError`.
+    doesn't fit is left to the writer.  ``bitrate_bps`` and ``complexity`` are the first of
+    :meth:`configure`'s settings.  ``red_pt`` is the payload type of RFC 2198 redundancy, -1
+    where it wasn't negotiated; :meth:`configure` switches it on.  ``transport_cc_id`` (1..14)
+    is the negotiated id of the header extension with a transport-wide sequence number, which
+    every packet then carries; 0: none.
 
-    ``generation`` counts flushes.  ``last_kind`` is of the last packet: 0 ``SILENCE`` (the
-    constant payload), 1 ``SPEECH``, 2 ``TAIL`` (fade-out or zeros after speech).
-    ``packets`` and ``octets`` (of payload) are an RTCP sender report's; ``encodes`` counts
-    frames that cost an encode.  ``encoder`` is the Opus encoder (None for G.711), for its
-    settings.
+    Nothing but the returned packet is allocated after construction.  Two threads may use it
+    at the same time: one that writes, flushes and configures, and one that takes packets.
+    A third gets :class:`MisuseError`.
+
+    ``last_kind`` is of the last packet: 0 ``SILENCE`` (the constant payload), 1 ``SPEECH``,
+    2 ``TAIL`` (fade-out or zeros after speech).  ``packets`` and ``octets`` (of payload) are
+    an RTCP sender report's; ``encodes`` counts frames that cost an encode, ``redundant``
+    packets that carried the one before them too.  ``sequence``, ``timestamp`` and
+    ``transport_sequence`` are of the next packet.
 
     Raises:
         MisuseError: a value out of range.
@@ -80,8 +108,9 @@ cdef class Outbound:
     """
 
     def __cinit__(self, *, str codec, int payload_type, ssrc, sequence, timestamp,
-                  int rate_hz=24000, int capacity_ms=30000, int bitrate_bps=64000,
-                  int complexity=0):
+                  int rate_hz=24000, int capacity_ms=30000, bitrate_bps=64000,
+                  complexity=0, int red_pt=-1, int transport_cc_id=0):
+        cdef int64_t capacity
         if codec not in _CODINGS:
             raise MisuseError(f"codec must be one of {sorted(_CODINGS)}, got {codec!r}")
         self.coding = _CODINGS[codec]
@@ -91,63 +120,77 @@ cdef class Outbound:
                                   ("sequence", sequence, 16), ("timestamp", timestamp, 32)):
             if not 0 <= value < 1 << bits:
                 raise MisuseError(f"{name} must fit in {bits} bits, got {value}")
-        if not 100 <= capacity_ms <= 600_000:
-            raise MisuseError(f"capacity_ms must be 100 to 600000, got {capacity_ms}")
+        if not -1 <= red_pt <= 127 or red_pt == payload_type:
+            raise MisuseError(f"red_pt must be 0..127 and not payload_type, or -1, got {red_pt}")
+        _within("transport_cc_id", transport_cc_id, 0, 14)
+        _within("capacity_ms", capacity_ms, 100, 600_000)
+        self.applied.bitrate_bps = _within("bitrate_bps", bitrate_bps, 500, 512000)
+        self.applied.complexity = _within("complexity", complexity, 0, 10)
+        self.applied.fec = True
+        self.applied.max_bandwidth = bandwidth_code(20000)
         if self.coding == OPUS_CODING:
             self.encoder = Encoder(rate_hz, application="audio", bitrate_bps=bitrate_bps,
                                    complexity=complexity)
         self.payload_type, self.ssrc = payload_type, ssrc
         self.sequence, self.timestamp = sequence, timestamp
+        self.red_pt, self.transport_cc_id = red_pt, transport_cc_id
+        self.header_bytes = RTP_EXTENDED_BYTES if transport_cc_id else RTP_HEADER_BYTES
         self.rate_hz = rate_hz
         self.frame = rate_hz // 50
         self.clock_step = 960 if self.coding == OPUS_CODING else 160
         self._set_rest()
-        self.capacity = <int64_t>capacity_ms * (rate_hz // 1000)
-        self.queue = <int16_t*>malloc(self.capacity * sizeof(int16_t))
-        if self.queue == NULL:
+        capacity = <int64_t>capacity_ms * (rate_hz // 1000)
+        self.ring = <int16_t*>malloc(<size_t>capacity * sizeof(int16_t))
+        if self.ring == NULL:
             raise MemoryError("no memory for the playout queue")
+        if playout_init(&self.queue, self.ring, capacity, self.frame, &self.applied) != 0:
+            raise MemoryError("no mutex for the playout queue")
+        self.initialised = True
 
     def __dealloc__(self):
-        free(self.queue)
+        if self.initialised:
+            playout_destroy(&self.queue)
+        free(self.ring)
 
-    cdef int _begin(self) except -1:
+    cdef int _begin(self, int* flag) except -1:
         if self.closed:
             raise MisuseError("the send path is closed", code="closed")
-        return enter(&self.busy)
+        return enter(flag)
 
-    # -- queue ---------------------------------------------------------------------------
+    cdef int _begin_build(self) except -1:
+        if self.attached:
+            raise MisuseError("driven by the media plane", code="in_use")
+        return self._begin(&self.busy)
 
-    cdef void _copy(self, int64_t start, int n, int16_t* out) noexcept nogil:
-        cdef int64_t at = start % self.capacity
-        cdef int64_t first = min(<int64_t>n, self.capacity - at)
-        memcpy(out, self.queue + at, first * sizeof(int16_t))
-        memcpy(out + first, self.queue, (n - first) * sizeof(int16_t))
+    cdef void attach(self) noexcept nogil:
+        self.attached = True
 
-    cdef void _put(self, const int16_t* pcm, int64_t n) noexcept nogil:
-        cdef int64_t at = self.end % self.capacity
-        cdef int64_t first = min(n, self.capacity - at)
-        memcpy(self.queue + at, pcm, first * sizeof(int16_t))
-        memcpy(self.queue, pcm + first, (n - first) * sizeof(int16_t))
-        self.end += n
+    cdef void detach(self) noexcept nogil:
+        self.attached = False
 
-    cdef int _take(self) noexcept nogil:
-        # The next frame into self.pcm, padded with zeros; says whether it is speech.
-        cdef int n = <int>min(<int64_t>self.frame, self.end - self.played)
-        cdef vc_meter level
-        if n == 0:
-            return NONE_TAKEN
-        self._copy(self.played, n, self.pcm)
-        memset(self.pcm + n, 0, (self.frame - n) * sizeof(int16_t))
-        self.played += n
-        kernels.pcm.meter(self.pcm, n, &level)
-        return SPEECH_TAKEN if level.peak > QUIET_PEAK else QUIET_TAKEN
+    # -- payloads ------------------------------------------------------------------------
 
-    # -- packets -------------------------------------------------------------------------
+    cdef void _apply(self, const playout_settings* wanted) noexcept nogil:
+        # Only what changed: a CTL may make the encoder think anew.
+        cdef playout_settings* have = &self.applied
+        self.red = wanted.red
+        if self.coding == OPUS_CODING:
+            if wanted.bitrate_bps != have.bitrate_bps:
+                self.encoder.set_option(SET_BITRATE, wanted.bitrate_bps)
+            if wanted.complexity != have.complexity:
+                self.encoder.set_option(SET_COMPLEXITY, wanted.complexity)
+            if wanted.fec != have.fec:
+                self.encoder.set_option(SET_INBAND_FEC, wanted.fec)
+            if wanted.expected_loss_percent != have.expected_loss_percent:
+                self.encoder.set_option(SET_EXPECTED_LOSS, wanted.expected_loss_percent)
+            if wanted.max_bandwidth != have.max_bandwidth:
+                self.encoder.set_option(SET_MAX_BANDWIDTH, wanted.max_bandwidth)
+        have[0] = wanted[0]
 
     cdef int _encode(self, uint8_t* payload) noexcept nogil:
         self.encodes += 1
         if self.coding == OPUS_CODING:
-            return self.encoder.encode_into(self.pcm, self.frame, payload, OPUS_PAYLOAD_ROOM)
+            return self.encoder.encode_into(self.pcm, self.frame, payload, MOST_OPUS_BYTES)
         if self.coding == PCMU_CODING:
             ulaw_encode_into(self.pcm, self.frame, payload)
         else:
@@ -180,48 +223,98 @@ cdef class Outbound:
         else:
             self._set_rest()
 
-    cdef bint _is_idle(self) noexcept nogil:
-        return self.end == self.played and self.zeros_due == 0 and self.fade_samples == 0
+    # -- packets -------------------------------------------------------------------------
 
-    cdef int build(self) noexcept nogil:
-        cdef uint8_t* payload = self.packet + RTP_HEADER_BYTES
-        cdef int kind = SILENCE_KIND
-        cdef bint marker = False
-        cdef int n
-        if self.fade_samples:
-            memcpy(self.pcm, self.fade, self.fade_samples * sizeof(int16_t))
-            memset(self.pcm + self.fade_samples, 0,
-                   (self.frame - self.fade_samples) * sizeof(int16_t))
-            self.fade_samples = 0
-            kind = TAIL_KIND
-        elif self._take() == SPEECH_TAKEN:
-            kind = SPEECH_KIND
-            marker = not self.talking
-            self.talking = True
-        elif self.zeros_due:
+    cdef int _next_frame(self, bint* marker) noexcept nogil:
+        # The frame to encode into self.pcm, and its kind; what the writer wants is applied.
+        cdef playout_taken taken
+        cdef int found = playout_take(&self.queue, self.pcm, &taken)
+        if taken.configured:
+            self._apply(&taken.settings)
+        if taken.drained:
+            self.events |= DRAINED_EVENT
+            self.drained_position = taken.position
+            self.drained_generation = taken.generation
+        if found == PLAYOUT_CUT:
+            # To 0 on the sample after the last.
+            kernels.pcm.gain(self.pcm, taken.samples,
+                             <float>taken.samples / (taken.samples + 1), 0.0, self.pcm)
+            return TAIL_KIND
+        if found == PLAYOUT_SPEECH:
+            if not self.talking:
+                marker[0] = True
+                self.talking = True
+                self.events |= STARTED_EVENT
+            return SPEECH_KIND
+        if self.zeros_due:
             memset(self.pcm, 0, self.frame * sizeof(int16_t))
             self.zeros_due -= 1
-            kind = TAIL_KIND
-        if kind == SILENCE_KIND:
-            self.talking = False
-            n = self._constant(payload)
+            return TAIL_KIND
+        self.talking = False
+        return SILENCE_KIND
+
+    cdef int _redundancy(self, int kind) noexcept nogil:
+        # Bytes that RED puts before the payload in the making, 0: a plain packet.
+        if not self.red or self.last_bytes == 0:
+            return 0
+        if kind == SILENCE_KIND and self.last_idle:
+            return 0
+        return RTP_RED_HEADER + 1 + self.last_bytes
+
+    cdef void _keep(self, int kind, const uint8_t* payload, int n) noexcept nogil:
+        # For the next packet's redundancy, wanted by then or not.
+        if self.red_pt < 0:
+            return
+        self.last_idle = kind == SILENCE_KIND
+        self.last_bytes = n if n <= RTP_RED_MOST_BYTES else 0
+        memcpy(self.last, payload, self.last_bytes)
+
+    cdef void _write_header(self, bint marker, bint red) noexcept nogil:
+        cdef uint8_t payload_type = <uint8_t>self.red_pt if red else self.payload_type
+        if self.transport_cc_id == 0:
+            rtp_write(self.packet, payload_type, marker, self.sequence, self.timestamp, self.ssrc)
         else:
-            n = self._encode(payload)
-            if n < 0:
-                return n
-            self._plan_rest(kind, payload, n)
-        self.last_kind = kind
-        rtp_write(self.packet, self.payload_type, marker, self.sequence, self.timestamp,
-                  self.ssrc)
+            rtp_write_extended(self.packet, payload_type, marker, self.sequence, self.timestamp,
+                               self.ssrc, <uint8_t>self.transport_cc_id, self.transport_sequence)
+            self.transport_sequence = <uint16_t>(self.transport_sequence + 1)
         self.sequence = <uint16_t>(self.sequence + 1)
         self.timestamp += <uint32_t>self.clock_step
+
+    cdef int build(self) noexcept nogil:
+        cdef uint8_t* payload = self.packet + self.header_bytes
+        cdef bint marker = False
+        cdef int kind = self._next_frame(&marker)
+        cdef int ahead = self._redundancy(kind)
+        cdef int n
+        if kind == SILENCE_KIND:
+            n = self._constant(payload + ahead)
+        else:
+            n = self._encode(payload + ahead)
+            if n < 0:
+                return n
+            self._plan_rest(kind, payload + ahead, n)
+        if ahead:
+            rtp_red_write(payload, self.payload_type, <uint16_t>self.clock_step,
+                          <uint16_t>self.last_bytes)
+            memcpy(payload + RTP_RED_HEADER + 1, self.last, self.last_bytes)
+            self.redundant += 1
+        self._keep(kind, payload + ahead, n)
+        self._write_header(marker, ahead != 0)
+        self.last_kind = kind
         self.packets += 1
-        self.octets += n
-        return RTP_HEADER_BYTES + n
+        self.octets += ahead + n
+        return self.header_bytes + ahead + n
 
-    # -- Python --------------------------------------------------------------------------
+    cdef int take_events(self, int64_t* position, int64_t* generation) noexcept nogil:
+        cdef int events = self.events
+        position[0] = self.drained_position
+        generation[0] = self.drained_generation
+        self.events = 0
+        return events
 
-    def write(self, pcm, generation: int) -> int:
+    # -- the writer's side ---------------------------------------------------------------
+
+    def write(self, pcm, int64_t generation) -> int:
         """Queue int16 samples, shape (n,), at ``rate_hz``; return how many were accepted.
 
         Fewer than n are taken when the queue is full: offer the rest again later.  -1 if
@@ -229,59 +322,139 @@ cdef class Outbound:
 
         Raises:
             TypeError: not a contiguous 1-D int16 array.
-            MisuseError: a generation that hasn't begun; closed; in use by another thread.
+            MisuseError: a generation that hasn't begun; closed; another thread writes.
         """
         cdef Py_buffer view
         cdef int64_t n
         cdef Py_ssize_t given = borrow_int16(pcm, &view, "pcm")
         try:
-            self._begin()
-            if generation > self.generation:
-                self.busy = 0
-                raise MisuseError(f"generation {generation} hasn't begun, the present one is "
-                                  f"{self.generation}")
-            if generation < self.generation:
-                n = -1
+            self._begin(&self.writing)
+            if given <= LONG_WRITE:
+                n = playout_write(&self.queue, <const int16_t*>view.buf, given, generation)
             else:
                 with nogil:
-                    n = min(<int64_t>given, self.capacity - (self.end - self.played))
-                    self._put(<const int16_t*>view.buf, n)
-            self.busy = 0
+                    n = playout_write(&self.queue, <const int16_t*>view.buf, given, generation)
+            self.writing = 0
         finally:
             PyBuffer_Release(&view)
+        if n == PLAYOUT_FUTURE:
+            raise MisuseError(f"generation {generation} hasn't begun, the present one is "
+                              f"{self.generation}")
         return n
 
     def flush(self, double fade_ms=5.0) -> int:
         """Drop all that is queued and begin the next generation; return ``position``.
 
         If speech was being sent, the next packet carries the first ``fade_ms`` (0 to 20) of
-        what was queued, fading out; those samples don't count in ``position``.
+        what was queued, fading out; those samples don't count in ``position``.  A packet that
+        another thread is building goes out first; its samples do.
         """
-        cdef int n
+        cdef int64_t position
         if not 0 <= fade_ms <= MOST_FADE_MS:
             raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
-        self._begin()
-        n = <int>min(<int64_t>(fade_ms * self.rate_hz / 1000), self.end - self.played)
-        # Fade only what the caller hears now; a fade that is still due goes on as it is.
-        if self.last_kind == SPEECH_KIND and not self.fade_samples:
-            self._copy(self.played, n, self.fade)
-            # To 0 on the sample after the last.
-            kernels.pcm.gain(self.fade, n, <float>n / (n + 1), 0.0, self.fade)
-            self.fade_samples = n
-        self.end = self.played
-        self.generation += 1
-        self.busy = 0
-        return self.played
+        self._begin(&self.writing)
+        position = playout_flush(&self.queue, <int32_t>(fade_ms * self.rate_hz / 1000))
+        self.writing = 0
+        return position
+
+    def configure(self, *, bitrate_bps=None, complexity=None, fec=None,
+                  expected_loss_percent=None, red=None, max_bandwidth_hz=None) -> None:
+        """Change settings from the next packet on; None leaves one as it is.
+
+        Opus: ``bitrate_bps`` 500 to 512,000; ``complexity`` 0 to 10; ``fec``: in-band FEC,
+        sent in SILK and hybrid mode alone; ``expected_loss_percent`` 0 to 100, by which the
+        encoder chooses its mode; ``max_bandwidth_hz`` 4000, 6000, 8000, 12000 or 20000.  They
+        mean nothing to G.711.  ``red``: each packet carries the payload of the one before too
+        (RFC 2198), but for a rest in silence and payloads over 1,023 bytes.  Any thread.
+
+        Raises:
+            MisuseError: a value out of range; ``red`` without ``red_pt``.  Nothing changes.
+        """
+        cdef playout_view view
+        cdef playout_settings wanted
+        playout_look(&self.queue, &view)
+        wanted = view.settings
+        if bitrate_bps is not None:
+            wanted.bitrate_bps = _within("bitrate_bps", bitrate_bps, 500, 512000)
+        if complexity is not None:
+            wanted.complexity = _within("complexity", complexity, 0, 10)
+        if fec is not None:
+            wanted.fec = bool(fec)
+        if expected_loss_percent is not None:
+            wanted.expected_loss_percent = _within("expected_loss_percent",
+                                                   expected_loss_percent, 0, 100)
+        if max_bandwidth_hz is not None:
+            wanted.max_bandwidth = bandwidth_code(max_bandwidth_hz)
+        if red is not None:
+            wanted.red = bool(red)
+            if wanted.red and self.red_pt < 0:
+                raise MisuseError("red needs a negotiated red_pt")
+        playout_configure(&self.queue, &wanted)
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """What :meth:`configure` was last told, under its names; a fresh dict."""
+        cdef playout_view view
+        playout_look(&self.queue, &view)
+        return {
+            "bitrate_bps": view.settings.bitrate_bps, "complexity": view.settings.complexity,
+            "fec": bool(view.settings.fec),
+            "expected_loss_percent": view.settings.expected_loss_percent,
+            "red": bool(view.settings.red),
+            "max_bandwidth_hz": bandwidth_hz(view.settings.max_bandwidth),
+        }
+
+    @property
+    def generation(self) -> int:
+        """How many flushes there were."""
+        cdef playout_view view
+        playout_look(&self.queue, &view)
+        return view.generation
+
+    @property
+    def position(self) -> int:
+        """Samples handed out at full level since the beginning."""
+        cdef playout_view view
+        playout_look(&self.queue, &view)
+        return view.played
+
+    @property
+    def written(self) -> int:
+        """Position after the newest sample queued; falls back to ``position`` at a flush."""
+        cdef playout_view view
+        playout_look(&self.queue, &view)
+        return view.end
+
+    @property
+    def queued(self) -> int:
+        """Samples waiting."""
+        cdef playout_view view
+        playout_look(&self.queue, &view)
+        return view.end - view.played
+
+    @property
+    def space(self) -> int:
+        """Samples that :meth:`write` would accept now."""
+        cdef playout_view view
+        playout_look(&self.queue, &view)
+        return self.queue.capacity - (view.end - view.played)
+
+    # -- the builder's side --------------------------------------------------------------
 
     def next_packet(self) -> bytes:
         """Return the RTP packet of the next 20 ms, not yet protected.
 
         The first speech packet after silence carries the marker bit.  A last frame that is
         only partly filled is padded with zeros.
+
+        Raises:
+            MisuseError: closed; another thread is in here; the media plane builds.
         """
+        cdef playout_view view
         cdef int n
-        self._begin()
-        if self._is_idle():
+        self._begin_build()
+        playout_look(&self.queue, &view)
+        if view.end == view.played and self.zeros_due == 0 and view.cut_samples == 0:
             n = self.build()    # cheaper than giving the GIL away
         else:
             with nogil:
@@ -291,32 +464,38 @@ cdef class Outbound:
             raise RuntimeError(f"libopus refused to encode (error {n})")
         return PyBytes_FromStringAndSize(<const char*>self.packet, n)
 
-    @property
-    def position(self) -> int:
-        """Samples handed out at full level since the beginning."""
-        return self.played
+    def poll_events(self) -> tuple[int, int, int]:
+        """Return ``(events, position, generation)`` since the last call.
 
-    @property
-    def written(self) -> int:
-        """Position after the newest sample queued; falls back to ``position`` at a flush."""
-        return self.end
+        ``events`` is a sum of ``STARTED`` (1: a speech packet after silence) and ``DRAINED``
+        (2: the queue, filled since it was last empty or flushed, is empty and its last frame
+        was built: ``position`` is where it ended, ``generation`` whose it was).
 
-    @property
-    def queued(self) -> int:
-        """Samples waiting."""
-        return self.end - self.played
-
-    @property
-    def space(self) -> int:
-        """Samples that :meth:`write` would accept now."""
-        return self.capacity - (self.end - self.played)
+        Raises:
+            MisuseError: as for :meth:`next_packet`.
+        """
+        cdef int64_t position, generation
+        cdef int events
+        self._begin_build()
+        events = self.take_events(&position, &generation)
+        self.busy = 0
+        return events, position, generation
 
     def close(self) -> None:
-        """Free the encoder and drop what is queued; a second call does nothing."""
-        if not self.closed:
-            enter(&self.busy)
+        """Free the encoder and drop what is queued; a second call does nothing.
+
+        Raises:
+            MisuseError: another thread is in here; the media plane builds.
+        """
+        if self.closed:
+            return
+        self._begin_build()
+        try:
+            enter(&self.writing)
             self.closed = True
-            self.end = self.played
+            playout_flush(&self.queue, 0)
             if self.encoder is not None:
                 self.encoder.close()
+            self.writing = 0
+        finally:
             self.busy = 0

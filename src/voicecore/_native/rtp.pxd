@@ -1,11 +1,14 @@
 # RTP parsing and writing for other kernels; rtp.h explains every field and status.
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
 
 cdef extern from "rtp.h" nogil:
     enum:
         RTP_HEADER_BYTES
+        RTP_EXTENDED_BYTES
         RTP_RED_BLOCKS
+        RTP_RED_HEADER
+        RTP_RED_MOST_BYTES
 
     ctypedef struct rtp_header:
         uint32_t timestamp
@@ -30,4 +33,24 @@ cdef extern from "rtp.h" nogil:
     int rtp_parse(const uint8_t* packet, size_t n, rtp_header* header) noexcept
     void rtp_write(uint8_t* out, uint8_t payload_type, int marker, uint16_t sequence,
                    uint32_t timestamp, uint32_t ssrc) noexcept
+    int rtp_red_write(uint8_t* out, uint8_t payload_type, uint16_t ts_offset,
+                      uint16_t n) noexcept
+    void rtp_write_extended(uint8_t* out, uint8_t payload_type, int marker, uint16_t sequence,
+                            uint32_t timestamp, uint32_t ssrc, uint8_t transport_cc_id,
+                            uint16_t transport_sequence) noexcept
+    const uint8_t* rtp_extension_find(const rtp_header* header, const uint8_t* packet, int id,
+                                      int* len) noexcept
+    int32_t rtp_transport_sequence(const rtp_header* header, const uint8_t* packet,
+                                   int id) noexcept
+    int32_t rtp_audio_level(const rtp_header* header, const uint8_t* packet, int id) noexcept
     int rtp_red_parse(const uint8_t* payload, size_t n, rtp_red_block* blocks) noexcept
+
+cdef extern from "red_write.h" nogil:
+    ctypedef struct red_block:
+        const uint8_t* data
+        size_t len
+        uint32_t ts_offset
+        uint8_t payload_type
+
+    size_t red_write(uint8_t* out, size_t room, uint8_t primary_pt, const uint8_t* primary,
+                     size_t n, const red_block* blocks, int count) noexcept

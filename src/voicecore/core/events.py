@@ -45,7 +45,8 @@ class SpeechReleased(Event):
 class Timeout(Event):
     """The session's deadline has come.
 
-    ``media_sample``: how far the caller's audio has arrived (16 kHz);
+    ``media_sample``: how far the caller's audio has arrived and was judged
+    (16 kHz): every edge up to there was an event before this one.
     ``played``: how far the agent's audio was sent (playout rate).
     """
 

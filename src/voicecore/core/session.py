@@ -27,12 +27,16 @@ _PROGRESS_MS = 250
 _TAIL_MS = 200
 """Silence after the last word that a recogniser gets: it settles the last phonemes."""
 
-_MEDIA_SLACK_MS = 56
-"""The caller's audio may lag the clock by a packet and a VAD frame, not by more."""
+_MEDIA_SLACK_MS = 64
+"""What was judged of the caller's audio may lag the clock by a packet, a VAD frame and the
+wait for a batch, not by more."""
 
 _RECHECK_MS = 10
 _STALL_CAP_MS = 2000
 """A stalled network holds a turn open no longer than this."""
+
+_WATCH_MS = 250
+"""How often is looked whether a caller who speaks still arrives."""
 
 _FAILURES = {
     "stt": "The speech recogniser failed; please say that again.",
@@ -73,6 +77,7 @@ class Session:
         self._awaited: set[int] = set()
         self._stt_failed: set[int] = set()
         self._pause: tuple[int, int] | None = None
+        self._arrived = (0, 0)
         self._listened_to = 0
         self._clock: TurnClock | None = None
         self._drained_at = -1
@@ -135,15 +140,17 @@ class Session:
         """The caller takes the floor."""
         self.state = State.HEARING
         self.turn += 1
-        self._pause = self.deadline_ns = None
+        self._watch(event.sample, now_ns)
         preroll = ms_to_samples(self._settings.preroll_ms, HEAR_RATE_HZ)
         # What an earlier utterance already took is not heard twice.
         from_sample = max(event.sample - preroll, self._listened_to, 0)
         return [act.Listen(self.turn, from_sample)]
 
-    def on_pause_over(self, event: ev.Event, now_ns: int) -> list[act.Action]:
+    def on_pause_over(
+        self, event: ev.SpeechOnset | ev.SpeechConfirmed, now_ns: int
+    ) -> list[act.Action]:
         """The caller goes on: it was a pause."""
-        self._pause = self.deadline_ns = None
+        self._watch(event.sample, now_ns)
         return []
 
     def on_pause(self, event: ev.SpeechReleased, now_ns: int) -> list[act.Action]:
@@ -152,10 +159,12 @@ class Session:
         self.deadline_ns = event.at_ns + ms_to_ns(self._settings.silence_ms)
         return []
 
-    def on_pause_timeout(self, event: ev.Timeout, now_ns: int) -> list[act.Action]:
+    def on_hearing_timeout(self, event: ev.Timeout, now_ns: int) -> list[act.Action]:
         """The pause was long enough, if it really was silence that arrived."""
-        if self._pause is None or self.deadline_ns is None or now_ns < self.deadline_ns:
+        if self.deadline_ns is None or now_ns < self.deadline_ns:
             return []
+        if self._pause is None:
+            return self._on_watch(event.media_sample, now_ns)
         sample, at_ns = self._pause
         silence_ms = self._settings.silence_ms
         arrived = event.media_sample - sample
@@ -164,6 +173,24 @@ class Session:
             self.deadline_ns = now_ns + ms_to_ns(_RECHECK_MS)
             return []
         return self._end_of_turn(sample, at_ns, now_ns)
+
+    def _watch(self, sample: int, now_ns: int) -> None:
+        """The caller speaks; what was heard of him reaches ``sample`` or beyond."""
+        self._pause = None
+        self._arrived = (sample, now_ns)
+        self.deadline_ns = now_ns + ms_to_ns(_WATCH_MS)
+
+    def _on_watch(self, sample: int, now_ns: int) -> list[act.Action]:
+        """A stall in the middle of a word tells no pause: it is seen here."""
+        reached, since_ns = self._arrived
+        end_ns = since_ns + ms_to_ns(self._settings.silence_ms + _STALL_CAP_MS)
+        if sample > reached:
+            self._watch(sample, now_ns)
+        elif now_ns < end_ns:
+            self.deadline_ns = min(now_ns + ms_to_ns(_WATCH_MS), end_ns)
+        else:
+            return self._end_of_turn(reached, since_ns, now_ns)
+        return []
 
     def _end_of_turn(self, sample: int, at_ns: int, now_ns: int) -> list[act.Action]:
         self.state = State.THINKING

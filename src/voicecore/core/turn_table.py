@@ -64,7 +64,7 @@ _row((State.THINKING, State.SPEAKING), ev.SpeechReleased, "ignore")
 
 # Time.
 _row((State.LISTENING, State.THINKING), ev.Timeout, "ignore")
-_row((State.HEARING,), ev.Timeout, "on_pause_timeout", State.THINKING)
+_row((State.HEARING,), ev.Timeout, "on_hearing_timeout", State.THINKING)
 _row((State.SPEAKING,), ev.Timeout, "on_progress_timeout")
 
 # The engines.

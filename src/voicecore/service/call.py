@@ -328,7 +328,7 @@ class Call:
     def _on_timer(self) -> None:
         self._timer = self._armed_ns = None
         if self._plane is not None:
-            self._dispatch(ev.Timeout(self._plane.ring.position, self._plane.played))
+            self._dispatch(ev.Timeout(self._plane.heard, self._plane.played))
 
     def _listen(self, action: act.Listen) -> None:
         assert self._plane is not None

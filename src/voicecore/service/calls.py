@@ -16,8 +16,9 @@ from aiortc import RTCIceServer
 
 from voicecore._native.inbound import Inbound
 from voicecore._native.outbound import Outbound
+from voicecore._native.speech_gate import SpeechGate
+from voicecore.core.overload import OverloadLevel
 from voicecore.core.session import TurnSettings
-from voicecore.core.speech_gate import SpeechGate
 from voicecore.core.units import NS_PER_S
 from voicecore.engines.vad.batch import VadBatcher
 from voicecore.errors import CapacityError, MisuseError, PeerError
@@ -30,6 +31,7 @@ from voicecore.service.manager import Opened
 from voicecore.service.metrics import Metrics
 from voicecore.transport import ice_servers as ice_server_urls
 from voicecore.transport.hub import MediaHub
+from voicecore.service.overload import OverloadMonitor
 from voicecore.transport.peer import AudioLink, PeerConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.rtcp import Reporter
@@ -58,7 +60,13 @@ class Calls:
     is closed and awaited, whatever ended it.
     """
 
-    def __init__(self, settings: Settings, engines: Engines, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engines: Engines,
+        metrics: Metrics,
+        overload: OverloadMonitor | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.draining = False
         self._settings = settings
@@ -78,6 +86,9 @@ class Calls:
         self._reflexive = Reflexive(self._hub, stun)
         self._next_port = _port_source(settings.udp_port_min, settings.udp_port_max)
         self._recorder: asyncio.TimerHandle | None = None
+        self._overload = overload or OverloadMonitor(
+            metrics, active=lambda: self.active, enabled=settings.overload == "auto"
+        )
 
     @property
     def active(self) -> int:
@@ -88,6 +99,11 @@ class Calls:
     def limit(self) -> int:
         """The most calls at once."""
         return self._settings.call_limit
+
+    @property
+    def overload_level(self) -> OverloadLevel:
+        """See :class:`CallManager`."""
+        return self._overload.level
 
     async def start(self) -> None:
         """Synthesise the apology. Runs once, after the engines have started."""
@@ -111,6 +127,7 @@ class Calls:
             make_plane=self._make_plane,
         )
         self._record_media()
+        self._overload.start()
 
     async def open(self) -> Opened:
         """See :class:`CallManager`."""
@@ -168,21 +185,18 @@ class Calls:
         self._scorer.close()
         await self._reflexive.close()
         self._hub.close()
+        await self._overload.close()
 
     # -- private --------------------------------------------------------------------
 
     def _admit(self, flow: str) -> Call:
-        if self._context is None or self.draining:
-            raise CapacityError(
-                "The server takes no calls now", retry_after_s=_RETRY_AFTER_S, code="not_ready"
-            )
-        if self.active >= self.limit:
-            raise CapacityError(
-                f"All {self.limit} places are taken; try again soon",
-                retry_after_s=_RETRY_AFTER_S,
-            )
+        try:
+            context = self._check_admission()
+        except CapacityError as error:
+            self._metrics.call_refused(error.code)
+            raise
         session_id = secrets.token_hex(8)
-        call = Call(session_id, self._context, self._on_over)
+        call = Call(session_id, context, self._on_over)
         self._calls[session_id] = call
         self._tokens[session_id] = secrets.token_urlsafe(24)
         later = self._loop.call_later
@@ -192,6 +206,19 @@ class Calls:
         ]
         self._metrics.call_opened(flow)
         return call
+
+    def _check_admission(self) -> CallContext:
+        if self._context is None or self.draining:
+            raise CapacityError(
+                "The server takes no calls now", retry_after_s=_RETRY_AFTER_S, code="not_ready"
+            )
+        if self.active >= self.limit:
+            raise CapacityError(
+                f"All {self.limit} places are taken; try again soon",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._overload.check()
+        return self._context
 
     def _peer_config(self) -> PeerConfig:
         settings = self._settings

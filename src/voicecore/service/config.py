@@ -148,6 +148,11 @@ class Settings(BaseSettings):
         ge=0,
         le=100_000,
     )
+    overload: Literal["auto", "off"] = setting(
+        CALLS,
+        "auto",
+        "auto: spare work, then refuse calls, before audio breaks; off: the count alone decides",
+    )
     answer_timeout_s: float = setting(
         CALLS, 30.0, "an offer without an answer lapses after this", ge=1, le=600
     )

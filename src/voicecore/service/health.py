@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from voicecore.core.overload import OverloadLevel
 from voicecore.errors import CapacityError
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
@@ -54,17 +55,26 @@ class HealthRoutes:
         return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     async def admits(self, request: web.Request) -> web.Response:
-        """200 when a call would be taken now, else 503 with all reasons."""
+        """200 when a call would be taken now, else 503 with all reasons.
+
+        ``overload`` other than ``normal`` says that something is spared already.
+        """
         manager = self._manager
         reasons = self._ready.reasons()
         if manager.draining:
             reasons.append("the server is shutting down")
         if manager.active >= manager.limit:
             reasons.append(f"all {manager.limit} places are taken")
+        if manager.overload_level is OverloadLevel.REFUSING:
+            reasons.append("the server is too busy for more calls")
         if reasons:
             return problem(503, "not_ready", "; ".join(reasons), {"Retry-After": "2"})
         return web.json_response(
-            {"status": "ready", "calls": {"active": manager.active, "limit": manager.limit}},
+            {
+                "status": "ready",
+                "calls": {"active": manager.active, "limit": manager.limit},
+                "overload": manager.overload_level.name.lower(),
+            },
             headers={"Cache-Control": "no-store"},
         )
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from voicecore.core.overload import OverloadLevel
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -45,6 +47,11 @@ class CallManager(Protocol):
     @property
     def limit(self) -> int:
         """The most calls at once (>= 1)."""
+        ...
+
+    @property
+    def overload_level(self) -> OverloadLevel:
+        """What is given up now; no call is admitted while it is REFUSING."""
         ...
 
     async def start(self) -> None:

@@ -67,6 +67,28 @@ class Metrics:
             registry=registry,
         )
         self._turn_and_media(registry)
+        self._refused = Counter(
+            "voicecore_calls_refused",
+            "Calls not admitted, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self._overload = Gauge(
+            "voicecore_overload_level",
+            "What is given up: 0 nothing, 1 encoder effort, 2 every second VAD frame, 3 new calls",
+            registry=registry,
+        )
+        self._overload_steps = Counter(
+            "voicecore_overload_steps",
+            "Changes of the overload level, by the level reached",
+            ["level"],
+            registry=registry,
+        )
+        self._cpu_share = Gauge(
+            "voicecore_cpu_share",
+            "Processor time of the last second, of what the process may use (0 to 1)",
+            registry=registry,
+        )
         self._tasks = Gauge(
             "voicecore_event_loop_tasks", "Tasks of the event loop", registry=registry
         )
@@ -132,6 +154,19 @@ class Metrics:
         self._ended.labels(reason).inc()
         self._duration.observe(max(0.0, duration_s))
         self._active.dec()
+
+    def call_refused(self, reason: str) -> None:
+        """A call was not admitted, for the error code ``reason``."""
+        self._refused.labels(reason).inc()
+
+    def overload_step(self, level: int, name: str) -> None:
+        """The overload level is now ``level`` (0 to 3), called ``name``."""
+        self._overload.set(level)
+        self._overload_steps.labels(name).inc()
+
+    def cpu_share(self, share: float) -> None:
+        """Processor time used in the last second, 0 to 1 of what may be used."""
+        self._cpu_share.set(share)
 
     def ice_result(self, result: str, local_type: str = "", remote_type: str = "") -> None:
         """ICE came to an end: ``connected``, ``failed`` or ``timeout``.

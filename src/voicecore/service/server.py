@@ -6,7 +6,6 @@ why no call is taken yet, and a taken port is noticed before the long part.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import ssl
@@ -24,7 +23,6 @@ from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
-from voicecore.service.loop_lag import measure_loop_lag
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics, version
 from voicecore.service.tls import ssl_context
@@ -76,7 +74,6 @@ class Server:
         self._engines: Engines | None = None
         self._manager: CallManager | None = None
         self._runner: web.AppRunner | None = None
-        self._lag_task: asyncio.Task[None] | None = None
         self._fingerprint = ""
 
     @property
@@ -98,7 +95,6 @@ class Server:
         self._manager = self._manager_factory(self.settings, self._engines, self.metrics)
         self.ready.wait_for("engines", "the engines are loading")
         await self._listen(context, self._manager)
-        self._lag_task = asyncio.create_task(measure_loop_lag(self.metrics.loop_lag))
         await self._engines.start(self._report)
         self._tell_vad_backend(self._engines.vad)
         await self._manager.start()
@@ -146,9 +142,6 @@ class Server:
                 await step()
             except Exception:
                 _log.exception("closing %s failed", name)
-        if self._lag_task is not None:
-            self._lag_task.cancel()
-            await asyncio.gather(self._lag_task, return_exceptions=True)
 
     def banner(self) -> list[str]:
         """Lines that tell a newcomer what runs and where to look."""

@@ -59,6 +59,14 @@ class MediaPlane(Protocol):
         ...
 
     @property
+    def heard(self) -> int:
+        """How far (16 kHz) voice activity was judged: the sink knows all edges up to there.
+
+        The ring may reach further: what stands there may still be speech.
+        """
+        ...
+
+    @property
     def play_rate_hz(self) -> int:
         """Rate of the PCM that :meth:`play` takes."""
         ...

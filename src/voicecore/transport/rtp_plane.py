@@ -20,8 +20,8 @@ from voicecore._native.inbound import Inbound
 from voicecore._native.outbound import Outbound
 from voicecore._native.pcm import block_power
 from voicecore._native.ring import AudioRing
-from voicecore.core.media_clock import MediaClock
-from voicecore.core.speech_gate import BLOCK_SAMPLES, SpeechGate
+from voicecore._native.speech_gate import BLOCK_SAMPLES, MediaClock, SpeechGate
+from voicecore.core.speech_gate import EDGE_KINDS, SpeechEdge
 from voicecore.core.units import HEAR_RATE_HZ
 from voicecore.transport.plane import Placed, PlaneSink
 from voicecore.transport.rtcp import RemoteReport
@@ -135,6 +135,11 @@ class RtpPlane:
         return self._inbound.ring
 
     @property
+    def heard(self) -> int:
+        """How far voice activity was judged."""
+        return self._gate.position
+
+    @property
     def play_rate_hz(self) -> int:
         """Rate of the PCM to play."""
         return int(self._outbound.rate_hz)
@@ -232,9 +237,10 @@ class RtpPlane:
             edges = self._gate.hold(start, end)
         else:
             edges = self._gate.push(probability, start, end, powers)
-        for edge in edges:
+        for kind, sample in edges:
             if self._sink is not None:
-                self._sink.on_edge(edge, self._media_clock.time_of(edge.sample))
+                edge = SpeechEdge(EDGE_KINDS[kind], sample)
+                self._sink.on_edge(edge, self._media_clock.time_of(sample))
 
     def take_failure(self, error: Exception, end: int) -> None:
         """Learn that the frame ending at ``end`` could not be scored (called by the scorer).

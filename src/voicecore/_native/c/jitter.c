@@ -336,6 +336,16 @@ int64_t jb_deadline(const jb *b) {
     return b->pending & JB_STALLED ? -1 : b->arrived_ns + jb_stall_ns(b);
 }
 
+int jb_missing(const jb *b, uint16_t *out, int max) {
+    int found = 0;
+    if (b->pending & JB_NOT_STARTED) return 0;
+    /* Holes of an earlier stream are as good as given up. */
+    int64_t seq = b->next > b->stream_begin ? b->next : b->stream_begin;
+    for (; seq < b->head && found < max; seq++)
+        if (jb_is_gap(b, seq)) out[found++] = (uint16_t)(seq - b->offset);
+    return found;
+}
+
 void jb_read_stats(const jb *b, jb_stats *out) {
     uint64_t delayed = 0;
     *out = b->stats;

@@ -134,6 +134,11 @@ int jb_pop(jb *b, int64_t now_ns, jb_event *event);
 /* When to pop next if nothing is pushed before: a time <= now if at once, -1 if never. */
 int64_t jb_deadline(const jb *b);
 
+/* Sequence numbers of the holes still waited for, oldest first: what may be asked for again.
+ * Writes up to `max` to `out` and returns how many. Ask after popping: what is due to be given
+ * up counts until it is. */
+int jb_missing(const jb *b, uint16_t *out, int max);
+
 void jb_read_stats(const jb *b, jb_stats *out);
 
 #endif

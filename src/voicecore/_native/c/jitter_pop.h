@@ -88,7 +88,7 @@ static inline int jb_give_frame(jb *b, const jb_cell *cell, int64_t now_ns, jb_e
 }
 
 /* Ticks missing at `next`: a frame, or less where timestamps leave less room. */
-static int32_t jb_missing(jb *b) {
+static int32_t jb_missing_ticks(jb *b) {
     if (b->pending & JB_TS_UNKNOWN) return b->frame;
     const jb_cell *found = jb_held(b, jb_behind_hole(b));
     if (found->flags & (JB_FIRST_FLAG | JB_VOID_FLAG)) return b->frame;
@@ -99,7 +99,7 @@ static int32_t jb_missing(jb *b) {
 
 /* Gives up the hole at `next`; returns the ticks missing there. */
 static int32_t jb_lose(jb *b) {
-    const int32_t ticks = jb_missing(b);
+    const int32_t ticks = jb_missing_ticks(b);
     b->stats.lost++;
     b->ts_next += (uint32_t)ticks;
     b->next++;

@@ -1,4 +1,5 @@
-/* RTP on the wire: header (RFC 3550), RTP or RTCP (RFC 5761), redundancy (RFC 2198).
+/* RTP on the wire: header (RFC 3550), its extensions (RFC 8285), RTP or RTCP (RFC 5761),
+ * redundancy (RFC 2198; red_write.h writes it).
  *
  * Pure functions on the caller's bytes; nothing is kept. Every length that a packet
  * claims is checked against the bytes there are. Inline, because several extension
@@ -11,6 +12,8 @@
 #include <stdint.h>
 
 #define RTP_HEADER_BYTES 12
+#define RTP_EXTENDED_BYTES 20 /* header with a transport-wide sequence number */
+#define RTP_ONE_BYTE 0xBEDE /* profile of extensions with a header of one byte; two: 0x100? */
 #define RTP_RED_BLOCKS 32 /* in one packet; more is refused */
 
 typedef struct {
@@ -90,6 +93,81 @@ static inline void rtp_write(uint8_t *out, uint8_t payload_type, int marker, uin
         out[4 + i] = (uint8_t)(timestamp >> (24 - 8 * i));
         out[8 + i] = (uint8_t)(ssrc >> (24 - 8 * i));
     }
+}
+
+/* The same with the transport-wide sequence number as a one-byte extension of this id (1..14):
+ * RTP_EXTENDED_BYTES. */
+static inline void rtp_write_extended(uint8_t *out, uint8_t payload_type, int marker,
+                                      uint16_t sequence, uint32_t timestamp, uint32_t ssrc,
+                                      uint8_t transport_cc_id, uint16_t transport_sequence) {
+    rtp_write(out, payload_type, marker, sequence, timestamp, ssrc);
+    out[0] |= 0x10;
+    out[12] = RTP_ONE_BYTE >> 8;
+    out[13] = RTP_ONE_BYTE & 0xff;
+    out[14] = 0;
+    out[15] = 1; /* word */
+    out[16] = (uint8_t)(transport_cc_id << 4 | 1); /* 2 bytes, less one */
+    out[17] = (uint8_t)(transport_sequence >> 8);
+    out[18] = (uint8_t)transport_sequence;
+    out[19] = 0;
+}
+
+/* The data of header extension `id` (1..14; to 255 where the sender writes two-byte headers) of
+ * a parsed packet, or NULL; *len is its length, which may be 0 with two-byte headers. */
+static inline const uint8_t *rtp_extension_find(const rtp_header *h, const uint8_t *packet,
+                                                int id, int *len) {
+    const uint8_t *p = packet + h->extension_at, *end = p + h->extension_len;
+    const int one = h->extension_profile == RTP_ONE_BYTE;
+    if (!one && h->extension_profile >> 4 != 0x100) return NULL;
+    while (p < end) {
+        if (*p == 0) { /* padding */
+            p++;
+            continue;
+        }
+        if (!one && end - p < 2) return NULL;
+        const int found = one ? *p >> 4 : p[0], n = one ? (*p & 15) + 1 : p[1];
+        /* Either ends the list (section 4.2). */
+        if (one && (found == 0 || found == 15)) return NULL;
+        p += one ? 1 : 2;
+        if (end - p < n) return NULL;
+        if (found == id) {
+            *len = n;
+            return p;
+        }
+        p += n;
+    }
+    return NULL;
+}
+
+/* The transport-wide sequence number in extension `id`, or -1. */
+static inline int32_t rtp_transport_sequence(const rtp_header *h, const uint8_t *packet, int id) {
+    int len = 0;
+    const uint8_t *data = rtp_extension_find(h, packet, id, &len);
+    return data && len >= 2 ? rtp_u16(data) : -1;
+}
+
+#define RTP_RED_HEADER 4        /* bytes before a redundant block; 1 before the primary */
+#define RTP_RED_MOST_BYTES 1023 /* of a redundant block */
+
+/* Writes the headers of a RED payload with one redundant block of `len` bytes (at most
+ * RTP_RED_MOST_BYTES), `ts_offset` (14 bits) ticks older; returns their five bytes. The block
+ * and then the primary go behind. */
+static inline int rtp_red_write(uint8_t *out, uint8_t payload_type, uint16_t ts_offset,
+                                uint16_t len) {
+    out[0] = (uint8_t)(0x80 | payload_type);
+    out[1] = (uint8_t)(ts_offset >> 6);
+    out[2] = (uint8_t)(ts_offset << 2 | len >> 8);
+    out[3] = (uint8_t)len;
+    out[4] = payload_type;
+    return RTP_RED_HEADER + 1;
+}
+
+/* The sender's own measure of the packet (RFC 6464) in extension `id`: 0..127, dB below full
+ * scale, and 128 more if it takes it for voice; -1: none. */
+static inline int32_t rtp_audio_level(const rtp_header *h, const uint8_t *packet, int id) {
+    int len = 0;
+    const uint8_t *data = rtp_extension_find(h, packet, id, &len);
+    return data && len >= 1 ? data[0] : -1;
 }
 
 /* Splits a RED payload. Returns the number of blocks, oldest first and the primary last,

@@ -1,0 +1,211 @@
+/* The media plane: sockets, SRTP and both directions of all calls of a process, on a few
+ * threads that never touch Python.
+ *
+ *      network ─► RX thread: recvmmsg ► whose? ► SRTP ► jitter buffer, decoder, ring ► VAD ► gate
+ *                     │ STUN of known names, DTLS of known addresses              │ edges
+ *                     ▼                                                           ▼
+ *                 datagrams ───────────────► take() on the event loop ◄──────── events
+ *                                                                                 ▲
+ *      network ◄─ TX thread: sendmmsg ◄ SRTP ◄ RTP, RTCP ◄ encoder ◄ playout ─────┘ started, drained
+ *
+ * Objects. A port is a UDP socket (one for each RX thread, by SO_REUSEPORT). A peer is who we
+ * talk to: an ICE name, the addresses it is known by, and once DTLS is through, a session with
+ * its audio. All three are counted references; a thread of the plane that has looked one up
+ * keeps it until it is done, so a call may end while its packet is in flight.
+ *
+ * Locks, in the order in which they may be taken: tx_lock of a peer, its rx_lock, its rtcp_lock,
+ * the plane's lock, the queue's lock. `inbound` and `outbound` belong to others and are touched
+ * under rx_lock and tx_lock alone, while the session is attached: after plane_detach has
+ * returned nothing touches them. The plane's lock is held for look-ups, never for work.
+ *
+ * Overflow. Events: EVENTS wait; what doesn't fit is dropped, counted, and its peer marked as
+ * having lost events. Datagrams for Python: DATAGRAMS wait and each peer may have a burst of
+ * PEER_BURST and PEER_RATE a second; the rest is dropped and counted, STUN and DTLS repeat.
+ */
+#ifndef VOICECORE_PLANE_H
+#define VOICECORE_PLANE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "pcm_kernels.h"
+#include "rtcp.h"
+#include "srtp_library.h"
+
+#define PLANE_MOST_THREADS 8 /* of each kind */
+#define PLANE_MOST_DATAGRAM 1500
+#define PLANE_VAD_FRAME 576 /* 64 samples of context and 512 new ones */
+#define PLANE_VAD_NEW 512
+#define PLANE_VAD_STATE 256
+#define PLANE_LATE_BINS 64 /* of 1 ms */
+#define PLANE_NEVER INT64_MAX
+
+typedef struct plane plane;
+typedef struct plane_peer plane_peer;
+typedef struct plane_port plane_port;
+
+/* How the plane reaches a session's audio. Nothing here allocates, blocks or takes the GIL.
+ * Those with `inbound` run under rx_lock, those with `outbound` under tx_lock. */
+typedef struct {
+    int (*push)(void *inbound, const uint8_t *packet, size_t n, int64_t arrival_ns);
+    int64_t (*run)(void *inbound, int64_t now_ns);  /* decodes what is due: samples at 16 kHz */
+    int64_t (*deadline)(void *inbound);             /* when to run without a packet; -1 never */
+    int64_t (*position)(void *inbound);             /* samples since the beginning */
+    int (*stalled)(void *inbound);
+    int64_t (*guessed)(void *inbound, int64_t start, int64_t end); /* concealed samples */
+    int (*dtmf)(void *inbound, int64_t now_ns, int *digit, int *duration_ms); /* 1: one */
+    int (*transport_sequence)(void *inbound);       /* of the last packet pushed; -1 none */
+    int (*missing)(void *inbound, uint16_t *sequences, int most);
+    void (*set_round_trip)(void *inbound, int64_t round_trip_ns);
+    void (*reception)(void *inbound, rtcp_local *out);
+    int64_t (*frame)(void *frames, float *out); /* next VAD frame: its end position, or -1 */
+    int (*build)(void *outbound, uint8_t *out, size_t room); /* next RTP packet; <= 0: none */
+    int (*sent)(void *outbound, int64_t *position, int64_t *generation); /* PLANE_STARTED… */
+    void (*transmission)(void *outbound, rtcp_local *out);
+    int (*next_transport_sequence)(void *outbound); /* of the packet to be built; -1 none */
+} plane_media;
+
+/* What `sent` says happened with the packet just built. */
+enum { PLANE_SENT_STARTED = 1, PLANE_SENT_DRAINED = 2 };
+
+/* Scores VAD frames of many calls; returns -1, or the index of a bad frame. */
+typedef ptrdiff_t (*plane_score)(void *scorer, const float *const *frames, float *const *states,
+                                 ptrdiff_t n, float *out);
+
+typedef struct {
+    int rx_threads; /* 1..PLANE_MOST_THREADS */
+    int tx_threads;
+    plane_score score; /* NULL: no native VAD */
+    void *scorers[PLANE_MOST_THREADS]; /* one for each RX thread */
+    const vc_srtp_api *srtp;
+    const vc_pcm_kernels *pcm;
+    uint64_t seed; /* of the address table */
+} plane_config;
+
+enum { PLANE_VAD_OFF, PLANE_VAD_NATIVE };
+
+typedef struct {
+    const plane_media *media;
+    void *inbound, *frames, *outbound;
+    int srtp_profile;
+    const uint8_t *receive_key, *send_key;
+    size_t key_bytes;
+    int vad;
+    float vad_threshold;
+    int vad_start_samples;
+    rtcp_config rtcp;
+} plane_session;
+
+/* Kinds of events. */
+enum {
+    PLANE_ONSET = 0,   /* a = sample, b = when it was due here (ns) */
+    PLANE_CONFIRMED,   /* likewise */
+    PLANE_RELEASED,    /* likewise */
+    PLANE_AUDIO,       /* a = position reached, as asked for by plane_wake_at */
+    PLANE_STARTED,     /* the agent's voice goes out; b = generation */
+    PLANE_DRAINED,     /* a = position, b = generation */
+    PLANE_DIGIT,       /* a = digit 0..15, b = duration ms */
+    PLANE_STALL_BEGIN, /* no packet came for too long */
+    PLANE_STALL_END,
+    PLANE_REPORT,      /* the far end reported; at most one a second */
+    PLANE_BYE,         /* the far end ended its stream */
+    PLANE_VAD_FAILED,  /* its voice activity can't be told any more */
+    PLANE_DATAGRAM,    /* STUN or DTLS of the peer */
+    PLANE_PACKET,      /* to be sent by way of a relay */
+    PLANE_LOST,        /* events of this peer were dropped */
+};
+
+typedef struct {
+    int64_t a, b;
+    uint32_t peer;
+    uint32_t kind;
+} plane_event;
+
+typedef struct {
+    uint32_t peer;
+    uint32_t port; /* PLANE_DATAGRAM */
+    uint32_t kind; /* PLANE_DATAGRAM or PLANE_PACKET */
+    uint32_t length;
+    struct sockaddr_storage from;
+    uint8_t data[PLANE_MOST_DATAGRAM + VC_SRTP_TRAILER];
+} plane_datagram;
+
+/* Counted since the plane began. */
+typedef struct {
+    uint64_t received;         /* datagrams */
+    uint64_t unknown_address;  /* media or DTLS from whom we have not talked to */
+    uint64_t unknown_name;     /* STUN for an ICE name that isn't here */
+    uint64_t malformed;        /* nothing that belongs here */
+    uint64_t oversized;
+    uint64_t throttled;        /* a peer's datagrams beyond its rate */
+    uint64_t kernel_drops;     /* by full receive buffers */
+    uint64_t events_lost;
+    uint64_t datagrams_lost;
+    uint64_t unsent;           /* packets that the kernel refused */
+    uint64_t vad_rounds, vad_frames;
+    uint64_t tx_skipped;       /* frames given up after a stall of a second */
+    uint64_t tx_late[PLANE_LATE_BINS]; /* slots by how late they began */
+    int64_t tx_late_max_ns;    /* since the last look */
+    int64_t rx_late_max_ns;    /* oldest datagram, arrival to reading, since the last look */
+} plane_counters;
+
+/* Counted for one session. */
+typedef struct {
+    uint64_t packets, rejected, replayed, reports_rejected, unsent, retransmitted, asked_again;
+    uint64_t vad_frames;
+} plane_session_counters;
+
+plane *plane_create(const plane_config *config, int *error /* errno */);
+/* Stops the threads and waits for them; every session was detached before. */
+void plane_destroy(plane *p);
+int plane_event_fd(const plane *p);
+
+/* A bound UDP port, or NULL and errno. `address` may have port 0. Owned by the caller. */
+plane_port *plane_open_port(plane *p, const struct sockaddr_storage *address, socklen_t n,
+                            uint32_t id, int receive_buffer_bytes);
+void plane_port_address(const plane_port *port, struct sockaddr_storage *out);
+void plane_close_port(plane *p, plane_port *port);
+
+/* Owned by the caller until plane_remove_peer. NULL: no memory, or the name is too long. */
+plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n);
+/* Detaches if need be; the peer may not be used afterwards. */
+void plane_remove_peer(plane *p, plane_peer *peer);
+/* Sends a datagram and knows its receiver from now on: 0, or an errno. */
+int plane_send(plane *p, plane_peer *peer, plane_port *port, const uint8_t *data, size_t n,
+               const struct sockaddr_storage *to, socklen_t to_bytes);
+
+/* 0, -1 for keys that libsrtp refuses, 1 without memory. */
+int plane_attach(plane *p, plane_peer *peer, const plane_session *session);
+/* Says BYE; afterwards nothing touches the session's audio. Twice is fine. */
+void plane_detach(plane *p, plane_peer *peer);
+/* Where media goes: port NULL and `relayed`: by PLANE_PACKET; neither: nowhere. */
+void plane_set_route(plane *p, plane_peer *peer, plane_port *port,
+                     const struct sockaddr_storage *to, socklen_t to_bytes, int relayed);
+/* One SRTP or SRTCP datagram that came by way of a relay. */
+void plane_inject(plane *p, plane_peer *peer, const uint8_t *data, size_t n);
+/* One PLANE_AUDIO when the caller's audio reaches `position`; PLANE_NEVER: none. */
+void plane_wake_at(plane *p, plane_peer *peer, int64_t position);
+void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp_remote *remote,
+                        int64_t *edge_offset_ns);
+/* How far voice activity was judged, and how many edges were told up to there. */
+void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges);
+void plane_lock_receiving(plane_peer *peer);
+void plane_unlock_receiving(plane_peer *peer);
+
+/* Every n-th VAD frame is scored, 1..4; the others repeat its result. */
+void plane_set_vad_stride(plane *p, int stride);
+void plane_read_counters(plane *p, plane_counters *out);
+
+/* Up to `most` events; then, call again for datagrams. Returns how many. */
+int plane_take_events(plane *p, plane_event *out, int most);
+/* The oldest datagram, valid until plane_drop_datagram; NULL: none. One thread takes. */
+const plane_datagram *plane_first_datagram(plane *p);
+void plane_drop_datagram(plane *p);
+int plane_peer_lost_events(plane_peer *peer);
+/* To be called before taking: wake-ups count anew from here. */
+void plane_begin_taking(plane *p);
+
+int64_t plane_now(void); /* CLOCK_MONOTONIC, ns */
+
+#endif

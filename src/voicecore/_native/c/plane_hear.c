@@ -1,0 +1,164 @@
+/* One call's way in: SRTP off, RTP to the jitter buffer, RTCP read, and what follows of it. */
+#include "plane_state.h"
+
+#include <arpa/inet.h>
+#include <unistd.h>
+
+#include "rtp.h"
+
+enum { REPORT_NS = 1000000000, MOST_ASKED = 32 };
+
+/* libsrtp makes a stream for every SSRC that authenticates, and keeps it: an endless row of
+ * them would be an endless heap. */
+static void bound_streams(plane *p, plane_peer *peer, uint32_t ssrc)
+{
+    const int known = peer->stream_count < MOST_STREAMS ? peer->stream_count : MOST_STREAMS;
+    for (int i = 0; i < known; i++)
+        if (peer->streams[i] == ssrc) return;
+    uint32_t *place = &peer->streams[peer->stream_count % MOST_STREAMS];
+    if (peer->stream_count >= MOST_STREAMS) p->config.srtp->remove_stream(peer->rx_srtp, htonl(*place));
+    *place = ssrc;
+    peer->stream_count++;
+}
+
+static void note_rejection(plane_peer *peer, int status)
+{
+    if (status == VC_SRTP_REPLAY_FAIL || status == VC_SRTP_REPLAY_OLD)
+        peer->counters.replayed++;
+    else
+        peer->counters.rejected++;
+}
+
+static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns)
+{
+    const int status = p->config.srtp->unprotect(peer->rx_srtp, data, &n);
+    if (status != VC_SRTP_OK) {
+        note_rejection(peer, status);
+        return 0;
+    }
+    peer->counters.packets++;
+    bound_streams(p, peer, rtp_u32(data + 8));
+    __atomic_store_n(&peer->remote_ssrc, rtp_u32(data + 8), __ATOMIC_RELAXED);
+    peer->media->push(peer->inbound, data, (size_t)n, arrival_ns);
+    const int sequence = peer->media->transport_sequence(peer->inbound);
+    if (sequence >= 0) {
+        pthread_mutex_lock(&peer->rtcp_lock);
+        rtcp_arrived(&peer->rtcp, (uint16_t)sequence, arrival_ns);
+        pthread_mutex_unlock(&peer->rtcp_lock);
+    }
+    return 1;
+}
+
+/* Returns how many of our packets are asked for again. */
+static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns,
+                     uint16_t *again)
+{
+    const int status = p->config.srtp->unprotect_rtcp(peer->rx_srtp, data, &n);
+    if (status != VC_SRTP_OK) {
+        peer->counters.reports_rejected++;
+        return 0;
+    }
+    pthread_mutex_lock(&peer->rtcp_lock);
+    rtcp_read(&peer->rtcp, data, (size_t)n, arrival_ns);
+    const rtcp_remote *remote = rtcp_remote_of(&peer->rtcp);
+    const int asked = rtcp_take_nacks(&peer->rtcp, again, MOST_ASKED);
+    const int64_t round_trip_ns = remote->round_trip_ns;
+    const int over = remote->bye && !peer->bye_told;
+    const int told = arrival_ns - peer->report_told_ns >= REPORT_NS;
+    peer->bye_told |= over;
+    if (told) peer->report_told_ns = arrival_ns;
+    pthread_mutex_unlock(&peer->rtcp_lock);
+    if (peer->nack && round_trip_ns >= 0)
+        peer->media->set_round_trip(peer->inbound, round_trip_ns);
+    if (told) queue_event(p, peer, PLANE_REPORT, 0, 0);
+    if (over) queue_event(p, peer, PLANE_BYE, 0, 0);
+    return asked;
+}
+
+int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns,
+                  int64_t now_ns)
+{
+    uint16_t again[MOST_ASKED];
+    int asked = 0, heard = 0;
+
+    pthread_mutex_lock(&peer->rx_lock);
+    if (peer->media == NULL || n < 12)
+        peer->counters.rejected++;
+    else if (rtp_is_rtcp(data[0], data[1]))
+        asked = take_rtcp(p, peer, data, n, arrival_ns, again);
+    else
+        heard = take_rtp(p, peer, data, n, arrival_ns);
+    pthread_mutex_unlock(&peer->rx_lock);
+    if (asked) tx_send_again(p, peer, again, asked);
+    return heard;
+}
+
+static int missing_now(plane_peer *peer, int64_t now_ns, uint16_t *out)
+{
+    uint16_t missing[MOST_ASKED];
+    pthread_mutex_lock(&peer->rtcp_lock);
+    const int64_t round_trip_ns = rtcp_remote_of(&peer->rtcp)->round_trip_ns;
+    pthread_mutex_unlock(&peer->rtcp_lock);
+    const int n = peer->media->missing(peer->inbound, missing, MOST_ASKED);
+    return n ? nack_due(&peer->nacks, missing, n, round_trip_ns, now_ns, out) : 0;
+}
+
+static void tell(plane *p, plane_peer *peer, int64_t now_ns)
+{
+    int digit, duration_ms;
+    const int stalled = peer->media->stalled(peer->inbound);
+
+    if (stalled != peer->stalled) {
+        peer->stalled = stalled;
+        queue_event(p, peer, stalled ? PLANE_STALL_BEGIN : PLANE_STALL_END, 0, 0);
+    }
+    while (peer->media->dtmf(peer->inbound, now_ns, &digit, &duration_ms))
+        queue_event(p, peer, PLANE_DIGIT, digit, duration_ms);
+    if (peer->position >= peer->wake_at) {
+        peer->wake_at = PLANE_NEVER;
+        queue_event(p, peer, PLANE_AUDIO, peer->position, 0);
+    }
+}
+
+int hear_run(plane *p, plane_peer *peer, int64_t now_ns)
+{
+    uint16_t ask[MOST_ASKED];
+    int count = 0, frames = 0;
+
+    pthread_mutex_lock(&peer->rx_lock);
+    if (peer->media) {
+        if (peer->media->run(peer->inbound, now_ns) > 0) {
+            peer->position = peer->media->position(peer->inbound);
+            media_clock_observe(&peer->clock, peer->position, now_ns);
+        }
+        const int64_t due = peer->media->deadline(peer->inbound);
+        __atomic_store_n(&peer->deadline_ns, due < 0 ? PLANE_NEVER : due, __ATOMIC_RELAXED);
+        tell(p, peer, now_ns);
+        if (peer->nack) count = missing_now(peer, now_ns, ask);
+        frames = peer->vad == PLANE_VAD_NATIVE && !peer->vad_listed
+                 && peer->position - peer->frame_end >= PLANE_VAD_NEW;
+    } else {
+        __atomic_store_n(&peer->deadline_ns, PLANE_NEVER, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&peer->rx_lock);
+    if (count) tx_ask_again(p, peer, ask, count);
+    return frames;
+}
+
+void plane_inject(plane *p, plane_peer *peer, const uint8_t *data, size_t n)
+{
+    uint8_t copy[PLANE_MOST_DATAGRAM];
+    const int64_t now_ns = plane_now();
+
+    if (n < 12 || n > sizeof copy || data[0] < 128 || data[0] > 191) {
+        count_up(&p->counters.malformed);
+        return;
+    }
+    __builtin_memcpy(copy, data, n);
+    if (!hear_datagram(p, peer, copy, (int)n, now_ns, now_ns)) return;
+    /* The RX thread decodes and scores: due at once. */
+    __atomic_store_n(&peer->deadline_ns, 0, __ATOMIC_RELAXED);
+    const uint64_t one = 1;
+    rx_thread *rx = &p->rx[peer->id % (uint32_t)p->config.rx_threads];
+    if (write(rx->wake_fd, &one, sizeof one) < 0) return;
+}

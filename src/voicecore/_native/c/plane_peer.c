@@ -1,0 +1,228 @@
+/* Ports and peers: what the plane knows of sockets, names and addresses. */
+#define _GNU_SOURCE
+#include "plane_state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/ip.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum { EXPEDITED = 0xb8 }; /* DSCP EF, RFC 4594, section 4.1 */
+
+/* -- ports ------------------------------------------------------------------------------ */
+
+void port_hold(plane_port *port) { __atomic_fetch_add(&port->refs, 1, __ATOMIC_RELAXED); }
+
+void port_release(plane_port *port)
+{
+    if (__atomic_sub_fetch(&port->refs, 1, __ATOMIC_ACQ_REL)) return;
+    for (int i = 0; i < port->sockets; i++) close(port->socket[i].fd);
+    free(port);
+}
+
+static void set_option(int fd, int level, int name, int value)
+{
+    /* None is vital: without them packets are stamped here, drops go uncounted, and so on. */
+    (void)setsockopt(fd, level, name, &value, sizeof value);
+}
+
+static int open_socket(const struct sockaddr_storage *address, socklen_t n, int shared,
+                       int receive_buffer_bytes)
+{
+    const int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    if (address->ss_family == AF_INET6) {
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, EXPEDITED);
+    } else {
+        set_option(fd, IPPROTO_IP, IP_TOS, EXPEDITED);
+    }
+    if (shared) set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    set_option(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1);
+    set_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+    /* FORCE needs a privilege and then isn't cut to rmem_max. */
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer_bytes,
+                   sizeof receive_buffer_bytes) != 0)
+        set_option(fd, SOL_SOCKET, SO_RCVBUF, receive_buffer_bytes);
+    if (bind(fd, (const struct sockaddr *)address, n) != 0) {
+        const int reason = errno;
+        close(fd);
+        errno = reason;
+        return -1;
+    }
+    return fd;
+}
+
+void plane_port_address(const plane_port *port, struct sockaddr_storage *out)
+{
+    socklen_t n = sizeof *out;
+    memset(out, 0, sizeof *out);
+    getsockname(port->socket[0].fd, (struct sockaddr *)out, &n);
+}
+
+static int listen_with(plane *p, plane_port *port, int i)
+{
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = &port->socket[i] };
+    if (epoll_ctl(p->rx[i].epoll_fd, EPOLL_CTL_ADD, port->socket[i].fd, &event) != 0) return -1;
+    port_hold(port); /* RX thread i's own, let go when it has seen the port closed */
+    return 0;
+}
+
+plane_port *plane_open_port(plane *p, const struct sockaddr_storage *address, socklen_t n,
+                            uint32_t id, int receive_buffer_bytes)
+{
+    struct sockaddr_storage bound = *address;
+    const int threads = p->config.rx_threads;
+    plane_port *port = calloc(1, sizeof *port);
+
+    if (port == NULL) return NULL;
+    port->refs = 1;
+    port->id = id;
+    for (int i = 0; i < threads; i++) {
+        const int fd = open_socket(&bound, n, threads > 1, receive_buffer_bytes);
+        if (fd < 0) goto failed;
+        port->socket[i] = (port_socket){ port, fd };
+        port->sockets++;
+        plane_port_address(port, &bound); /* the others share the number that the first got */
+    }
+    pthread_mutex_lock(&p->lock);
+    const int room = p->port_count < (int)(sizeof p->ports / sizeof p->ports[0]);
+    if (room) p->ports[p->port_count++] = port;
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 0; i < threads; i++)
+        if (listen_with(p, port, i) != 0) {
+            plane_close_port(p, port);
+            return NULL;
+        }
+    return port;
+
+failed:;
+    const int reason = errno;
+    port_release(port);
+    errno = reason;
+    return NULL;
+}
+
+void plane_close_port(plane *p, plane_port *port)
+{
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < p->port_count; i++)
+        if (p->ports[i] == port) p->ports[i] = p->ports[--p->port_count];
+    for (int i = 0; i < port->sockets; i++) {
+        p->old_kernel_drops += port->kernel_drops[i];
+        port->next_closed[i] = p->closed[i];
+        p->closed[i] = port;
+    }
+    port->closed = 1;
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 0; i < p->config.rx_threads; i++) {
+        const uint64_t one = 1;
+        ssize_t ignored = write(p->rx[i].wake_fd, &one, sizeof one);
+        (void)ignored;
+    }
+    port_release(port);
+}
+
+/* -- peers ------------------------------------------------------------------------------ */
+
+void peer_hold(plane_peer *peer) { __atomic_fetch_add(&peer->refs, 1, __ATOMIC_RELAXED); }
+
+void peer_release(plane *p, plane_peer *peer)
+{
+    if (__atomic_sub_fetch(&peer->refs, 1, __ATOMIC_ACQ_REL)) return;
+    if (peer->rx_srtp) p->config.srtp->dealloc(peer->rx_srtp);
+    if (peer->tx_srtp) p->config.srtp->dealloc(peer->tx_srtp);
+    if (peer->port) port_release(peer->port);
+    pthread_mutex_destroy(&peer->rx_lock);
+    pthread_mutex_destroy(&peer->tx_lock);
+    pthread_mutex_destroy(&peer->rtcp_lock);
+    free(peer->history);
+    free(peer);
+}
+
+plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n)
+{
+    plane_peer *peer = calloc(1, sizeof *peer);
+    if (peer == NULL || map_name_key(&peer->name, name, n) != 0) {
+        free(peer);
+        return NULL;
+    }
+    peer->refs = 1;
+    peer->id = id;
+    peer->slot = -1;
+    peer->tokens = PEER_BURST;
+    peer->tokens_ns = plane_now();
+    peer->wake_at = PLANE_NEVER;
+    peer->deadline_ns = PLANE_NEVER;
+    pthread_mutex_init(&peer->rx_lock, NULL);
+    pthread_mutex_init(&peer->tx_lock, NULL);
+    pthread_mutex_init(&peer->rtcp_lock, NULL);
+    pthread_mutex_lock(&p->lock);
+    const int status = map_put(&p->known, &peer->name, peer);
+    pthread_mutex_unlock(&p->lock);
+    if (status != 0) {
+        peer_release(p, peer);
+        return NULL;
+    }
+    return peer;
+}
+
+static void forget(plane *p, plane_peer *peer, const map_key *key)
+{
+    /* Another peer may have taken the address over. */
+    if (map_get(&p->known, key) == peer) map_remove(&p->known, key);
+}
+
+void plane_remove_peer(plane *p, plane_peer *peer)
+{
+    plane_detach(p, peer);
+    pthread_mutex_lock(&p->lock);
+    forget(p, peer, &peer->name);
+    for (int i = 0; i < peer->address_count; i++) forget(p, peer, &peer->addresses[i]);
+    peer->address_count = 0;
+    peer->removed = 1;
+    pthread_mutex_unlock(&p->lock);
+    peer_release(p, peer);
+}
+
+static void learn_address(plane *p, plane_peer *peer, uint32_t port,
+                          const struct sockaddr_storage *to)
+{
+    map_key key;
+    map_address_key(&key, port, to);
+    pthread_mutex_lock(&p->lock);
+    const plane_peer *holder = map_get(&p->known, &key);
+    /* Who talks to an address first has it for as long as he is here: two calls can't be told
+     * apart by one address, and a newcomer must not silence a running one. */
+    if (holder == NULL && !peer->removed) {
+        int at = peer->address_count;
+        if (at == MOST_ADDRESSES) {
+            at = peer->next_address++ % MOST_ADDRESSES;
+            forget(p, peer, &peer->addresses[at]);
+        } else {
+            peer->address_count++;
+        }
+        peer->addresses[at] = key;
+        if (map_put(&p->known, &key, peer) != 0) peer->addresses[at].words[0] = 0;
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+int plane_send(plane *p, plane_peer *peer, plane_port *port, const uint8_t *data, size_t n,
+               const struct sockaddr_storage *to, socklen_t to_bytes)
+{
+    learn_address(p, peer, port->id, to);
+    if (sendto(port->socket[0].fd, data, n, MSG_DONTWAIT, (const struct sockaddr *)to, to_bytes)
+        >= 0)
+        return 0;
+    count_up(&p->counters.unsent);
+    return errno;
+}
+
+int plane_peer_lost_events(plane_peer *peer)
+{
+    return __atomic_exchange_n(&peer->lost_events, 0, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,140 @@
+/* Voice activity of all calls of a receiving thread: their frames in one batch, then the gates. */
+#include "plane_state.h"
+
+enum { CONTEXT = PLANE_VAD_FRAME - PLANE_VAD_NEW, BLOCKS = PLANE_VAD_NEW / SPEECH_BLOCK_SAMPLES };
+
+typedef struct {
+    plane_peer *peer;
+    int64_t end;
+    float powers[BLOCKS];
+    int repeated; /* under overload: not scored, the last result stands */
+    int guessed;  /* mostly concealment: the VAD hears it, its word doesn't count */
+} vad_frame;
+
+void vad_list(rx_thread *rx, plane_peer *peer, int64_t now_ns)
+{
+    if (rx->due_count == MOST_DUE) return; /* it comes again with its next packet */
+    pthread_mutex_lock(&peer->rx_lock);
+    const int listed = peer->vad_listed;
+    peer->vad_listed = 1;
+    pthread_mutex_unlock(&peer->rx_lock);
+    if (listed) return;
+    peer_hold(peer);
+    if (rx->due_count == 0) rx->due_since_ns = now_ns;
+    rx->due[rx->due_count++] = peer;
+}
+
+/* The peer's next frame, if there is one; else it leaves the list. */
+static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *frame)
+{
+    int taken = 0;
+
+    pthread_mutex_lock(&peer->rx_lock);
+    if (peer->media && peer->position - peer->frame_end >= PLANE_VAD_NEW) {
+        frame->end = peer->media->frame(peer->frames, samples);
+        taken = frame->end >= 0;
+    }
+    if (taken) {
+        const int stride = __atomic_load_n(&p->vad_stride, __ATOMIC_RELAXED);
+        const int64_t start = frame->end - PLANE_VAD_NEW;
+        frame->peer = peer;
+        frame->repeated = peer->frame_count++ % stride != 0;
+        frame->guessed
+            = 2 * peer->media->guessed(peer->inbound, start, frame->end) >= PLANE_VAD_NEW;
+        peer->frame_end = frame->end;
+        peer->counters.vad_frames++;
+        speech_gate_powers(p->config.pcm, samples + CONTEXT, PLANE_VAD_NEW, frame->powers);
+    } else {
+        peer->vad_listed = 0;
+    }
+    pthread_mutex_unlock(&peer->rx_lock);
+    return taken;
+}
+
+static void judge(plane *p, const vad_frame *frame, float probability)
+{
+    plane_peer *peer = frame->peer;
+    const int64_t start = frame->end - PLANE_VAD_NEW;
+    speech_edge edges[SPEECH_EDGES];
+    int n;
+
+    pthread_mutex_lock(&peer->rx_lock);
+    if (peer->media) {
+        if (frame->guessed)
+            n = speech_gate_hold(&peer->gate, start, frame->end);
+        else if (frame->repeated)
+            n = speech_gate_repeat(&peer->gate, start, frame->end, frame->powers, BLOCKS, edges);
+        else
+            n = speech_gate_push(&peer->gate, probability, start, frame->end, frame->powers,
+                                 BLOCKS, edges);
+        peer->judged = frame->end;
+        peer->edges += n;
+        for (int i = 0; i < n; i++)
+            queue_event(p, peer, (uint32_t)edges[i].kind, edges[i].sample,
+                        media_clock_time(&peer->clock, edges[i].sample));
+    }
+    pthread_mutex_unlock(&peer->rx_lock);
+}
+
+/* A round: one frame of each of the first VAD_BATCH peers. Who has none left goes. */
+static int take_round(rx_thread *rx, vad_frame *frames)
+{
+    int n = 0, kept = 0;
+
+    for (int i = 0; i < rx->due_count; i++) {
+        plane_peer *peer = rx->due[i];
+        if (n == VAD_BATCH || take_frame(rx->plane, peer, rx->frames[n], &frames[n])) {
+            n += n < VAD_BATCH;
+            rx->due[kept++] = peer;
+        } else {
+            peer_release(rx->plane, peer);
+        }
+    }
+    rx->due_count = kept;
+    return n;
+}
+
+static void score_round(rx_thread *rx, vad_frame *frames, int n)
+{
+    plane *p = rx->plane;
+    const float *samples[VAD_BATCH];
+    float *states[VAD_BATCH];
+    float scores[VAD_BATCH], probability[VAD_BATCH];
+    int at[VAD_BATCH], count = 0;
+
+    for (int i = 0; i < n; i++) {
+        probability[i] = 0.0f;
+        if (frames[i].repeated) continue;
+        samples[count] = rx->frames[i];
+        states[count] = frames[i].peer->vad_state;
+        at[count++] = i;
+    }
+    /* Samples come from int16, so none is infinite: a refusal is a fault of ours. */
+    if (count && p->config.score(p->config.scorers[rx->index], samples, states, count, scores) >= 0) {
+        for (int i = 0; i < n; i++) queue_event(p, frames[i].peer, PLANE_VAD_FAILED, 0, 0);
+        return;
+    }
+    for (int i = 0; i < count; i++) probability[at[i]] = scores[i];
+    for (int i = 0; i < n; i++) judge(p, &frames[i], probability[i]);
+    count_up(&p->counters.vad_rounds);
+    __atomic_fetch_add(&p->counters.vad_frames, (uint64_t)count, __ATOMIC_RELAXED);
+}
+
+void vad_score(rx_thread *rx)
+{
+    vad_frame frames[VAD_BATCH];
+
+    /* A peer that stays in the list has had its turn: it goes behind the others. */
+    while (rx->due_count) {
+        const int n = take_round(rx, frames);
+        if (n == 0) break;
+        score_round(rx, frames, n);
+        if (n == VAD_BATCH && rx->due_count > VAD_BATCH) {
+            plane_peer *first[VAD_BATCH];
+            __builtin_memcpy(first, rx->due, sizeof first);
+            __builtin_memmove(rx->due, rx->due + VAD_BATCH,
+                              (size_t)(rx->due_count - VAD_BATCH) * sizeof *rx->due);
+            __builtin_memcpy(rx->due + rx->due_count - VAD_BATCH, first, sizeof first);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+/* From speech probabilities to edges: where the caller's speech begins and where it ends.
+ * core/speech_gate.py explains the rule with a picture; this is its one implementation.
+ *
+ * Positions are samples at 16 kHz since the stream began (0 to 2^62); frames come in order.
+ * A frame of 32 ms gives one probability and its blocks' powers.  The state is the caller's,
+ * has no pointer in it (copying copies the gate), needs no end, and belongs to one thread at a
+ * time.  Nothing here allocates, locks or looks at a clock.  Inline, because several extension
+ * modules need it and none exports C symbols to another. */
+#ifndef VOICECORE_SPEECH_GATE_H
+#define VOICECORE_SPEECH_GATE_H
+
+#include <stdint.h>
+
+#include "pcm_kernels.h"
+
+#define SPEECH_BLOCK_SAMPLES 128 /* energy is looked at in blocks of 8 ms */
+#define SPEECH_TRIM_SAMPLES 1536 /* energy may overrule so much of the VAD's hold: three frames,
+                                    the longest seen from Silero */
+#define SPEECH_BLOCKS 16         /* remembered: the trim and one frame more; a power of two */
+#define SPEECH_EDGES 2           /* the most that one frame gives */
+#define SPEECH_HYSTERESIS 0.15   /* so much less than the threshold still holds the gate open */
+#define SPEECH_LOWEST_RELEASE 0.01
+#define SPEECH_QUIET_RATIO 0.0031622776601683794 /* -25 dB of the loudest block: not speech */
+
+enum {
+    SPEECH_ONSET = 0,     /* first voiced frame: perhaps speech */
+    SPEECH_CONFIRMED = 1, /* voiced for start_samples without a break: speech */
+    SPEECH_RELEASED = 2   /* voiced no longer; follows every onset */
+};
+
+typedef struct {
+    int64_t sample; /* where it happened; a release is dated back by energy */
+    int32_t kind;   /* SPEECH_ONSET .. SPEECH_RELEASED */
+} speech_edge;
+
+typedef struct {
+    double threshold;      /* a probability from here on opens the gate, */
+    double release;        /* one from here on holds it open */
+    double peak;           /* loudest block of this utterance (mean square) */
+    int64_t start_samples; /* voiced samples that confirm an onset */
+    int64_t onset;         /* start of this utterance's first voiced frame */
+    int64_t voiced_end;    /* end of its last one, held frames included */
+    int64_t position;      /* end of the latest frame: all edges up to here are known */
+    int64_t block_end[SPEECH_BLOCKS];
+    float block_power[SPEECH_BLOCKS];
+    uint32_t next_block; /* counts on and wraps */
+    float probability;   /* of the latest scored frame; 0 before the first */
+    uint8_t voiced;
+    uint8_t confirmed;
+} speech_gate;
+
+/* threshold is 0 to 1 (neither included), start_samples 1 or more.  Also resets. */
+static inline void speech_gate_init(speech_gate *g, double threshold, int64_t start_samples)
+{
+    *g = (speech_gate){ .threshold = threshold, .start_samples = start_samples };
+    g->release = threshold - SPEECH_HYSTERESIS;
+    if (g->release < SPEECH_LOWEST_RELEASE)
+        g->release = SPEECH_LOWEST_RELEASE;
+    for (int i = 0; i < SPEECH_BLOCKS; i++)
+        g->block_end[i] = INT64_MIN; /* before any position */
+}
+
+/* Mean squares of the blocks of n samples (full scale 1.0) to powers, which has room for all of
+ * them; a shorter block at the end is averaged over its own length.  Returns their number.
+ * From Cython: speech_gate_powers(&kernels.pcm, ...). */
+static inline int speech_gate_powers(const vc_pcm_kernels *pcm, const float *samples, int n,
+                                     float *powers)
+{
+    int count = 0;
+
+    for (int at = 0; at < n; at += SPEECH_BLOCK_SAMPLES) {
+        const int length = n - at < SPEECH_BLOCK_SAMPLES ? n - at : SPEECH_BLOCK_SAMPLES;
+        powers[count++] = (float)(pcm->energy(samples + at, length) / length);
+    }
+    return count;
+}
+
+/* End of the last loud block near the end of the voiced frames. */
+static inline int64_t speech_gate_last_loud(const speech_gate *g)
+{
+    const int64_t earliest = g->voiced_end - SPEECH_TRIM_SAMPLES;
+    const double quiet = g->peak * SPEECH_QUIET_RATIO;
+    int64_t end = earliest;
+
+    for (uint32_t i = 1; i <= SPEECH_BLOCKS; i++) {
+        const uint32_t at = (g->next_block - i) % SPEECH_BLOCKS;
+        if (g->block_power[at] > quiet && g->block_end[at] > earliest) {
+            end = g->block_end[at];
+            break;
+        }
+    }
+    return end > g->onset ? end : g->onset;
+}
+
+/* Takes the scored frame [start, end) with the powers of its n blocks (0: none known), the
+ * oldest first; writes its edges, the oldest first, and returns how many (0 .. SPEECH_EDGES). */
+static inline int speech_gate_push(speech_gate *g, float probability, int64_t start, int64_t end,
+                                   const float *powers, int n, speech_edge *edges)
+{
+    int count = 0;
+
+    g->probability = probability;
+    g->position = end;
+    for (int i = 0; i < n; i++) {
+        const uint32_t at = g->next_block++ % SPEECH_BLOCKS;
+        g->block_end[at] = start + (int64_t)(i + 1) * SPEECH_BLOCK_SAMPLES;
+        g->block_power[at] = powers[i];
+    }
+    /* Not a number is no speech. */
+    if (!(probability >= (g->voiced ? g->release : g->threshold))) {
+        if (g->voiced)
+            edges[count++] = (speech_edge){ speech_gate_last_loud(g), SPEECH_RELEASED };
+        g->voiced = g->confirmed = 0;
+        return count;
+    }
+    if (!g->voiced) {
+        g->voiced = 1;
+        g->onset = start;
+        g->peak = 0.0;
+        edges[count++] = (speech_edge){ start, SPEECH_ONSET };
+    }
+    g->voiced_end = end;
+    for (int i = 0; i < n; i++)
+        g->peak = powers[i] > g->peak ? powers[i] : g->peak;
+    if (!g->confirmed && end - g->onset >= g->start_samples) {
+        g->confirmed = 1;
+        edges[count++] = (speech_edge){ g->onset, SPEECH_CONFIRMED };
+    }
+    return count;
+}
+
+/* Takes a frame that nobody scored (under overload every second one): the latest probability
+ * stands for it.  So every edge is known at most one frame later than with all scores; an onset
+ * or a release never comes from here, a confirmation may. */
+static inline int speech_gate_repeat(speech_gate *g, int64_t start, int64_t end,
+                                     const float *powers, int n, speech_edge *edges)
+{
+    return speech_gate_push(g, g->probability, start, end, powers, n, edges);
+}
+
+/* Takes a frame made by concealment: the decision stands as it is.  Returns 0, the number of its
+ * edges, as the others do. */
+static inline int speech_gate_hold(speech_gate *g, int64_t start, int64_t end)
+{
+    (void)start;
+    g->position = end;
+    if (g->voiced)
+        g->voiced_end = end;
+    return 0;
+}
+
+#endif

@@ -1,0 +1,246 @@
+"""The media plane of a call on the native media threads: packets never reach Python.
+
+Between this object and the threads go positions, edges and PCM. Belongs to the
+event loop's thread.
+
+Two things happen at once on either side, so what comes from the threads is
+checked against what was asked since: a queue that ran empty before a flush is
+no news after it, and the judged stretch counts only as far as its edges were
+told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicecore._native import plane as native
+from voicecore._native.inbound import Inbound
+from voicecore._native.outbound import Outbound
+from voicecore._native.plane import MediaSession
+from voicecore._native.ring import AudioRing
+from voicecore.core.speech_gate import EDGE_KINDS, SpeechEdge
+from voicecore.errors import VoicecoreError
+from voicecore.transport.media_path import RELAYED, MediaPath, SelectedPair
+from voicecore.transport.plane import Placed, PlaneSink
+
+_EDGES = (native.ONSET, native.CONFIRMED, native.RELEASED)
+
+
+class PlaneError(VoicecoreError):
+    """The media threads could not keep their word for one call."""
+
+
+class Hearing(Protocol):
+    """Voice activity told by an engine in Python (``transport.scored_vad``)."""
+
+    @property
+    def position(self) -> int:
+        """How far it was judged."""
+        ...
+
+    @property
+    def due(self) -> int:
+        """The ring's position at which it has work."""
+        ...
+
+    def hear(self) -> None:
+        """Look at what the ring has."""
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+
+
+class NativePlane:
+    """A :class:`~voicecore.transport.plane.MediaPlane` over a session of the media threads.
+
+    Owns the session, ``inbound`` and ``outbound`` and closes them. ``path`` says
+    where media goes. ``adapt(session)`` hears of each report of the far end;
+    ``hearing`` makes the Python side judge voice activity (None: the threads do).
+    """
+
+    def __init__(
+        self,
+        session: MediaSession,
+        path: MediaPath,
+        *,
+        adapt: Callable[[], None] | None = None,
+        hearing: Callable[[NativePlane], Hearing] | None = None,
+    ) -> None:
+        self._session = session
+        self._inbound: Inbound = session.inbound
+        self._outbound: Outbound = session.outbound
+        self._path = path
+        self._adapt = adapt
+        self._sink: PlaneSink | None = None
+        self._wanted: int | None = None
+        self._edges = 0
+        self._heard = 0
+        self._closed = False
+        self._hearing = hearing(self) if hearing is not None else None
+
+    def attach(self, sink: PlaneSink) -> None:
+        """See :class:`~voicecore.transport.plane.MediaPlane`. Media flows from here on."""
+        self._sink = sink
+        self._path.attach(self)
+        self._arm()
+
+    # -- MediaPlane -------------------------------------------------------------------
+
+    @property
+    def ring(self) -> AudioRing:
+        """The caller's audio."""
+        return self._inbound.ring
+
+    @property
+    def heard(self) -> int:
+        """How far voice activity was judged and told."""
+        if self._hearing is not None:
+            return self._hearing.position
+        position, edges = self._session.judged()
+        if edges == self._edges:
+            self._heard = position
+        return self._heard
+
+    @property
+    def play_rate_hz(self) -> int:
+        """Rate of the PCM to play."""
+        return self._outbound.rate_hz
+
+    @property
+    def generation(self) -> int:
+        """Id of the audio that may be played now."""
+        return self._outbound.generation
+
+    @property
+    def played(self) -> int:
+        """Samples sent at full level."""
+        return self._outbound.position
+
+    @property
+    def space(self) -> int:
+        """Samples that fit into the playout ring now."""
+        return self._outbound.space
+
+    def play(self, pcm: NDArray[np.int16], generation: int) -> Placed:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        position = self._outbound.written
+        return Placed(position, self._outbound.write(pcm, generation))
+
+    def flush(self) -> int:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return self._outbound.flush()
+
+    def wake_at(self, position: int | None) -> None:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        if position != self._wanted:
+            self._wanted = position
+            self._arm()
+
+    def stats(self) -> dict[str, float]:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        counters = {
+            name: float(value)
+            for name, value in self._session.stats().items()
+            if isinstance(value, int | float)
+        }
+        network = self._session.network()
+        counters["round_trip_ms"] = max(network["round_trip_ms"], 0.0)
+        counters["remote_lost"] = max(network["packets_lost"], network["cc_lost"])
+        counters["remote_jitter_ms"] = network["jitter_ms"]
+        return counters
+
+    def close(self) -> None:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        if self._closed:
+            return
+        self._closed = True
+        self._sink = None
+        if self._hearing is not None:
+            self._hearing.close()
+        self._session.close()
+        self._inbound.close()
+        self._outbound.close()
+
+    # -- for voice activity told in Python ----------------------------------------------
+
+    def concealed(self, start: int, end: int) -> int:
+        """How many samples of that stretch concealment made."""
+        return self._session.concealed(start, end)
+
+    def time_of(self, sample: int) -> int:
+        """When a sample of the caller was due here, monotonic ns."""
+        return self._session.time_of(sample)
+
+    def tell_edge(self, edge: SpeechEdge, at_ns: int) -> None:
+        """Hand an edge on."""
+        if self._sink is not None:
+            self._sink.on_edge(edge, at_ns)
+
+    def tell_failure(self, error: Exception) -> None:
+        """Hand on that voice activity can't be told any more."""
+        if self._sink is not None:
+            self._sink.on_plane_failed(error)
+
+    # -- the path -------------------------------------------------------------------------
+
+    def on_pair(self, pair: SelectedPair | None) -> None:
+        """See :class:`~voicecore.transport.media_path.PathSink`."""
+        if self._closed:
+            return
+        if pair is None:
+            self._session.unroute()
+        elif pair.port == RELAYED:
+            self._session.route_relayed()
+        else:
+            self._session.route(pair.port, pair.host, pair.udp_port)
+
+    def on_packet(self, data: bytes) -> None:
+        """See :class:`~voicecore.transport.media_path.PathSink`: it came by a relay."""
+        if not self._closed:
+            self._session.inject(data)
+
+    def on_media(self, kind: int, *details: Any) -> None:
+        """See :class:`~voicecore.transport.media_path.PathSink`."""
+        sink = self._sink
+        if sink is None:
+            return
+        if kind == native.AUDIO:
+            self._on_audio(sink)
+        elif kind in _EDGES:
+            self._edges += 1
+            sink.on_edge(SpeechEdge(EDGE_KINDS[kind], details[0]), details[1])
+        elif kind == native.STARTED:
+            if details[1] == self.generation:
+                sink.on_playout_started()
+        elif kind == native.DRAINED:
+            if details[1] == self.generation:
+                sink.on_playout_drained(details[0])
+        elif kind == native.PACKET:
+            self._path.send(details[0])
+        elif kind == native.DIGIT:
+            sink.on_digit(chr(details[0]), details[1])
+        elif kind == native.REPORT:
+            if self._adapt is not None:
+                self._adapt()
+        elif kind in (native.LOST, native.VAD_FAILED):
+            sink.on_plane_failed(PlaneError("the media threads lost track", code="media_lost"))
+
+    # -- private --------------------------------------------------------------------------
+
+    def _on_audio(self, sink: PlaneSink) -> None:
+        if self._hearing is not None and self.ring.position >= self._hearing.due:
+            self._hearing.hear()
+        if self._wanted is not None and self.ring.position >= self._wanted:
+            self._wanted = None
+            sink.on_audio()
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._closed:
+            return
+        wanted = [at for at in (self._wanted, self._hearing and self._hearing.due) if at is not None]
+        self._session.wake_at(min(wanted) if wanted else None)

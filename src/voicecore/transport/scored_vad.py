@@ -1,0 +1,155 @@
+"""Voice activity of one call by an engine in Python, over the native media threads.
+
+For engines that are no native Silero: each frame of the ring goes to the shared
+scorer, its probability through the same gate that the threads use. One event per
+32 ms and call reaches Python for it, which the native way spares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicecore._native.chunks import VadFrames
+from voicecore._native.ring import AudioRing
+from voicecore._native.speech_gate import SpeechGate, powers
+from voicecore.core.speech_gate import EDGE_KINDS, SpeechEdge
+
+FRAME_SAMPLES = 512
+_CONTEXT_SAMPLES = 64
+_FAILURES_IN_A_ROW = 32
+
+
+class FrameScorer(Protocol):
+    """Scores VAD frames of many calls together (``engines.vad.batch.VadBatcher``)."""
+
+    def submit(self, stream: Any, frame: NDArray[np.float32], sink: Any) -> None:
+        """Tell ``sink`` the probability of ``frame`` later, in order."""
+
+    def forget(self, stream: Any) -> None:
+        """Drop what waits."""
+
+
+class HeardPlane(Protocol):
+    """What is needed of the call's plane (``transport.native_plane``)."""
+
+    @property
+    def ring(self) -> AudioRing:
+        """The caller's audio."""
+        ...
+
+    def concealed(self, start: int, end: int) -> int:
+        """How many samples of that stretch concealment made."""
+        ...
+
+    def time_of(self, sample: int) -> int:
+        """When the sample was due here."""
+        ...
+
+    def tell_edge(self, edge: SpeechEdge, at_ns: int) -> None:
+        """Hand an edge on."""
+
+    def tell_failure(self, error: Exception) -> None:
+        """Voice activity can't be told any more."""
+
+
+class _Frame:
+    """One submitted frame; told its probability in the order of submission."""
+
+    __slots__ = ("_concealed", "_end", "_hearing", "_powers")
+
+    def __init__(
+        self, hearing: ScoredHearing, end: int, blocks: tuple[float, ...], concealed: bool
+    ) -> None:
+        self._hearing = hearing
+        self._end = end
+        self._powers = blocks
+        self._concealed = concealed
+
+    def scored(self, probability: float) -> None:
+        self._hearing.take_score(probability, self._end, self._powers, self._concealed)
+
+    def failed(self, error: Exception) -> None:
+        self._hearing.take_failure(error, self._end)
+
+
+class ScoredHearing:
+    """A :class:`~voicecore.transport.native_plane.Hearing` by ``scorer`` and ``gate``.
+
+    ``stride``: every n-th frame is scored (asked anew for each), the others repeat it.
+    """
+
+    def __init__(
+        self,
+        plane: HeardPlane,
+        scorer: FrameScorer,
+        stream: Any,
+        gate: SpeechGate,
+        stride: Callable[[], int] = lambda: 1,
+    ) -> None:
+        self._plane = plane
+        self._scorer = scorer
+        self._stream = stream
+        self._gate = gate
+        self._stride = stride
+        self._frames = VadFrames(plane.ring, 0)
+        self._count = 0
+        self._failures = 0
+        self._closed = False
+        self.due = FRAME_SAMPLES
+        """The ring's position at which the next frame is whole."""
+
+    @property
+    def position(self) -> int:
+        """How far voice activity was judged."""
+        return self._gate.position
+
+    def hear(self) -> None:
+        """Hand on every whole frame."""
+        while (item := self._frames.next()) is not None:
+            frame, end = item
+            self.due = end + FRAME_SAMPLES
+            blocks = powers(frame[_CONTEXT_SAMPLES:])
+            # Concealment is the codec's guess: the VAD hears it, its word doesn't count.
+            guessed = self._plane.concealed(end - FRAME_SAMPLES, end)
+            concealed = guessed * 2 >= FRAME_SAMPLES
+            self._count += 1
+            if self._count % self._stride():
+                self._tell(self._gate.repeat(end - FRAME_SAMPLES, end, blocks))
+            else:
+                self._scorer.submit(self._stream, frame, _Frame(self, end, blocks, concealed))
+
+    def take_score(
+        self, probability: float, end: int, blocks: tuple[float, ...], concealed: bool
+    ) -> None:
+        """Take the VAD's word on the frame that ends at ``end`` (called by the scorer)."""
+        self._failures = 0
+        start = end - FRAME_SAMPLES
+        if concealed:
+            self._tell(self._gate.hold(start, end))
+        else:
+            self._tell(self._gate.push(probability, start, end, blocks))
+
+    def take_failure(self, error: Exception, end: int) -> None:
+        """Learn that the frame ending at ``end`` could not be scored (called by the scorer).
+
+        A lone frame is passed over; a second of them in a row is the end.
+        """
+        self._gate.hold(end - FRAME_SAMPLES, end)
+        self._failures += 1
+        if self._failures == _FAILURES_IN_A_ROW and not self._closed:
+            self._plane.tell_failure(error)
+
+    def close(self) -> None:
+        """Tell nothing any more."""
+        self._closed = True
+        self._scorer.forget(self._stream)
+
+    def _tell(self, edges: list[tuple[int, int]]) -> None:
+        if self._closed:
+            return
+        for kind, sample in edges:
+            self._plane.tell_edge(SpeechEdge(EDGE_KINDS[kind], sample), self._plane.time_of(sample))

@@ -1,0 +1,315 @@
+"""The speech gate: tables, the plain-Python oracle, frames without a score, misuse."""
+
+from __future__ import annotations
+
+import math
+import os
+import wave
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from native.gate_oracle import Edges, PlainGate
+from native.silero_worker import frames_of
+from voicecore._native import speech_gate
+from voicecore._native.pcm import block_power
+from voicecore._native.silero import SileroScorer, SileroWeights
+from voicecore._native.speech_gate import CONFIRMED, ONSET, RELEASED, SpeechGate
+from voicecore.core.speech_gate import EDGE_KINDS, EdgeKind
+from voicecore.engines.vad.model_file import find_model
+from voicecore.engines.vad.silero_graph import read_weights
+from voicecore.errors import MissingLibraryError, MisuseError
+
+Floats = NDArray[np.float32]
+ROOT = Path(__file__).resolve().parents[2]
+CASES = Path(os.environ.get("VOICECORE_CASES", ROOT.parent / "shared" / "cases"))
+RECORDINGS = [
+    "vad_silero/tests__data__test.wav",
+    "speech_lhotse/libri__libri-1088-134315-0000.wav",
+    "plc_ms/clean.wav",
+]
+
+FRAME = 512
+LOUD, QUIET = 0.01, 0.00001  # 30 dB apart
+MOST_S = 20
+
+
+class Known(NamedTuple):
+    """An edge, and the frame at which it became known."""
+
+    frame: int
+    kind: int
+    sample: int
+
+
+def run(
+    probabilities: list[float],
+    powers: list[list[float]] | None = None,
+    *,
+    scored_every: int = 1,
+    **settings: float,
+) -> list[Known]:
+    gate = SpeechGate(**settings)  # type: ignore[arg-type]
+    known = []
+    for i, probability in enumerate(probabilities):
+        energy = powers[i] if powers else [LOUD if probability >= 0.35 else QUIET] * 4
+        start, end = i * FRAME, (i + 1) * FRAME
+        if i % scored_every:
+            edges = gate.repeat(start, end, energy)
+        else:
+            edges = gate.push(probability, start, end, energy)
+        known += [Known(i, *edge) for edge in edges]
+    return known
+
+
+def test_speech_has_three_edges() -> None:
+    assert run([0.1, 0.9, 0.9, 0.9, 0.1]) == [
+        (1, ONSET, 512),
+        (2, CONFIRMED, 512),
+        (4, RELEASED, 4 * 512),
+    ]
+
+
+@pytest.mark.parametrize(("start_ms", "frame"), [(32, 1), (64, 2), (96, 3)])
+def test_start_ms_decides_when_speech_is_confirmed(start_ms: int, frame: int) -> None:
+    edges = run([0.1, 0.9, 0.9, 0.9, 0.9], start_ms=start_ms)
+    assert [e.frame for e in edges if e.kind == CONFIRMED] == [frame]
+
+
+def test_a_single_frame_is_released_unconfirmed() -> None:
+    assert [e.kind for e in run([0.1, 0.9, 0.1])] == [ONSET, RELEASED]
+
+
+def test_a_wavering_vowel_is_not_cut() -> None:
+    edges = run([0.9, 0.9, 0.4, 0.9, 0.4, 0.1])
+    assert [e.kind for e in edges] == [ONSET, CONFIRMED, RELEASED]
+
+
+def test_the_end_of_speech_is_dated_by_energy() -> None:
+    # Speech stops after the first 8 ms block of frame 2; the VAD holds through frame 3.
+    powers = [[LOUD] * 4, [LOUD] * 4, [LOUD, QUIET, QUIET, QUIET], [QUIET] * 4, [QUIET] * 4]
+    edges = run([0.9, 0.9, 0.9, 0.7, 0.1], powers)
+    assert edges[-1] == (4, RELEASED, 2 * FRAME + 128)
+
+
+def test_energy_overrules_the_vad_by_three_frames_at_most() -> None:
+    powers = [[LOUD] * 4, *[[QUIET] * 4] * 9]
+    edges = run([0.9] * 9 + [0.1], powers)
+    assert edges[-1] == (9, RELEASED, 9 * FRAME - 1536)
+
+
+def test_a_release_is_never_dated_before_its_onset() -> None:
+    assert run([0.1, 0.9, 0.1], [[LOUD] * 4, [], []])[-1] == (2, RELEASED, 512)
+
+
+def test_a_held_frame_keeps_the_decision() -> None:
+    gate = SpeechGate()
+    gate.push(0.9, 0, 512, [LOUD] * 4)
+    assert gate.hold(512, 1024) == []
+    assert gate.voiced
+
+
+def test_a_held_frame_alone_confirms_nothing() -> None:
+    gate = SpeechGate()
+    gate.push(0.9, 0, 512, [LOUD] * 4)
+    gate.hold(512, 4096)
+    assert gate.push(0.1, 4096, 4608, [QUIET] * 4) == [(RELEASED, 2560)]
+
+
+def test_the_position_is_the_end_of_what_was_judged() -> None:
+    gate = SpeechGate()
+    positions = [gate.position]
+    gate.push(0.9, 0, 512, [])
+    positions.append(gate.position)
+    gate.repeat(512, 1024, [])
+    positions.append(gate.position)
+    gate.hold(1024, 1536)
+    assert [*positions, gate.position] == [0, 512, 1024, 1536]
+
+
+def test_not_a_number_is_no_speech() -> None:
+    edges = run([0.9, 0.9, math.nan, math.nan, 0.9])
+    assert [(e.frame, e.kind) for e in edges] == [
+        (0, ONSET),
+        (1, CONFIRMED),
+        (2, RELEASED),
+        (4, ONSET),
+    ]
+
+
+def test_kinds_have_their_names_in_core() -> None:
+    assert [EDGE_KINDS[kind] for kind in (ONSET, CONFIRMED, RELEASED)] == [
+        EdgeKind.ONSET,
+        EdgeKind.CONFIRMED,
+        EdgeKind.RELEASED,
+    ]
+
+
+# -- against the oracle -------------------------------------------------------------
+
+
+def speechlike(rng: np.random.Generator, count: int, *, shortest: int = 1) -> list[float]:
+    """Probabilities in runs of speech and pause, or anywhere (``shortest`` 1)."""
+    values: list[float] = []
+    while len(values) < count:
+        length = shortest + int(rng.geometric(0.2)) - 1
+        low, high = rng.choice([(0.0, 0.3), (0.6, 1.0), *[(0.0, 1.0)] * (shortest == 1)])
+        values += rng.uniform(low, high, length).astype(np.float32).tolist()
+    return values[:count]
+
+
+def loudness(rng: np.random.Generator, n: int) -> list[float]:
+    powers = (10.0 ** rng.uniform(-6, 0, n)).astype(np.float32)
+    odd = rng.random()
+    if n and odd < 0.02:
+        powers[rng.integers(n)] = rng.choice([0.0, math.inf, math.nan])
+    values: list[float] = powers.tolist()
+    return values
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5, 0.9])
+def test_random_frames_against_the_oracle(rng: np.random.Generator, threshold: float) -> None:
+    start_ms = int(rng.choice([1, 32, 64, 100]))
+    gate = SpeechGate(threshold=threshold, start_ms=start_ms)
+    plain = PlainGate(threshold=threshold, start_ms=start_ms)
+    start, seen = 0, set()
+    for probability in speechlike(rng, 3000):
+        end = start + int(rng.choice([128, 512, 512, 512, 640]))
+        # Mostly all blocks of the frame; at times none, too few, or as many as there may be.
+        n = int(rng.choice([(end - start) // 128, (end - start) // 128, 0, 3, 16]))
+        powers = loudness(rng, n)
+        step = rng.random()
+        if step < 0.1:
+            ours, theirs = gate.hold(start, end), plain.hold(start, end)
+        elif step < 0.3:
+            ours, theirs = gate.repeat(start, end, powers), plain.repeat(start, end, powers)
+        else:
+            ours = gate.push(probability, start, end, powers)
+            theirs = plain.push(probability, start, end, powers)
+        assert ours == theirs
+        assert gate.voiced == plain.voiced
+        seen |= {kind for kind, _ in ours}
+        # Sometimes frames were lost between two.
+        start = end if rng.random() < 0.95 else end + int(rng.integers(1, 9)) * 512
+    assert seen == {ONSET, CONFIRMED, RELEASED}
+
+
+def recordings() -> list[Path]:
+    return [CASES / name for name in RECORDINGS if (CASES / name).is_file()]
+
+
+def heard(path: Path) -> tuple[list[float], Floats]:
+    """A recording's probabilities and frames with their context."""
+    try:
+        weights = SileroWeights(16_000, read_weights(find_model().data, 16_000))
+    except MissingLibraryError as error:
+        pytest.skip(str(error))
+    with wave.open(str(path)) as file:
+        pcm = np.frombuffer(file.readframes(MOST_S * 16_000), np.int16)
+    frames = frames_of(pcm.astype(np.float32) / 32768.0, 16_000)
+    scorer, state = SileroScorer(weights), np.zeros((2, 1, 128), np.float32)
+    return [scorer.score([frame], [state])[0] for frame in frames], frames
+
+
+def decided(
+    gate: SpeechGate | PlainGate, scores: list[float], powers: list[tuple[float, ...]]
+) -> Edges:
+    return [
+        edge
+        for i, (score, power) in enumerate(zip(scores, powers, strict=True))
+        for edge in gate.push(score, i * FRAME, (i + 1) * FRAME, power)
+    ]
+
+
+def test_recordings_against_the_oracle() -> None:
+    if not recordings():
+        pytest.skip("no recordings found")
+    found = 0
+    for path in recordings():
+        scores, frames = heard(path)
+        powers = [speech_gate.powers(frame[64:]) for frame in frames]
+        edges = decided(SpeechGate(), scores, powers)
+        assert edges == decided(PlainGate(), scores, powers), path.name
+        # What single precision of the powers changes: nothing.
+        exact = [tuple((f[64:].astype(float).reshape(4, 128) ** 2).mean(1)) for f in frames]
+        assert edges == decided(PlainGate(), scores, exact), path.name
+        found += len(edges)
+    assert found >= 12
+
+
+def test_powers_are_those_of_block_power(rng: np.random.Generator) -> None:
+    for n in (0, 1, 127, 128, 129, 512, 640, 4096):
+        samples = rng.normal(0, 0.1, n).astype(np.float32)
+        assert speech_gate.powers(samples) == pytest.approx(block_power(samples, 128), rel=1e-6)
+
+
+# -- every second frame scored -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("start_ms", [32, 64, 96])
+def test_half_of_the_scores_cost_each_edge_one_frame_at_most(
+    rng: np.random.Generator, start_ms: int
+) -> None:
+    # Speech and pauses of two frames or more: shorter ones may pass unscored.
+    probabilities = [0.0, *speechlike(rng, 2000, shortest=4), 0.0, 0.0]
+    every = run(probabilities, start_ms=start_ms)
+    half = run(probabilities, start_ms=start_ms, scored_every=2)
+    assert [e.kind for e in half] == [e.kind for e in every]
+    assert len(every) > 100
+    for ours, full in zip(half, every, strict=True):
+        assert full.frame <= ours.frame <= full.frame + 1
+        # Energy dates the release in both; an onset is dated by the frame that showed it.
+        assert 0 <= ours.sample - full.sample <= (0 if ours.kind == RELEASED else FRAME)
+
+
+def test_a_frame_repeated_before_any_score_is_silence() -> None:
+    gate = SpeechGate()
+    assert gate.repeat(0, 512, [LOUD] * 4) == []
+    assert not gate.voiced
+
+
+def test_a_repeated_frame_neither_opens_nor_closes_the_gate() -> None:
+    edges = run([0.9, 0.1, 0.9, 0.1, 0.1, 0.9, 0.1], scored_every=2)
+    assert [(e.frame, e.kind) for e in edges] == [(0, ONSET), (1, CONFIRMED), (4, RELEASED)]
+
+
+# -- misuse --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"threshold": 0.0},
+        {"threshold": 1.0},
+        {"threshold": math.nan},
+        {"start_ms": 0},
+        {"start_ms": 60_001},
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(MisuseError, match="must be"):
+        SpeechGate(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 512), (512, 511), (0, (1 << 40) + 1)])
+def test_positions_out_of_range_are_refused(start: int, end: int) -> None:
+    gate = SpeechGate()
+    with pytest.raises(MisuseError, match="a frame wants"):
+        gate.push(0.9, start, end, [])
+    with pytest.raises(MisuseError, match="a frame wants"):
+        gate.repeat(start, end, [])
+    with pytest.raises(MisuseError, match="a frame wants"):
+        gate.hold(start, end)
+    assert not gate.voiced
+
+
+def test_powers_out_of_range_are_refused() -> None:
+    with pytest.raises(MisuseError, match="at most 16 powers, got 17"):
+        SpeechGate().push(0.9, 0, 512, [LOUD] * 17)
+    with pytest.raises(TypeError):
+        SpeechGate().push(0.9, 0, 512, ["loud"])  # type: ignore[list-item]
+    with pytest.raises(MisuseError, match="at most 4096 samples"):
+        speech_gate.powers(np.zeros(4097, np.float32))
