@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +14,11 @@ from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
 from voicecore._native.rtp import header
 from voicecore.errors import PeerError
+from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import CHANNEL_LABEL, AudioLink, Peer, PeerConfig
 from voicecore.transport.rtcp import Reporter
+from voicecore.transport.sdp_audio import AudioWants
+from voicecore.transport.socket_threads import SocketThreads
 
 
 class Notes:
@@ -48,6 +53,10 @@ class Notes:
         self.lost.append(reason)
 
 
+def descriptors() -> int:
+    return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
+
+
 REFUSALS = {"", "bad_sdp", "no_audio", "no_codec"}
 
 
@@ -78,9 +87,9 @@ async def peer(**config: Any) -> AsyncIterator[tuple[Peer, Notes]]:
 
 
 @asynccontextmanager
-async def pair() -> AsyncIterator[tuple[tuple[Peer, Notes], tuple[Peer, Notes]]]:
+async def pair(**config: Any) -> AsyncIterator[tuple[tuple[Peer, Notes], tuple[Peer, Notes]]]:
     """An offering and an answering peer, connected."""
-    async with peer() as one, peer() as two:
+    async with peer(**config) as one, peer(**config) as two:
         await one[0].answer(await two[0].accept(await one[0].offer()))
         await until(lambda: one[1].link and two[1].link and one[1].opened and two[1].opened)
         yield one, two
@@ -108,6 +117,105 @@ async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
             assert notes_b.texts == ["hello"]
             assert set(notes_a.link.selected_types()) <= {"host", "prflx"}
         assert [notes.links for _, notes in sides] == [1, 1]
+
+
+async def test_many_calls_share_one_port_and_open_no_socket() -> None:
+    hub = MediaHub(SocketThreads())
+    numbers = {port.udp_port for port in hub.ports()}
+    async with AsyncExitStack() as stack:
+        fars = [await stack.enter_async_context(peer()) for _ in range(5)]
+        offers = [await far.offer() for far, _ in fars]
+        before = descriptors()
+        nears = [await stack.enter_async_context(peer(hub=hub)) for _ in range(5)]
+        for (far, _), (near, _), offer in zip(fars, nears, offers, strict=True):
+            await far.answer(await near.accept(offer))
+        await until(lambda: all(notes.link for _, notes in nears + fars))
+        assert descriptors() == before
+        assert hub.peers == 5
+        for number, ((_, far), (_, near)) in enumerate(zip(fars, nears, strict=True)):
+            for link, other in ((far.link, near), (near.link, far)):
+                assert link is not None
+                assert link.tap is not None
+                packet = header(link.format.payload_type, number, 960, link.ssrc) + b"\xf8"
+                assert link.tap.send(packet)
+                await until(lambda other=other: other.rtp)
+                assert other.rtp == [packet]
+            assert near.link is not None
+            assert near.link.path.pair is not None
+            assert near.link.path.pair.udp_port not in numbers
+    assert hub.peers == 0
+    hub.close()
+
+
+async def test_where_threads_carry_the_audio_python_has_keys_alone() -> None:
+    async with pair(native=True) as ((one, notes), (_, far)):
+        assert notes.link is not None
+        assert far.link is not None
+        assert notes.link.tap is None
+        assert notes.link.keys.profile == far.link.keys.profile
+        assert notes.link.keys.transmit == far.link.keys.receive
+        assert notes.link.keys.receive == far.link.keys.transmit
+        assert len(notes.link.keys.transmit) in (28, 30, 44)
+        assert one.link is notes.link
+
+
+async def test_the_answering_side_lets_the_caller_open_dtls_and_chooses_the_cipher() -> None:
+    async with peer() as (one, _):
+        offer = await stock_offer()
+        assert "a=setup:passive" in await one.accept(offer)
+    async with peer() as (one, _):
+        # A client that can't open DTLS itself, such as some muxers.
+        assert "a=setup:active" in await one.accept(offer.replace("actpass", "passive"))
+
+
+@pytest.mark.parametrize("name", ["chromium", "chromium_video", "firefox", "aiortc"])
+async def test_recorded_offers_are_answered(name: str) -> None:
+    offer = (Path(__file__).parent / "offers" / f"{name}.sdp").read_bytes().decode()
+    async with peer() as (one, notes):
+        answer = await one.accept(offer)
+    assert notes.lost == []
+    assert direction_of(answer, "audio") == "sendrecv"
+    assert answer.count("\r\nm=") == offer.count("\r\nm=")
+    for line in answer.split("\r\n"):
+        if line.startswith("a=extmap:"):
+            assert line in offer, "an extension keeps the number it was offered with"
+
+
+@pytest.mark.parametrize("name", ["chromium", "chromium_red", "firefox"])
+async def test_recorded_answers_are_taken(name: str) -> None:
+    answer = (Path(__file__).parent / "answers" / f"{name}.sdp").read_bytes().decode()
+    async with peer(wants=AudioWants(red_first=name == "chromium_red")) as (one, notes):
+        offer = await one.offer()
+        types = next(line for line in offer.split("\r\n") if line.startswith("m=audio")).split()[3:]
+        assert types[:2] == (["63", "96"] if name == "chromium_red" else ["96", "63"])
+        await one.answer(answer)
+    assert notes.lost == []
+
+
+async def test_public_addresses_are_in_the_offer() -> None:
+    async with peer(public_addresses=("203.0.113.7",)) as (one, _):
+        sdp = await one.offer()
+    hosts = [line.split()[4] for line in sdp.split("\r\n") if line.startswith("a=candidate:")]
+    assert hosts[0] == "203.0.113.7"
+    assert len(set(hosts)) > 1
+    assert "c=IN IP4 203.0.113.7" in sdp
+
+
+async def test_an_end_of_ice_is_told_as_a_lost_peer() -> None:
+    async with pair() as ((_, one_notes), (two, two_notes)):
+        assert two_notes.link is not None
+        # What aioice does when consent has expired (RFC 7675).
+        await lose_consent(two)
+        await until(lambda: two_notes.lost)
+        assert two_notes.link.path.pair is None
+        assert two_notes.link.selected_types() == ("none", "none")
+        assert not two_notes.link.path.send(b"\x80")
+        del one_notes
+
+
+async def lose_consent(lost: Peer) -> None:
+    connection: Any = lost._path._connection
+    await connection.close()
 
 
 async def test_opus_is_asked_for_with_fec_and_mono_and_g722_is_not_offered() -> None:
@@ -321,12 +429,6 @@ async def test_broken_answers_are_peer_errors_or_taken() -> None:
 
 
 async def test_closing_in_every_stage_leaves_no_socket() -> None:
-    import os
-    from pathlib import Path
-
-    def descriptors() -> int:
-        return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
-
     async with pair():
         pass  # whatever is loaded once is loaded now
     before = descriptors()

@@ -6,7 +6,6 @@ import ast
 import asyncio
 import inspect
 import random
-import socket
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -27,8 +26,14 @@ from aiortc import (
 )
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
 from aiortc.utils import random32
+from OpenSSL import SSL
 
+from transport.networks import HandThreads
 from voicecore.transport import aiortc_seam as seam
+from voicecore.transport.halves import NativeReceiver, NativeSender
+from voicecore.transport.hub import MediaHub
+from voicecore.transport.hub_transport import HubTransport
+from voicecore.transport.srtp_keys import SrtpKeys
 
 
 @pytest.fixture
@@ -72,12 +77,19 @@ async def test_transceiver_keeps_receiver_and_sender_under_mangled_names(connect
     assert inside["_RTCRtpTransceiver__sender"] is transceiver.sender
 
 
+async def test_stream_and_track_ids_of_the_sender_are_in_the_description(connection) -> None:
+    transceiver = connection.addTransceiver("audio")
+    sender = seam.take_over_audio(transceiver, lambda _: None, lambda _: None)
+    offer = await connection.createOffer()
+    assert f"a=msid:{sender._stream_id} {sender._track_id}" in offer.sdp
+
+
 async def test_exchanged_receiver_and_sender_are_what_the_properties_give(connection) -> None:
     transceiver = connection.addTransceiver("audio")
     before = transceiver.sender._stream_id
     sender = seam.take_over_audio(transceiver, lambda _: None, lambda _: None)
     assert transceiver.sender is sender
-    assert isinstance(transceiver.receiver, seam.NativeReceiver)
+    assert isinstance(transceiver.receiver, NativeReceiver)
     assert transceiver.sender._stream_id == before
 
 
@@ -102,8 +114,8 @@ async def test_our_sender_has_all_that_aiortc_asks_of_it(connection, module) -> 
 async def test_receiver_and_sender_calls_have_the_signatures_aiortc_uses(connection) -> None:
     theirs = connection.addTransceiver("audio")
     for ours, other in (
-        (seam.NativeReceiver, theirs.receiver),
-        (seam.NativeSender, theirs.sender),
+        (NativeReceiver, theirs.receiver),
+        (NativeSender, theirs.sender),
     ):
         for name in ("setTransport", "stop", "getStats", "receive", "send", "replaceTrack"):
             if not hasattr(ours, name):
@@ -170,70 +182,135 @@ async def test_ice_connection_has_protocols_and_nominated_pairs(connection) -> N
     assert isinstance(ice_of(connection), ice.Connection)
 
 
-async def test_ice_connection_knows_its_servers(connection) -> None:
+async def test_gathering_goes_through_a_method_that_an_instance_can_take_over(connection) -> None:
+    assert "self._connection.gather_candidates()" in inspect.getsource(rtcicetransport)
     connection.addTransceiver("audio")
-    names = ("stun_server", "turn_server", "turn_username", "turn_password")
-    for name in (*names, "turn_ssl", "turn_transport"):
-        assert hasattr(ice_of(connection), name), name
+    asked: list[bool] = []
+
+    async def gather() -> list[Candidate]:
+        asked.append(True)
+        return [seam.host_candidate("192.0.2.2", 3479, 9)]
+
+    told: list[bool] = []
+    inside = ice_of(connection)
+    seam.prepare_ice(inside, ufrag="abcdefgh", gather=gather, on_pair=lambda: told.append(True))
+    await connection.setLocalDescription(await connection.createOffer())
+    await inside.gather_candidates()
+    assert asked == [True]
+    assert "192.0.2.2 3479 typ host" in connection.localDescription.sdp
+    assert "a=ice-ufrag:abcdefgh" in connection.localDescription.sdp
+    assert inside.local_username == "abcdefgh"
+    assert told == []
 
 
-async def test_an_empty_list_of_ice_servers_asks_nobody(connection) -> None:
-    connection.addTransceiver("audio")
-    assert ice_of(connection).stun_server is None
-    assert ice_of(connection).turn_server is None
+def test_what_gathering_marks() -> None:
+    fresh = ice.Connection(ice_controlling=True)
+    assert fresh._local_candidates_start is fresh._local_candidates_end is False
+    assert fresh._local_candidates == []
+    source = inspect.getsource(ice.Connection.gather_candidates)
+    for name in ("_local_candidates_start", "_local_candidates_end", "_local_candidates "):
+        assert f"self.{name}" in source
+    assert "self._local_candidates_end" in inspect.getsource(ice.Connection.connect)
 
 
-async def test_gathering_goes_through_get_component_candidates(connection) -> None:
-    theirs = inspect.signature(ice.Connection.get_component_candidates).parameters
-    assert list(theirs)[:3] == ["self", "component", "addresses"]
-    calls: list[dict[str, Any]] = []
+def test_nominated_pairs_are_set_and_cleared_in_two_ways_alone() -> None:
+    """``_Nominated`` tells of ``[component] = pair`` and of ``clear()``."""
+    source = inspect.getsource(ice)
+    allowed = {"values", "get", "clear"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+            assert node.value.attr != "_nominated" or node.attr in allowed
+        if isinstance(node, ast.Delete):
+            assert "_nominated" not in ast.unparse(node)
+    assert source.count("self._nominated = ") == 0
+    assert source.count("self._nominated: dict[int, CandidatePair] = {}") == 1
 
-    async def gather(**arguments: Any) -> list[Candidate]:
-        calls.append(arguments)
+
+async def test_each_change_of_the_nominated_pair_is_told_once() -> None:
+    inside = ice.Connection(ice_controlling=True)
+    told: list[Any] = []
+
+    async def nothing() -> list[Candidate]:
         return []
 
-    connection.addTransceiver("audio")
-    ice_of(connection).get_component_candidates = gather
-    await connection.setLocalDescription(await connection.createOffer())
-    assert [sorted(call) for call in calls] == [["addresses", "component"]]
-
-
-async def test_bound_ports_come_from_the_range(connection) -> None:
-    connection.addTransceiver("audio")
-    ports: list[int] = []
-
-    def next_port() -> int:
-        with_free = ice_free_port()
-        ports.append(with_free)
-        return with_free
-
-    seam.bind_to(connection, port_min=1, port_max=20, next_port=next_port)
-    await connection.setLocalDescription(await connection.createOffer())
-    candidates = ice_of(connection).local_candidates
-    assert candidates
-    assert {c.port for c in candidates} <= set(ports)
-    assert {p.local_candidate.port for p in ice_of(connection)._protocols} <= set(ports)
-
-
-def ice_free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def test_stun_protocol_has_transport_and_takes_datagrams_by_attribute() -> None:
-    loop = asyncio.get_running_loop()
-    connection = ice.Connection(ice_controlling=True)
-    transport, protocol = await loop.create_datagram_endpoint(
-        lambda: ice.StunProtocol(connection), local_addr=("127.0.0.1", 0)
+    seam.prepare_ice(
+        inside,
+        ufrag="abcdefgh",
+        gather=nothing,
+        on_pair=lambda: told.append(seam.nominated_pair(inside)),
     )
-    assert protocol.transport is transport
-    got = asyncio.Event()
-    protocol.datagram_received = lambda data, addr: got.set()
-    transport.sendto(b"\x80", transport.get_extra_info("sockname"))
-    async with asyncio.timeout(5):
-        await got.wait()
+    one, two = object(), object()
+    for pair in (one, one, two):
+        inside._nominated[1] = pair
+    await inside.close()
+    inside._nominated.clear()
+    assert told == [one, two, None]
+
+
+def test_a_local_name_can_be_given_afterwards() -> None:
+    inside = ice.Connection(ice_controlling=True)
+    inside._local_username = "abcdefgh"
+    assert inside.local_username == "abcdefgh"
+    ice.validate_username("abcdefgh")
+
+
+def rig_protocol(connection: Any) -> tuple[Any, list[bytes], list[bool]]:
+    """A protocol of the seam over a hub in the test's hand: it, its media, its drops."""
+    media: list[bytes] = []
+    dropped: list[bool] = []
+    threads = HandThreads()
+    hub = MediaHub(threads, addresses=lambda: ["192.0.2.2"])
+    (port,) = hub.ports()
+    peer = hub.add_peer("abcdefgh", object())  # type: ignore[arg-type]
+    protocol = seam.CallProtocol(connection, media.append, lambda: dropped.append(True))
+    protocol.connection_made(HubTransport(hub, peer, port, protocol))
+    seam.add_protocol(connection, protocol, seam.host_candidate(port.host, port.udp_port, 9))
+    protocol.hub = hub
+    return protocol, media, dropped
+
+
+async def test_a_protocol_over_the_hub_sends_closes_and_is_one_of_the_connections() -> None:
+    inside = ice.Connection(ice_controlling=True)
+    protocol, _, _ = rig_protocol(inside)
+    assert inside._protocols == [protocol]
+    assert protocol.local_candidate.host == "192.0.2.2"
+    await protocol.send_data(b"data", ("192.0.2.9", 9))
+    assert protocol.hub.threads.sent[0][2:] == (b"data", "192.0.2.9", 9)
+    assert protocol.transport.get_extra_info("sockname") == (
+        "192.0.2.2",
+        protocol.transport.port.udp_port,
+    )
     await protocol.close()
+    assert protocol.transport.is_closing()
+    await protocol.send_data(b"late", ("192.0.2.9", 9))
+    assert len(protocol.hub.threads.sent) == 1
+    assert protocol.hub.threads.open, "closing a call's way leaves the port"
+    protocol.hub.close()
+
+
+async def test_datagrams_wait_in_a_queue_that_tells_its_size() -> None:
+    inside = ice.Connection(ice_controlling=True)
+    inside.data_received(b"x", 1)
+    assert inside._queue.qsize() == 1
+
+
+async def test_a_cancelled_check_is_forgotten_once_there_is_a_pair() -> None:
+    """aioice cancels what runs when ICE is complete, and keeps it as in progress."""
+    assert "check.task.cancel()" in inspect.getsource(ice.Connection.connect)
+    inside: Any = ice.Connection(ice_controlling=False)
+    protocol, _, _ = rig_protocol(inside)
+    pair = ice.CandidatePair(protocol, seam.host_candidate("192.0.2.9", 9, 1))
+    pair.task = asyncio.ensure_future(asyncio.sleep(60))
+    pair.state = ice.CandidatePair.State.IN_PROGRESS
+    inside._check_list.append(pair)
+    inside._nominated[1] = pair
+    protocol.datagram_received(b"\x00", ("192.0.2.9", 9))
+    assert pair.state == ice.CandidatePair.State.IN_PROGRESS, "it runs"
+    pair.task.cancel()
+    await asyncio.wait([pair.task])
+    protocol.datagram_received(b"\x00", ("192.0.2.9", 9))
+    assert (pair.task, pair.state) == (None, ice.CandidatePair.State.FAILED)
+    protocol.hub.close()
 
 
 def test_candidate_pair_names_protocol_remote_address_and_candidates() -> None:
@@ -245,22 +322,21 @@ def test_candidate_pair_names_protocol_remote_address_and_candidates() -> None:
     ]
 
 
-def test_host_candidate_arithmetic() -> None:
+def test_candidate_arithmetic() -> None:
     assert candidate_priority(1, "host") == (126 << 24) + (65535 << 8) + 255
-    assert candidate_foundation("host", "udp", "10.0.0.1") == candidate_foundation(
-        "host", "udp", "10.0.0.1"
+    assert candidate_priority(1, "host", 3) == (126 << 24) + (3 << 8) + 255
+    assert candidate_priority(1, "srflx", 3) == (100 << 24) + (3 << 8) + 255
+    assert candidate_foundation("host", "udp", "10.0.0.1") != candidate_foundation(
+        "srflx", "udp", "10.0.0.1"
     )
-    candidate = Candidate(
-        foundation="1", component=1, transport="udp", priority=1, host="10.0.0.1", port=9,
-        type="host",
-    )  # fmt: skip
-    assert (candidate.host, candidate.port, candidate.type) == ("10.0.0.1", 9, "host")
+    host = seam.host_candidate("10.0.0.1", 9, 3)
+    assert (host.host, host.port, host.type, host.component) == ("10.0.0.1", 9, "host", 1)
+    mapped = seam.reflexive_candidate(("192.0.2.1", 7), ("10.0.0.1", 9), 3)
+    assert (mapped.host, mapped.port, mapped.type) == ("192.0.2.1", 7, "srflx")
+    assert (mapped.related_address, mapped.related_port) == ("10.0.0.1", 9)
 
 
-def test_reflexive_and_relayed_candidates_are_asked_as_we_do() -> None:
-    reflexive = inspect.signature(ice.server_reflexive_candidate)
-    assert list(reflexive.parameters) == ["protocol", "stun_server"]
-    assert inspect.iscoroutinefunction(ice.server_reflexive_candidate)
+def test_relayed_candidates_are_asked_for_as_we_do() -> None:
     relayed = inspect.signature(ice.relayed_candidate)
     assert set(relayed.parameters) == {
         "component", "hide_related_address", "protocol_factory", "turn_server",
@@ -269,47 +345,111 @@ def test_reflexive_and_relayed_candidates_are_asked_as_we_do() -> None:
     assert inspect.iscoroutinefunction(ice.relayed_candidate)
 
 
+async def test_a_protocol_asks_and_knows_its_questions() -> None:
+    queries = seam.StunQueries()
+    assert queries.transactions == {}
+    assert list(inspect.signature(queries.request).parameters)[:2] == ["request", "addr"]
+    for data in (b"", b"\x00\x01", *hostile_stun()[:50]):
+        queries.datagram_received(data, ("127.0.0.1", 9))
+
+
+# -- DTLS ---------------------------------------------------------------------------------
+
+
+async def test_the_constructor_makes_its_certificate_by_a_name_of_its_module() -> None:
+    source = inspect.getsource(RTCPeerConnection.__init__)
+    assert source.count("RTCCertificate.generateCertificate()") == 1
+    before = rtcpeerconnection.RTCCertificate
+    one, two = (seam.new_connection(RTCConfiguration(iceServers=[])) for _ in range(2))
+    assert rtcpeerconnection.RTCCertificate is before, "nothing global is changed"
+    certificates = [vars(pc)["_RTCPeerConnection__certificates"] for pc in (one, two)]
+    assert certificates[0] == certificates[1]
+    assert isinstance(certificates[0][0], seam.ProcessCertificate)
+    stock = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    (theirs,) = vars(stock)["_RTCPeerConnection__certificates"]
+    assert not isinstance(theirs, seam.ProcessCertificate)
+    for pc in (one, two, stock):
+        await pc.close()
+
+
+async def test_one_context_and_one_fingerprint_serve_all_calls() -> None:
+    certificate = seam.ProcessCertificate.generateCertificate()
+    assert certificate is seam.ProcessCertificate.generateCertificate()
+    profiles = rtcdtlstransport.SRTP_PROFILES
+    context = certificate._create_ssl_context(srtp_profiles=profiles)
+    assert isinstance(context, SSL.Context)
+    assert certificate._create_ssl_context(srtp_profiles=profiles) is context
+    assert context.get_session_cache_mode() == SSL.SESS_CACHE_OFF
+    (fingerprint,) = certificate.getFingerprints()
+    assert fingerprint.value == rtcdtlstransport.certificate_digest(certificate._cert, "sha-256")
+    stock = rtcdtlstransport.RTCCertificate.generateCertificate()
+    assert fingerprint.algorithm in {entry.algorithm for entry in stock.getFingerprints()}
+
+
+class Handshaken:
+    """An OpenSSL connection after the handshake."""
+
+    def __init__(self, profile: bytes) -> None:
+        self.profile = profile
+
+    def get_selected_srtp_profile(self) -> bytes:
+        return self.profile
+
+    def export_keying_material(self, label: bytes, size: int) -> bytes:
+        assert label == b"EXTRACTOR-dtls_srtp"
+        return bytes(range(size))
+
+
+@pytest.mark.parametrize("profile", rtcdtlstransport.SRTP_PROFILES, ids=lambda p: p.openssl_profile)
+async def test_captured_keys_are_those_that_aiortc_would_use(connection, profile) -> None:
+    got: list[SrtpKeys] = []
+    dtls = connection.addTransceiver("audio").receiver.transport
+    assert (
+        inspect.getsource(rtcdtlstransport.RTCDtlsTransport.start).count("self._setup_srtp()") == 1
+    )
+    seam.capture_keys(dtls, got.append)
+    dtls._ssl = Handshaken(profile.openssl_profile)
+    for role in ("server", "client"):
+        dtls._set_role(role)
+        dtls._setup_srtp()
+    server, client = got
+    size, salt = profile.key_length, profile.salt_length
+    material = bytes(range(2 * (size + salt)))
+    of_client = material[:size] + material[2 * size : 2 * size + salt]
+    of_server = material[size : 2 * size] + material[2 * size + salt :]
+    assert (client.transmit, client.receive) == (of_client, of_server)
+    assert (server.transmit, server.receive) == (of_server, of_client)
+    assert server.profile.encode() == profile.openssl_profile
+    assert dtls._rx_srtp is None, "SRTP that reaches aiortc is dropped"
+    dtls._ssl = None
+    assert "transmit" not in repr(server)
+
+
+async def test_without_a_profile_dtls_fails(connection) -> None:
+    dtls = connection.addTransceiver("audio").receiver.transport
+    got: list[SrtpKeys] = []
+    seam.capture_keys(dtls, got.append)
+    dtls._ssl = Handshaken(b"")
+    dtls._setup_srtp()
+    dtls._ssl = None
+    assert dtls.state == "failed"
+    assert got == []
+
+
+async def test_a_role_can_be_taken_before_the_answer(connection) -> None:
+    dtls = connection.addTransceiver("audio").receiver.transport
+    assert dtls._role == "auto"
+    seam.be_dtls_server(dtls)
+    assert dtls._role == "server"
+
+
 async def test_dtls_transport_has_key_slots_and_its_ice_transport(connection) -> None:
     dtls = connection.addTransceiver("audio").receiver.transport
     assert isinstance(dtls, rtcdtlstransport.RTCDtlsTransport)
     assert dtls._rx_srtp is None
-    assert dtls._tx_srtp is None
+    assert dtls._srtp_profiles is rtcdtlstransport.SRTP_PROFILES
     assert isinstance(dtls.transport, rtcicetransport.RTCIceTransport)
-
-
-def test_srtp_sessions_protect_and_unprotect() -> None:
-    from pylibsrtp import Session
-
-    for name in ("protect", "protect_rtcp", "unprotect", "unprotect_rtcp"):
-        assert callable(getattr(Session, name))
-
-
-async def test_a_tap_leaves_stun_and_dtls_to_aioice(connection) -> None:
-    connection.addTransceiver("audio")
-    seam.bind_to(connection, port_min=0, port_max=0, next_port=lambda: 0)
-    await connection.setLocalDescription(await connection.createOffer())
-    protocols = ice_of(connection)._protocols
-    passed: list[bytes] = []
-    for protocol in protocols:
-        protocol.datagram_received = lambda data, addr: passed.append(data)
-    packets: list[bytes] = []
-    dtls = connection.getTransceivers()[0].receiver.transport
-    tap = seam.DatagramTap(dtls, packets.append, packets.append)
-    for data in (b"\x00\x01", b"\x16\xfe", b"\x7f", b"\xc0", b""):
-        protocols[0].datagram_received(data, ("127.0.0.1", 9))
-    for data in (b"\x80", b"\x80\x6f" + bytes(10), b"\xbf\xc8" + bytes(30)):
-        protocols[0].datagram_received(data, ("127.0.0.1", 9))
-    assert passed == [b"\x00\x01", b"\x16\xfe", b"\x7f", b"\xc0"]
-    assert packets == []
-    assert (tap.received, tap.rejected) == (3, 4)
-
-
-async def test_a_tap_without_pair_or_keys_sends_nothing_and_says_so(connection) -> None:
-    dtls = connection.addTransceiver("audio").receiver.transport
-    tap = seam.DatagramTap(dtls, lambda _: None, lambda _: None)
-    assert tap.send(b"\x80" * 20) is False
-    assert tap.unsent == 1
-    assert tap.selected_types() == ("none", "none")
+    assert seam.ice_of(dtls) is ice_of(connection)
 
 
 async def test_data_that_comes_too_late_to_be_sent_is_dropped(connection) -> None:
@@ -317,7 +457,7 @@ async def test_data_that_comes_too_late_to_be_sent_is_dropped(connection) -> Non
     dtls = connection.addTransceiver("audio").receiver.transport
     with pytest.raises(ConnectionError):
         await dtls._send_data(b"late")
-    seam.DatagramTap(dtls, lambda _: None, lambda _: None)
+    seam.forgive_late_data(dtls)
     await dtls._send_data(b"late")
 
 
@@ -342,16 +482,17 @@ def hostile_stun() -> list[bytes]:
     return out
 
 
-async def test_no_datagram_of_a_stranger_raises_or_reaches_dtls_empty(connection) -> None:
-    connection.addTransceiver("audio")
-    seam.bind_to(connection, port_min=0, port_max=0, next_port=lambda: 0)
-    await connection.setLocalDescription(await connection.createOffer())
+async def test_no_datagram_of_a_stranger_raises_or_reaches_dtls() -> None:
+    inside: Any = ice.Connection(ice_controlling=True)
     queued: list[bytes] = []
-    ice_of(connection).data_received = lambda data, component: queued.append(data)
-    protocol = ice_of(connection)._protocols[0]
+    inside.data_received = lambda data, component: queued.append(data)
+    protocol, media, dropped = rig_protocol(inside)
     for data in [b"", *hostile_stun()]:
         protocol.datagram_received(data, ("127.0.0.1", 9))
-    assert b"" not in queued, "aiortc's DTLS task ends at an empty datagram"
+    assert queued == media == []
+    assert len(dropped) > 300
+    assert protocol.hub.threads.sent == [], "strangers get no answer"
+    protocol.hub.close()
 
 
 async def test_connecting_runs_in_a_method_that_an_instance_can_take_over(connection) -> None:
@@ -375,11 +516,16 @@ async def test_connecting_runs_in_a_method_that_an_instance_can_take_over(connec
     assert [str(error) for error in failures] == ["no way"]
 
 
-async def test_sockets_of_a_half_negotiated_connection_can_be_closed(connection) -> None:
+async def test_ice_of_a_half_negotiated_connection_can_be_stopped(connection) -> None:
     connection.addTransceiver("audio")
-    seam.bind_to(connection, port_min=0, port_max=0, next_port=lambda: 0)
+    inside = ice_of(connection)
+
+    async def nothing() -> list[Candidate]:
+        return []
+
+    seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing, on_pair=lambda: None)
+    protocol, _, _ = rig_protocol(inside)
     await connection.setLocalDescription(await connection.createOffer())
-    protocols = list(ice_of(connection)._protocols)
-    assert protocols
-    await seam.close_sockets(connection)
-    assert all(protocol.transport.is_closing() for protocol in protocols)
+    await seam.stop_ice(connection)
+    assert protocol.transport.is_closing()
+    protocol.hub.close()

@@ -186,6 +186,8 @@ class Peer:
         """Take the far end's offer; return our answer. Raises PeerError."""
         await self._set_remote(sdp, "offer")
         seam.refuse_other_media(self._pc, self._transceiver)
+        if sdp_tools.may_be_dtls_client(sdp):
+            seam.be_dtls_server(self._transceiver.receiver.transport)
         with _as_peer_error("offer"):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         made = self._pc.localDescription.sdp

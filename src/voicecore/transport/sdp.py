@@ -55,6 +55,12 @@ def _is_useless(line: str) -> bool:
     return line.strip() == "a=end-of-candidates"
 
 
+def may_be_dtls_client(sdp: str) -> bool:
+    """Whether the far end of an offer would open DTLS itself (RFC 5763, section 5)."""
+    setups = re.findall(r"^a=setup:(\w+)\s*$", sdp, re.MULTILINE)
+    return bool(setups) and set(setups) <= {"actpass", "active"}
+
+
 def require_audio(sdp: str) -> None:
     """Refuse a description in which no audio can flow, saying what is missing."""
     if not sdp.lstrip().startswith("v=0"):

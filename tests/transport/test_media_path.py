@@ -1,0 +1,394 @@
+"""A call's way: candidates, STUN and TURN in turn, the pair in use and its changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aioice import ice, stun
+from aiortc import RTCIceServer
+
+from transport.networks import HandThreads, binding_request, stun_server, turn_server
+from transport.test_peer import Notes, until
+from voicecore._native.rtp import header
+from voicecore.transport import reflexive
+from voicecore.transport.hub import MediaHub
+from voicecore.transport.ice_servers import StunServer, TurnServer
+from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
+from voicecore.transport.peer import Peer, PeerConfig
+from voicecore.transport.socket_threads import ARRIVED, SocketThreads
+
+FAR, FARTHER = ("192.0.2.77", 5000), ("192.0.2.78", 6000)
+PASSWORD = "p" * 22
+
+
+class Sink:
+    """Notes what a path tells."""
+
+    def __init__(self) -> None:
+        self.pairs: list[SelectedPair | None] = []
+        self.packets: list[bytes] = []
+        self.media: list[tuple[Any, ...]] = []
+
+    def on_pair(self, pair: SelectedPair | None) -> None:
+        self.pairs.append(pair)
+
+    def on_packet(self, data: bytes) -> None:
+        self.packets.append(data)
+
+    def on_media(self, kind: int, *details: Any) -> None:
+        self.media.append((kind, *details))
+
+
+class Rig:
+    """A path on media threads in the test's hand, and the ICE connection over it."""
+
+    def __init__(self, hosts: list[str], **config: Any) -> None:
+        self.threads = HandThreads()
+        self.hub = MediaHub(self.threads, udp_port=3479, addresses=lambda: hosts)
+        self.connection = ice.Connection(ice_controlling=False, local_password=PASSWORD)
+        self.path = MediaPath(self.hub, self.connection, PathConfig(**config))
+        self.sink = Sink()
+        self.connecting: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Gather and begin ICE, without knowing any candidate of the far end."""
+        await self.connection.gather_candidates()
+        self.connection.remote_username, self.connection.remote_password = "far", "f" * 22
+        self.path.attach(self.sink)
+        self.connecting = asyncio.ensure_future(self.connection.connect())
+        await asyncio.sleep(0)
+
+    async def arrive(self, port: int, data: bytes, source: tuple[str, int]) -> None:
+        self.path.on_datagram(port, data, source)
+        await asyncio.sleep(0)
+
+    async def nominate(self, port: int, source: tuple[str, int]) -> None:
+        """The caller's check with USE-CANDIDATE from ``source``, and his answer to ours."""
+        name = self.connection.local_username
+        self.threads.sent = [sent for sent in self.threads.sent if sent[2][:2] == b"\x00\x01"]
+        await self.arrive(port, binding_request(name, PASSWORD, nominate=True), source)
+        for _, at, data, *to in list(self.threads.sent):
+            message = stun.parse_message(data)
+            if message.message_class == stun.Class.REQUEST and (at, *to) == (port, *source):
+                reply = stun.Message(
+                    message_method=stun.Method.BINDING,
+                    message_class=stun.Class.RESPONSE,
+                    transaction_id=message.transaction_id,
+                )
+                reply.attributes["XOR-MAPPED-ADDRESS"] = ("192.0.2.2", 3479)
+                reply.add_message_integrity(b"f" * 22)
+                await self.arrive(port, bytes(reply), source)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        await self.connection.close()
+        if self.connecting is not None:
+            self.connecting.cancel()
+            await asyncio.gather(self.connecting, return_exceptions=True)
+        self.path.close()
+        self.path.close()
+        assert self.threads.peers == {}
+        self.hub.close()
+
+
+@asynccontextmanager
+async def rig(*hosts: str, **config: Any) -> AsyncIterator[Rig]:
+    made = Rig(list(hosts) or ["192.0.2.2"], **config)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def offered(made: Rig) -> list[tuple[Any, ...]]:
+    """Gather; the candidates as (type, address, port, related address), best first."""
+    await made.connection.gather_candidates()
+    candidates = made.connection.local_candidates
+    assert candidates == sorted(candidates, key=lambda c: -c.priority)
+    assert len({c.priority for c in candidates}) == len(candidates)
+    return [(c.type, c.host, c.port, c.related_address) for c in candidates]
+
+
+# -- candidates -----------------------------------------------------------------------
+
+
+async def test_host_candidates_of_both_versions_at_the_one_port() -> None:
+    async with rig("192.0.2.2", "fd00::2") as made:
+        assert await offered(made) == [
+            ("host", "192.0.2.2", 3479, None),
+            ("host", "fd00::2", 3479, None),
+        ]
+        assert len(made.threads.open) == 2
+        await made.connection.gather_candidates()
+        assert len(made.connection.local_candidates) == 2
+
+
+async def test_a_call_opens_no_socket() -> None:
+    hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
+    hub.ports()
+    threads: Any = hub.threads
+    for _ in range(5):
+        connection = ice.Connection(ice_controlling=False)
+        path = MediaPath(hub, connection, PathConfig())
+        await connection.gather_candidates()
+        assert len(threads.open) == 1
+        await connection.close()
+        path.close()
+    assert len(threads.open) == 1
+    hub.close()
+
+
+@pytest.mark.parametrize(
+    ("hide", "expected"),
+    [
+        (False, ["203.0.113.7", "2001:db8::7", "10.0.0.2", "10.0.0.3", "fd00::2"]),
+        (True, ["203.0.113.7", "2001:db8::7", "10.0.0.3"]),
+    ],
+)
+async def test_public_addresses_stand_before_private_ones(hide: bool, expected: list[str]) -> None:
+    hosts = ("10.0.0.2", "10.0.0.3", "fd00::2")
+    public = ("203.0.113.7", "2001:db8::7")
+    async with rig(*hosts, public=public, hide_private=hide) as made:
+        found = await offered(made)
+    assert [host for _, host, _, _ in found] == expected
+    assert {(kind, port) for kind, _, port, _ in found} == {("host", 3479)}
+
+
+async def test_a_public_address_that_is_our_own_is_named_once() -> None:
+    async with rig("203.0.113.7", public=("203.0.113.7",), hide_private=True) as made:
+        assert await offered(made) == [("host", "203.0.113.7", 3479, None)]
+
+
+async def test_names_are_long_and_differ() -> None:
+    async with rig() as one, rig() as two:
+        names = {one.connection.local_username, two.connection.local_username}
+        assert len(names) == 2
+        assert all(8 <= len(name) <= 22 for name in names)
+        assert set(one.threads.peers.values()) == {one.connection.local_username}
+
+
+async def test_ports_of_the_calls_own_are_given_back() -> None:
+    ports = iter([5000, 5001, 5002, 5003])
+    made = Rig(["10.0.0.2", "10.0.0.3"], ports=lambda: next(ports), tries=3)
+    made.threads.refused = {("10.0.0.2", 5000)}
+    assert [(host, port) for _, host, port, _ in await offered(made)] == [
+        ("10.0.0.2", 5001),
+        ("10.0.0.3", 5002),
+    ]
+    threads = made.threads
+    await made.close()
+    assert threads.open == {}
+
+
+# -- STUN and TURN ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflexive, "PATIENCE_S", 0.05)
+
+
+SILENT = StunServer("127.0.0.1", 9)
+
+
+async def test_shared_ports_ask_the_stun_servers_once_for_all_calls(impatient: None) -> None:
+    async with stun_server(("203.0.113.9", 61_000)) as (port, server):
+        hub = MediaHub(SocketThreads(), addresses=lambda: ["127.0.0.1"])
+        known = reflexive.Reflexive(hub, [SILENT, StunServer("127.0.0.1", port)])
+        udp_port = hub.ports()[0].udp_port
+        for _ in range(4):
+            connection = ice.Connection(ice_controlling=False)
+            path = MediaPath(hub, connection, PathConfig(reflexive=known))
+            await connection.gather_candidates()
+            mapped = connection.local_candidates[-1]
+            assert (mapped.type, mapped.host, mapped.port) == ("srflx", "203.0.113.9", 61_000)
+            assert (mapped.related_address, mapped.related_port) == ("127.0.0.1", udp_port)
+            await connection.close()
+            path.close()
+        assert server.asked == 1
+        await known.close()
+        await known.close()
+        assert hub.peers == 0
+        hub.close()
+
+
+async def test_without_an_answer_calls_go_without(
+    impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = MediaHub(SocketThreads(), addresses=lambda: ["127.0.0.1"])
+    known = reflexive.Reflexive(hub, [SILENT])
+    assert await known.addresses() == {}
+    assert "no STUN server" in caplog.text
+    await known.close()
+    hub.close()
+
+
+async def test_no_servers_nothing_asked() -> None:
+    hub = MediaHub(HandThreads(), addresses=lambda: ["127.0.0.1"])
+    assert await reflexive.Reflexive(hub, []).addresses() == {}
+    assert hub.peers == 0
+    hub.close()
+
+
+async def test_ports_of_the_calls_own_ask_for_themselves(impatient: None) -> None:
+    async with stun_server(("203.0.113.9", 61_000)) as (port, server):
+        hub = MediaHub(SocketThreads(), addresses=lambda: ["127.0.0.1"])
+        for _ in range(2):
+            connection = ice.Connection(ice_controlling=False)
+            servers = (SILENT, StunServer("127.0.0.1", port))
+            path = MediaPath(hub, connection, PathConfig(stun=servers, ports=lambda: 0))
+            await connection.gather_candidates()
+            assert [c.type for c in connection.local_candidates] == ["host", "srflx"]
+            await connection.close()
+            path.close()
+        assert server.asked == 2
+        hub.close()
+
+
+async def test_a_configured_address_spares_the_question() -> None:
+    async with stun_server(("203.0.113.9", 1)) as (port, server):
+        servers = (StunServer("127.0.0.1", port),)
+        async with rig(public=("203.0.113.7",), stun=servers, ports=lambda: 5000) as made:
+            assert [kind for kind, *_ in await offered(made)] == ["host", "host"]
+        assert server.asked == 0
+
+
+async def test_turn_servers_are_tried_in_order_and_a_failure_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with turn_server("right") as (port, server):
+        told: list[bool] = []
+
+        def at(password: str) -> TurnServer:
+            return TurnServer("127.0.0.1", port, "udp", False, "user", password)
+
+        async with rig(turn=(at("wrong"), at("right")), on_no_relay=lambda: told.append(True)) as a:
+            kind, _, _, related = (await offered(a))[-1]
+            assert (kind, related) == ("relay", "127.0.0.1")
+        assert told == []
+        async with rig(turn=(at("wrong"),), on_no_relay=lambda: told.append(True)) as b:
+            assert [kind for kind, *_ in await offered(b)] == ["host"]
+        assert told == [True]
+        assert "no TURN server gave a relay: 1 tried" in caplog.text
+        assert "wrong" not in caplog.text
+        assert len(server.relays) == 1
+
+
+async def test_a_relayed_call_carries_audio_through_python() -> None:
+    async with turn_server() as (port, server):
+        entry = RTCIceServer(f"turn:127.0.0.1:{port}", username="user", credential="secret")
+        # One speaks IPv6 alone, the other IPv4: only the relay, on IPv4, joins them.
+        hubs = [MediaHub(SocketThreads(), addresses=lambda a=a: [a]) for a in ("::1", "127.0.0.1")]
+        near, far = Notes(), Notes()
+        one = Peer(PeerConfig((entry,), hub=hubs[0]), near)
+        two = Peer(PeerConfig(hub=hubs[1]), far)
+        try:
+            await one.answer(await two.accept(await one.offer()))
+            await until(lambda: near.link and far.link)
+            assert near.link is not None
+            assert far.link is not None
+            pair = near.link.path.pair
+            assert pair is not None
+            assert (pair.port, pair.local_type) == (RELAYED, "relay")
+            before = server.relayed
+            for link, notes in ((near.link, far), (far.link, near)):
+                assert link.tap is not None
+                packet = header(link.format.payload_type, 1, 960, link.ssrc) + b"\xf8\xff\xfe"
+                assert link.tap.send(packet)
+                await until(lambda notes=notes: notes.rtp)
+                assert notes.rtp == [packet]
+            assert server.relayed >= before + 2
+        finally:
+            await one.close()
+            await two.close()
+            for hub in hubs:
+                hub.close()
+
+
+# -- the pair in use --------------------------------------------------------------------
+
+
+async def test_the_pair_is_told_when_it_is_there_when_it_moves_and_when_it_is_gone() -> None:
+    async with rig() as made:
+        await made.connect()
+        (port,) = made.threads.open
+        assert made.sink.pairs == [None]
+        assert not made.path.send(b"x")
+        await made.nominate(port, FAR)
+        assert made.sink.pairs[1:] == [SelectedPair(port, *FAR, "host", "prflx")]
+        assert made.path.send(b"media")
+        assert made.threads.sent[-1] == (made.path.peer, port, b"media", *FAR)
+        await made.nominate(port, FAR)
+        assert len(made.sink.pairs) == 2, "the same pair again is no change"
+        await made.nominate(port, FARTHER)
+        assert made.sink.pairs[2:] == [SelectedPair(port, *FARTHER, "host", "prflx")]
+        assert made.path.pair == made.sink.pairs[-1]
+        await made.connection.close()
+        assert made.sink.pairs[3:] == [None]
+        assert not made.path.send(b"x")
+
+
+async def test_a_check_cancelled_by_the_first_pair_can_still_become_the_pair() -> None:
+    async with rig() as made:
+        await made.connect()
+        (port,) = made.threads.open
+        name = made.connection.local_username
+        # Checked, not yet answered: aioice cancels it when the other pair is nominated.
+        await made.arrive(port, binding_request(name, PASSWORD), FARTHER)
+        await made.nominate(port, FAR)
+        assert made.connecting is not None
+        await asyncio.wait_for(made.connecting, 5)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        made.threads.sent.clear()
+        await made.nominate(port, FARTHER)
+        assert made.sink.pairs[-1] == SelectedPair(port, *FARTHER, "host", "prflx")
+
+
+async def test_what_arrives_goes_where_it_belongs() -> None:
+    async with rig() as made:
+        await made.connect()
+        (port,) = made.threads.open
+        queued: list[bytes] = []
+        made.connection.data_received = lambda data, component: queued.append(data)
+        made.path.on_media(ARRIVED, b"\x80srtp")
+        made.path.on_media(3, 1, 2)
+        await made.arrive(port, b"\x80relayed", FAR)
+        await made.arrive(port, b"\x16dtls", FAR)
+        await made.arrive(999, b"\x16closed port", FAR)
+        for junk in (b"", b"\x04", b"\x40turn", b"\xff", b"\x00\x01"):
+            await made.arrive(port, junk, FAR)
+        assert made.sink.packets == [b"\x80srtp", b"\x80relayed"]
+        assert made.sink.media == [(3, 1, 2)]
+        assert queued == [b"\x16dtls"]
+        assert made.path.dropped == 5
+
+
+async def test_strangers_get_no_answer_and_odd_callers_raise_nothing() -> None:
+    async with rig() as made:
+        await made.connect()
+        (port,) = made.threads.open
+        name = made.connection.local_username
+        await made.arrive(port, binding_request(name, "not the password"), FAR)
+        await made.arrive(port, binding_request("another", PASSWORD), FAR)
+        assert made.threads.sent == []
+        assert made.path.dropped == 2
+        bare = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+        bare.attributes["USERNAME"] = f"{name}:far"
+        bare.add_message_integrity(PASSWORD.encode())
+        await made.arrive(port, bytes(bare), FAR)
+        assert made.path.dropped == 3, "no PRIORITY"
+
+
+async def test_the_queue_to_dtls_is_bounded() -> None:
+    async with rig() as made:
+        await made.connect()
+        (port,) = made.threads.open
+        for _ in range(5000):
+            made.path.on_datagram(port, b"\x16" + bytes(50), FAR)
+        assert made.path.dropped == 5000 - 256
