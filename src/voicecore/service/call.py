@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from voicecore._native.resample import Resampler
 from voicecore.core import actions as act
@@ -49,16 +48,6 @@ _COUNTED = (
 """Counters of the media plane that ``/metrics`` shows."""
 
 
-class CallPlane(MediaPlane, Protocol):
-    """A media plane as the call's peer feeds it."""
-
-    def receive(self, packet: bytes) -> None:
-        """Take a decrypted RTP packet."""
-
-    def receive_report(self, packet: bytes) -> None:
-        """Take a decrypted RTCP packet."""
-
-
 @dataclass(frozen=True, slots=True)
 class CallContext:
     """What all calls of a process share."""
@@ -69,7 +58,7 @@ class CallContext:
     stt_chunk_ms: int
     apology: Apology
     peers: Callable[[], PeerConfig]
-    make_plane: Callable[[AudioLink], CallPlane]
+    make_plane: Callable[[AudioLink], MediaPlane]
     now: Callable[[], int] = time.monotonic_ns
 
 
@@ -94,7 +83,7 @@ class Call:
         self._on_over = on_over
         self._loop = loop
         self._began_ns = context.now()
-        self._plane: CallPlane | None = None
+        self._plane: MediaPlane | None = None
         self._session: Session | None = None
         self._resampler: Resampler | None = None
         self._events: deque[ev.Event] = deque()
@@ -147,6 +136,7 @@ class Call:
         """Add what happened to packets since the last time to the metrics."""
         if self._plane is None:
             return
+        self._plane.adapt()
         stats = self._plane.stats()
         for name in _COUNTED:
             count = int(stats[name])
@@ -206,16 +196,6 @@ class Call:
         self._context.metrics.ice_result("connected", local, remote)
         self._dispatch(ev.Connected())
 
-    def on_rtp(self, packet: bytes) -> None:
-        """Hand a packet to the plane."""
-        if self._plane is not None:
-            self._plane.receive(packet)
-
-    def on_rtcp(self, packet: bytes) -> None:
-        """Hand a report to the plane."""
-        if self._plane is not None:
-            self._plane.receive_report(packet)
-
     def on_channel_open(self) -> None:
         """Send what has waited for the data channel."""
         self._client.open()
@@ -245,6 +225,11 @@ class Call:
         """Feed the recognisers."""
         for utterance in self._utterances.values():
             utterance.pump()
+        self._await_audio()
+
+    def on_digit(self, digit: str, duration_ms: int) -> None:
+        """The caller pressed a key."""
+        self._client.push("digit", {"digit": digit, "duration_ms": duration_ms})
 
     def on_playout_started(self) -> None:
         """The agent begins to be heard."""
@@ -343,7 +328,18 @@ class Call:
             on_failed=lambda code: self._dispatch(ev.EngineFailed(turn, "stt", code)),
         )
         self._utterances[turn] = utterance
-        utterance.task.add_done_callback(lambda _: self._utterances.pop(turn, None))
+        utterance.task.add_done_callback(lambda _: self._forget_utterance(turn))
+        self._await_audio()
+
+    def _forget_utterance(self, turn: int) -> None:
+        self._utterances.pop(turn, None)
+        self._await_audio()
+
+    def _await_audio(self) -> None:
+        """Be told when the next whole chunk for a recogniser is there."""
+        if self._plane is not None and not self.end_reason:
+            due = [u.due for u in self._utterances.values() if u.due is not None]
+            self._plane.wake_at(min(due) if due else None)
 
     def _answer_for(self, turn: int) -> Answer:
         assert self._plane is not None

@@ -4,53 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import itertools
 import logging
-import random
 import secrets
-import time
-from collections.abc import Callable
-from typing import Any
 
-from aiortc import RTCIceServer
-
-from voicecore._native.inbound import Inbound
-from voicecore._native.outbound import Outbound
-from voicecore._native.speech_gate import SpeechGate
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.session import TurnSettings
 from voicecore.core.units import NS_PER_S
-from voicecore.engines.vad.batch import VadBatcher
-from voicecore.errors import CapacityError, MisuseError, PeerError
+from voicecore.errors import CapacityError, PeerError
 from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.config import Settings
 from voicecore.service.engine_factory import Engines
-from voicecore.service.ice import ice_servers
 from voicecore.service.manager import Opened
+from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
-from voicecore.transport import ice_servers as ice_server_urls
-from voicecore.transport.hub import MediaHub
 from voicecore.service.overload import OverloadMonitor
-from voicecore.transport.peer import AudioLink, PeerConfig
-from voicecore.transport.reflexive import Reflexive
-from voicecore.transport.rtcp import Reporter
-from voicecore.transport.rtp_plane import RtpPlane
-from voicecore.transport.socket_threads import SocketThreads
-from voicecore.transport.tick import TickClock
 
 _LOG = logging.getLogger(__name__)
 
-_OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
-_OPUS_FALLBACK_HZ = 24000
-_G711_HZ = 8000
-_RTP_CLOCK_HZ = {"opus": 48000, "pcmu": 8000, "pcma": 8000}
 _RETRY_AFTER_S = 5
 _RECORD_PERIOD_S = 5.0
-
-_MANY_CALLS = 5
-_GATHER_S = 0.008
-"""With many calls a VAD frame waits for others: a shared batch costs less than half."""
 
 
 class Calls:
@@ -74,17 +47,12 @@ class Calls:
         self._metrics = metrics
         self._loop = loop
         metrics.watch_tasks(loop)
-        self._clock = TickClock(loop)
-        self._scorer = VadBatcher(engines.vad, loop.call_soon, gather=self._gather)
         self._calls: dict[str, Call] = {}
         self._tokens: dict[str, str] = {}
         self._timers: dict[str, list[asyncio.TimerHandle]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._context: CallContext | None = None
-        self._hub = MediaHub(SocketThreads(), udp_port=settings.udp_port)
-        stun, _ = ice_server_urls.read(settings.ice_servers)
-        self._reflexive = Reflexive(self._hub, stun)
-        self._next_port = _port_source(settings.udp_port_min, settings.udp_port_max)
+        self._media: Media | None = None
         self._recorder: asyncio.TimerHandle | None = None
         self._overload = overload or OverloadMonitor(
             metrics, active=lambda: self.active, enabled=settings.overload == "auto"
@@ -106,12 +74,10 @@ class Calls:
         return self._overload.level
 
     async def start(self) -> None:
-        """Synthesise the apology. Runs once, after the engines have started."""
+        """Open the sockets, synthesise the apology. Runs once, after the engines have started."""
         settings = self._settings
-        if not settings.udp_port_min:
-            self._open_ports()
+        media = self._media = Media(settings, self._engines)
         tts = self._engines.tts
-        play_rates = {_play_rate(codec, tts.rate_hz) for codec in _RTP_CLOCK_HZ}
         turns = TurnSettings(
             silence_ms=settings.silence_ms,
             preroll_ms=settings.preroll_ms,
@@ -122,10 +88,13 @@ class Calls:
             metrics=self._metrics,
             turns=turns,
             stt_chunk_ms=settings.stt_chunk_ms,
-            apology=await Apology.synthesise(tts, turns.apology, play_rates),
-            peers=self._peer_config,
-            make_plane=self._make_plane,
+            apology=await Apology.synthesise(tts, turns.apology, play_rates(tts.rate_hz)),
+            peers=media.peer_config,
+            make_plane=media.make_plane,
         )
+        self._metrics.watch_media(media.counters)
+        self._overload.media = media.load
+        self._overload.on_level = media.set_level
         self._record_media()
         self._overload.start()
 
@@ -182,10 +151,9 @@ class Calls:
             call.hang_up("server_stopped")
         while self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
-        self._scorer.close()
-        await self._reflexive.close()
-        self._hub.close()
         await self._overload.close()
+        if self._media is not None:
+            await self._media.close()
 
     # -- private --------------------------------------------------------------------
 
@@ -220,35 +188,6 @@ class Calls:
         self._overload.check()
         return self._context
 
-    def _peer_config(self) -> PeerConfig:
-        settings = self._settings
-        # Our own way to the relay; credentials are made anew, since they expire.
-        known: list[dict[str, Any]] = ice_servers(settings, "server", time.time())
-        servers = tuple(RTCIceServer(**server) for server in known)
-        return PeerConfig(
-            servers,
-            settings.udp_port_min,
-            settings.udp_port_max,
-            self._next_port,
-            hub=self._hub,
-            reflexive=self._reflexive,
-            public_addresses=tuple(settings.public_ip),
-            hide_private=settings.public_ip_only,
-        )
-
-    def _open_ports(self) -> None:
-        try:
-            self._hub.ports()
-        except OSError as error:
-            port = self._settings.udp_port
-            raise MisuseError(f"UDP port {port} can't be opened: {error.strerror}") from error
-
-    def _gather(self, score: Callable[[], None]) -> None:
-        if self.active < _MANY_CALLS:
-            self._loop.call_soon(score)
-        else:
-            self._loop.call_later(_GATHER_S, score)
-
     def _record_media(self) -> None:
         for call in self._calls.values():
             call.record_media()
@@ -280,52 +219,7 @@ class Calls:
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("closing a call failed", exc_info=error)
 
-    def _make_plane(self, link: AudioLink) -> RtpPlane:
-        form, settings = link.format, self._settings
-        clock_hz = _RTP_CLOCK_HZ[form.codec]
-        outbound = Outbound(
-            codec=form.codec,
-            payload_type=form.payload_type,
-            ssrc=link.ssrc,
-            sequence=random.getrandbits(16),
-            timestamp=random.getrandbits(32),
-            rate_hz=_play_rate(form.codec, self._engines.tts.rate_hz),
-            bitrate_bps=settings.opus_bitrate_bps,
-            complexity=settings.opus_complexity,
-        )
-        inbound = Inbound(opus_pt=form.opus_pt, pcmu_pt=form.pcmu_pt, pcma_pt=form.pcma_pt)
-        tap = link.tap
-        assert tap is not None
-        return RtpPlane(
-            inbound,
-            outbound,
-            clock=self._clock,
-            send=tap.send,
-            rejected=lambda: tap.rejected,
-            reports=Reporter(
-                link.ssrc, secrets.token_hex(8), clock_hz, lambda p: tap.send(p, rtcp=True)
-            ),
-            gate=SpeechGate(threshold=settings.threshold, start_ms=settings.start_ms),
-            scorer=self._scorer,
-            vad_stream=self._engines.vad.stream(),
-        )
-
 
 def build_manager(settings: Settings, engines: Engines, metrics: Metrics) -> Calls:
     """The manager of a process, for ``service.__main__``. Needs a running loop."""
     return Calls(settings, engines, metrics)
-
-
-def _play_rate(codec: str, tts_hz: int) -> int:
-    """The encoder works at the synthesiser's own rate where the codec has it."""
-    if codec != "opus":
-        return _G711_HZ
-    return tts_hz if tts_hz in _OPUS_RATES_HZ else _OPUS_FALLBACK_HZ
-
-
-def _port_source(low: int, high: int) -> Callable[[], int]:
-    """Ports in turn, so that a port just freed rests before it is used again."""
-    if not low:
-        return lambda: 0
-    ports = itertools.cycle(range(low, high + 1))
-    return lambda: next(ports)

@@ -160,6 +160,10 @@ class Settings(BaseSettings):
     udp_port: int = setting(
         CALLS, 0, "the UDP port for media of all calls; 0: any free one", ge=0, le=65535
     )
+    media_rx_threads: int = setting(
+        CALLS, 1, "threads that receive; more than one from some 300 calls on", ge=1, le=8
+    )
+    media_tx_threads: int = setting(CALLS, 1, "threads that send", ge=1, le=8)
     udp_port_min: int = setting(
         CALLS,
         0,
@@ -269,6 +273,18 @@ class Settings(BaseSettings):
     stt_chunk_ms: int = setting(TURNS, 100, "audio per push to the recogniser", ge=20, le=200)
 
     opus_bitrate_bps: int = setting(AUDIO, 64_000, "Opus bit rate", ge=6000, le=510_000)
+    opus_min_bitrate_bps: int = setting(
+        AUDIO, 28_000, "as low as a bad network may take it", ge=6000, le=510_000
+    )
+    opus_max_bitrate_bps: int = setting(
+        AUDIO, 128_000, "bound of all that is sent, redundancy included", ge=6000, le=1_020_000
+    )
+    adaptive: bool = setting(
+        AUDIO, True, "follow the network: bit rate, error correction (FEC) and redundancy (RED)"
+    )
+    ask_for_red: bool = setting(
+        AUDIO, False, "ask callers to send redundancy (RED): half as many gaps, twice the bytes"
+    )
     opus_complexity: int = setting(AUDIO, 0, "Opus encoder effort", ge=0, le=10)
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(

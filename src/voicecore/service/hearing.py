@@ -55,6 +55,13 @@ class Utterance:
         while (chunk := self._chunks.next()) is not None:
             stream.push(chunk)
 
+    @property
+    def due(self) -> int | None:
+        """The ring's position at which the next chunk is whole; None: no more are wanted."""
+        if self._end.done() or self._over:
+            return None
+        return self._chunks.reader.position + self._chunks.chunk_samples
+
     def finish(self, to_sample: int) -> None:
         """The utterance ends at ``to_sample``: push the rest, ask for the text."""
         if not self._end.done():

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -22,12 +23,16 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from voicecore.errors import MisuseError
 
 STAGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64, 1, 1.5, 2, 3, 5, 10)
 """Dense where people feel a difference: from a frame to a second."""
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
+_LATE_EDGES_MS = (1, 2, 5, 10, 20, 40)
+"""Of the bins of 1 ms; a packet lasts 20."""
 CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
@@ -136,6 +141,10 @@ class Metrics:
             "voicecore_engine_failures", "Engine failures", ["stage", "code"], registry=registry
         )
 
+    def watch_media(self, counters: Callable[[], Mapping[str, Any]]) -> None:
+        """Show what the media threads count (``MediaThreads.counters``), asked at each scrape."""
+        self.registry.register(_MediaThreads(counters))
+
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""
         self._limit.set(limit)
@@ -214,3 +223,35 @@ class Metrics:
     def render(self) -> tuple[bytes, str]:
         """The exposition text and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class _MediaThreads(Collector):
+    """Counters of the media threads; the lateness of the sending clock as a histogram."""
+
+    def __init__(self, counters: Callable[[], Mapping[str, Any]]) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterable[Metric]:
+        """Read them now."""
+        counters = self._counters()
+        events = CounterMetricFamily(
+            "voicecore_media_threads", "Datagrams and frames by their fate", labels=["event"]
+        )
+        for name, count in counters.items():
+            if isinstance(count, int):
+                events.add_metric([name], count)
+        yield events
+        yield _lateness(counters["tx_late_ms"])
+
+
+def _lateness(bins: Sequence[int]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(
+        "voicecore_tx_late_seconds", "How late the sending clock began a slot of calls"
+    )
+    buckets: list[tuple[str, float]] = []
+    for edge_ms in _LATE_EDGES_MS:
+        buckets.append((str(edge_ms / 1000), float(sum(bins[:edge_ms]))))
+    total = float(sum(bins))
+    middle_s = sum((ms + 0.5) * count for ms, count in enumerate(bins)) / 1000
+    family.add_metric([], [*buckets, ("+Inf", total)], sum_value=middle_s)
+    return family

@@ -58,7 +58,7 @@ class NativePlane:
     """A :class:`~voicecore.transport.plane.MediaPlane` over a session of the media threads.
 
     Owns the session, ``inbound`` and ``outbound`` and closes them. ``path`` says
-    where media goes. ``adapt(session)`` hears of each report of the far end;
+    where media goes. ``adapt()`` hears of each report of the far end;
     ``hearing`` makes the Python side judge voice activity (None: the threads do).
     """
 
@@ -139,6 +139,11 @@ class NativePlane:
         if position != self._wanted:
             self._wanted = position
             self._arm()
+
+    def adapt(self) -> None:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        if self._adapt is not None and not self._closed:
+            self._adapt()
 
     def stats(self) -> dict[str, float]:
         """See :class:`~voicecore.transport.plane.MediaPlane`."""
@@ -224,8 +229,7 @@ class NativePlane:
         elif kind == native.DIGIT:
             sink.on_digit(chr(details[0]), details[1])
         elif kind == native.REPORT:
-            if self._adapt is not None:
-                self._adapt()
+            self.adapt()
         elif kind in (native.LOST, native.VAD_FAILED):
             sink.on_plane_failed(PlaneError("the media threads lost track", code="media_lost"))
 
@@ -242,5 +246,7 @@ class NativePlane:
     def _arm(self) -> None:
         if self._closed:
             return
-        wanted = [at for at in (self._wanted, self._hearing and self._hearing.due) if at is not None]
+        wanted = [
+            at for at in (self._wanted, self._hearing and self._hearing.due) if at is not None
+        ]
         self._session.wake_at(min(wanted) if wanted else None)

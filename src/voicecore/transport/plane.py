@@ -1,8 +1,8 @@
 """The media plane: the one interface between a call and its audio.
 
 A plane takes packets in and gives speech edges out; takes PCM in and gives
-packets out. What lies under it (today: packets on the event loop and native
-kernels) can be replaced without a change to ``core`` or ``service``.
+packets out. What lies under it can be replaced without a change to ``core`` or
+``service``.
 
 Positions are absolute samples. What the caller says is counted at 16 kHz in
 :attr:`MediaPlane.ring`; what the agent says at :attr:`MediaPlane.play_rate_hz`,
@@ -38,7 +38,7 @@ class PlaneSink(Protocol):
         """The caller's voice began or ended; the edge's sample was due at ``at_ns``."""
 
     def on_audio(self) -> None:
-        """More of the caller's audio is in the ring."""
+        """The ring has reached what :meth:`MediaPlane.wake_at` asked for."""
 
     def on_playout_started(self) -> None:
         """A packet with the agent's voice went out after silence."""
@@ -46,8 +46,11 @@ class PlaneSink(Protocol):
     def on_playout_drained(self, position: int) -> None:
         """All queued audio was sent; it ended at ``position``."""
 
+    def on_digit(self, digit: str, duration_ms: int) -> None:
+        """The caller pressed a key: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D`` or ``!`` (flash)."""
+
     def on_plane_failed(self, error: Exception) -> None:
-        """Voice activity can't be told any more."""
+        """Voice activity can't be told any more, or what happened was lost."""
 
 
 class MediaPlane(Protocol):
@@ -99,6 +102,15 @@ class MediaPlane(Protocol):
         Returns the position reached; :attr:`generation` is a new one after it.
         """
         ...
+
+    def wake_at(self, position: int | None) -> None:
+        """Ask for one ``on_audio`` when the ring reaches ``position``; None: for none.
+
+        At once if it is there already. A new wish takes the place of the old one.
+        """
+
+    def adapt(self) -> None:
+        """Look at what the network and the load ask of the sender, and follow it."""
 
     def stats(self) -> dict[str, float]:
         """Counters of both directions since the call began (``service/metrics.py``)."""

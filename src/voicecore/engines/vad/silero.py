@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native import simd
-from voicecore._native.silero import SileroScorer
+from voicecore._native.silero import SileroScorer, SileroWeights
 from voicecore.engines.vad.backend import Backend
 from voicecore.engines.vad.frames import RATE_HZ, check_batch, frame_samples
 from voicecore.engines.vad.model_file import ModelFile, find_model
@@ -106,6 +106,14 @@ class SileroVad:
             self._scorer, self.backend = await asyncio.to_thread(
                 _load, self._model_path, self._choice, self.rate_hz
             )
+
+    @property
+    def native_weights(self) -> SileroWeights | None:
+        """What media threads need to score by themselves; None: they can't, ask :meth:`score`."""
+        scorer = self._scorer
+        if isinstance(scorer, SileroScorer) and self.rate_hz == RATE_HZ:
+            return scorer.weights
+        return None
 
     @property
     def max_batch(self) -> int:

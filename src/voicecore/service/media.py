@@ -1,0 +1,261 @@
+"""The audio of all calls of a process: media threads, sockets, and a plane for each call."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiortc import RTCIceServer
+
+from voicecore._native.inbound import Inbound
+from voicecore._native.outbound import Outbound
+from voicecore._native.plane import MediaSession, MediaThreads
+from voicecore._native.silero import SileroWeights
+from voicecore._native.speech_gate import SpeechGate
+from voicecore.core.overload import OverloadLevel
+from voicecore.core.send_policy import SendLimits
+from voicecore.engines.vad.batch import VadBatcher
+from voicecore.errors import MisuseError
+from voicecore.service.config import Settings
+from voicecore.service.engine_factory import Engines
+from voicecore.service.ice import ice_servers
+from voicecore.service.overload import MediaLoad
+from voicecore.transport import ice_servers as ice_server_urls
+from voicecore.transport.hub import MediaHub
+from voicecore.transport.native_plane import NativePlane
+from voicecore.transport.peer import AudioLink, PeerConfig
+from voicecore.transport.reflexive import Reflexive
+from voicecore.transport.scored_vad import ScoredHearing
+from voicecore.transport.sdp_audio import AudioFormat, AudioWants
+from voicecore.transport.send_control import SendControl
+
+_OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
+_OPUS_FALLBACK_HZ = 24000
+_G711_HZ = 8000
+_RTP_CLOCK_HZ = {"opus": 48000, "pcmu": 8000, "pcma": 8000}
+_PLAYOUT_MS = 2500
+"""A synthesiser runs ahead of the voice by this; 120 KB at 24 kHz."""
+
+_MANY_CALLS = 5
+_GATHER_S = 0.008
+"""With many calls a VAD frame waits for others: a shared batch costs less than half."""
+
+_SPARING_STRIDE = 2
+_LATE_QUANTILE = 0.99
+
+
+def play_rates(tts_hz: int) -> set[int]:
+    """Every rate at which a call may take the synthesiser's audio."""
+    return {_play_rate(codec, tts_hz) for codec in _RTP_CLOCK_HZ}
+
+
+class Media:
+    """Belongs to the event loop; made when the engines have started, closed after the calls."""
+
+    def __init__(self, settings: Settings, engines: Engines) -> None:
+        loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._engines = engines
+        self._loop = loop
+        weights: SileroWeights | None = getattr(engines.vad, "native_weights", None)
+        self._threads = MediaThreads(
+            rx_threads=settings.media_rx_threads,
+            tx_threads=settings.media_tx_threads,
+            vad=weights,
+        )
+        self._hub = MediaHub(self._threads, udp_port=settings.udp_port)
+        stun, _ = ice_server_urls.read(settings.ice_servers)
+        self._reflexive = Reflexive(self._hub, stun)
+        self._next_port = _port_source(settings.udp_port_min, settings.udp_port_max)
+        self._scorer = VadBatcher(engines.vad, loop.call_soon, gather=self._gather)
+        self._native_vad = weights is not None
+        self._level = OverloadLevel.NORMAL
+        self._late_seen = [0] * 64
+        self._dropped = 0
+        self._counters: dict[str, Any] = self._threads.counters()
+        if not settings.udp_port_min:
+            self._open_ports()
+
+    @property
+    def hub(self) -> MediaHub:
+        """The owner of the sockets."""
+        return self._hub
+
+    def peer_config(self) -> PeerConfig:
+        """How the next call is reached."""
+        settings = self._settings
+        # Our own way to the relay; credentials are made anew, since they expire.
+        known: list[dict[str, Any]] = ice_servers(settings, "server", time.time())
+        return PeerConfig(
+            tuple(RTCIceServer(**server) for server in known),
+            settings.udp_port_min,
+            settings.udp_port_max,
+            self._next_port,
+            hub=self._hub,
+            native=True,
+            reflexive=self._reflexive,
+            public_addresses=tuple(settings.public_ip),
+            hide_private=settings.public_ip_only,
+            wants=AudioWants(red_first=settings.ask_for_red),
+        )
+
+    def make_plane(self, link: AudioLink) -> NativePlane:
+        """The audio of a call whose DTLS is connected."""
+        form, settings = link.format, self._settings
+        outbound = self._outbound(link)
+        session = MediaSession(
+            self._threads,
+            link.path.peer,
+            inbound=_inbound(form),
+            outbound=outbound,
+            srtp_profile=link.keys.profile,
+            receive_key=link.keys.receive,
+            send_key=link.keys.transmit,
+            vad=self._native_vad,
+            threshold=settings.threshold,
+            start_ms=settings.start_ms,
+            cname=secrets.token_hex(8),
+            clock_hz=_RTP_CLOCK_HZ[form.codec],
+            transport_cc=form.transport_cc_id > 0,
+            nack=form.nack,
+        )
+        control = SendControl(
+            session,
+            outbound,
+            self._limits(form),
+            overload=lambda: self._level,
+            now=time.monotonic_ns,
+        )
+        return NativePlane(
+            session,
+            link.path,
+            adapt=control.look if settings.adaptive else None,
+            hearing=None if self._native_vad else self._hearing,
+        )
+
+    def load(self) -> MediaLoad:
+        """How the threads kept up since this was last asked."""
+        counters = self._counters = self._threads.counters()
+        late = counters["tx_late_ms"]
+        since = [now - before for now, before in zip(late, self._late_seen, strict=True)]
+        self._late_seen = late
+        dropped = counters["kernel_drops"] + counters["datagrams_lost"] + counters["events_lost"]
+        since_dropped, self._dropped = dropped - self._dropped, dropped
+        return MediaLoad(
+            tx_late_p99_ms=_quantile_ms(since, _LATE_QUANTILE),
+            tx_late_max_ms=counters["tx_late_max_ms"],
+            rx_late_p99_ms=0.0,
+            rx_dropped=since_dropped,
+        )
+
+    def counters(self) -> dict[str, Any]:
+        """Counters of the threads, at most a second old, for ``/metrics``."""
+        return self._counters
+
+    def set_level(self, level: OverloadLevel) -> None:
+        """Give up what ``level`` says."""
+        self._level = level
+        self._threads.set_vad_stride(self._stride())
+
+    async def close(self) -> None:
+        """Stop the threads and close the sockets; every call is over."""
+        self._scorer.close()
+        await self._reflexive.close()
+        self._hub.close()
+
+    # -- private --------------------------------------------------------------------
+
+    def _outbound(self, link: AudioLink) -> Outbound:
+        form, settings = link.format, self._settings
+        return Outbound(
+            codec=form.codec,
+            payload_type=form.payload_type,
+            ssrc=link.ssrc,
+            sequence=random.getrandbits(16),
+            timestamp=random.getrandbits(32),
+            rate_hz=_play_rate(form.codec, self._engines.tts.rate_hz),
+            capacity_ms=_PLAYOUT_MS,
+            bitrate_bps=self._limits(form).bitrate_bps,
+            complexity=settings.opus_complexity,
+            red_pt=form.red_pt if form.codec == "opus" else -1,
+            transport_cc_id=form.transport_cc_id,
+        )
+
+    def _limits(self, form: AudioFormat) -> SendLimits:
+        settings = self._settings
+        opus = form.codec == "opus"
+        most = settings.opus_max_bitrate_bps
+        if form.far_max_bitrate_bps:
+            most = min(most, form.far_max_bitrate_bps)
+        return SendLimits(
+            bitrate_bps=min(settings.opus_bitrate_bps, most),
+            min_bitrate_bps=min(settings.opus_min_bitrate_bps, most),
+            max_bitrate_bps=most,
+            complexity=settings.opus_complexity,
+            red=opus and form.red_pt >= 0,
+            fec=opus and form.far_fec,
+        )
+
+    def _hearing(self, plane: NativePlane) -> ScoredHearing:
+        settings = self._settings
+        gate = SpeechGate(threshold=settings.threshold, start_ms=settings.start_ms)
+        stream = self._engines.vad.stream()
+        return ScoredHearing(plane, self._scorer, stream, gate, self._stride)
+
+    def _stride(self) -> int:
+        return _SPARING_STRIDE if self._level >= OverloadLevel.SPARING else 1
+
+    def _gather(self, score: Callable[[], None]) -> None:
+        if self._hub.peers < _MANY_CALLS:
+            self._loop.call_soon(score)
+        else:
+            self._loop.call_later(_GATHER_S, score)
+
+    def _open_ports(self) -> None:
+        try:
+            self._hub.ports()
+        except OSError as error:
+            port = self._settings.udp_port
+            raise MisuseError(f"UDP port {port} can't be opened: {error.strerror}") from error
+
+
+def _inbound(form: AudioFormat) -> Inbound:
+    return Inbound(
+        opus_pt=form.opus_pt,
+        pcmu_pt=form.pcmu_pt,
+        pcma_pt=form.pcma_pt,
+        red_pt=form.red_pt,
+        dtmf_pts=form.dtmf_pts,
+        transport_cc_id=form.transport_cc_id,
+    )
+
+
+def _play_rate(codec: str, tts_hz: int) -> int:
+    """The encoder works at the synthesiser's own rate where the codec has it."""
+    if codec != "opus":
+        return _G711_HZ
+    return tts_hz if tts_hz in _OPUS_RATES_HZ else _OPUS_FALLBACK_HZ
+
+
+def _port_source(low: int, high: int) -> Callable[[], int]:
+    """Ports in turn, so that a port just freed rests before it is used again."""
+    if not low:
+        return lambda: 0
+    ports = itertools.cycle(range(low, high + 1))
+    return lambda: next(ports)
+
+
+def _quantile_ms(bins: list[int], quantile: float) -> float:
+    """Upper end (ms) of the bin of 1 ms that holds the quantile; 0 without any."""
+    wanted = sum(bins) * quantile
+    seen = 0
+    for ms, count in enumerate(bins):
+        seen += count
+        if count and seen >= wanted:
+            return float(ms + 1) if ms else 0.0
+    return 0.0
