@@ -16,7 +16,7 @@ struct flood {
     const uint8_t *data;
     const uint32_t *ends; /* packet i is data[ends[i - 1]:ends[i]] */
     uint32_t count;
-    const struct sockaddr_in *targets;
+    const struct sockaddr_in6 *targets;
     uint32_t target_count;
     uint32_t rate_hz;
     int sockets[SOURCES];
@@ -72,9 +72,10 @@ static void release(struct flood *f)
     free(f);
 }
 
-/* The arrays must outlive the flood. NULL if a limit is met. */
+/* The arrays must outlive the flood; IPv4 targets are written as mapped ones (::ffff:a.b.c.d).
+ * NULL if a limit is met. */
 struct flood *flood_start(const uint8_t *data, const uint32_t *ends, uint32_t count,
-                          const struct sockaddr_in *targets, uint32_t target_count,
+                          const struct sockaddr_in6 *targets, uint32_t target_count,
                           uint32_t rate_hz)
 {
     struct flood *f = calloc(1, sizeof *f);
@@ -88,7 +89,7 @@ struct flood *flood_start(const uint8_t *data, const uint32_t *ends, uint32_t co
     f->rate_hz = rate_hz;
     int failed = 0;
     for (int i = 0; i < SOURCES; i++) {
-        f->sockets[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        f->sockets[i] = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         failed |= f->sockets[i] < 0;
     }
     if (failed || pthread_create(&f->thread, NULL, run, f)) {
