@@ -30,7 +30,7 @@ ANSWER_S = 2.4
 """Of every six seconds: the agent talks 40% of the time."""
 _IDLE_S = 2.0
 _SETTLE_S = 3.0
-_ANSWER_WITHIN_NS = 2_000_000_000
+ANSWER_WITHIN_NS = 2_000_000_000
 _SEED = 5
 
 
@@ -181,7 +181,7 @@ def _judge(crowd: Crowd, on: Stage, stood: list[Caller], begin_ns: int, end_ns: 
         said = caller.said
         last_ns = said["last_ns"]
         # An answer that the window's end cut off was not refused.
-        asked = said[(said["first_ns"] >= begin_ns) & (last_ns + _ANSWER_WITHIN_NS < end_ns)]
+        asked = said[(said["first_ns"] >= begin_ns) & (last_ns + ANSWER_WITHIN_NS < end_ns)]
         asked = asked[asked["last_ns"] > 0]
         latency.append(figures.latencies(asked, arrivals, level, silence_ms=SILENCE_MS))
         crowd.utterances += len(asked)

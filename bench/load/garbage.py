@@ -10,7 +10,7 @@ _KINDS = 5
 
 
 def packets(seed: int, count: int = 4096) -> list[bytes]:
-    """Random bytes, RTP and RTCP of nobody, broken STUN and DTLS, and the corpus if there is one."""
+    """Random bytes, RTP and RTCP of nobody, broken STUN and DTLS, and what the corpus has."""
     rng = random.Random(seed)
     corpus = _corpus()
     made = []

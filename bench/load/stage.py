@@ -21,6 +21,7 @@ from load.caller import Caller, Calls, Origin, origin
 from load.native import Client
 from load.progress import tell
 from load.voices import silence, voices
+from report import quick
 from stalls import Stalls, watched
 
 SET_UP_HZ = 20.0
@@ -82,9 +83,9 @@ class Stage:
             tell(f"hanging up, {len(callers) - i} left")
             await asyncio.gather(*(caller.hang_up() for caller in callers[i : i + _AT_ONCE]))
 
-    async def warm_up(self, rng: random.Random, calls: int = 3) -> None:
+    async def warm_up(self, rng: random.Random) -> None:
         """What is loaded and cached with the first calls belongs to none."""
-        for _ in range(calls):
+        for _ in range(1 if quick() else 3):
             caller = self.caller(origin(rng), 5)
             await caller.call()
             await asyncio.sleep(0.3)
