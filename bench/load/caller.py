@@ -319,7 +319,7 @@ def _sessions(dtls: Any) -> tuple[Session, Session]:
         key = profile.get_key_and_salt(material, index)
         policy = Policy(key=key, ssrc_type=kind, srtp_profile=profile.libsrtp_profile)
         policy.allow_repeat_tx = True
-        policy.window_size = 1024
+        policy.window_size = 128
         made.append(Session(policy))
     return made[0], made[1]
 

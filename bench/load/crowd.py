@@ -62,13 +62,16 @@ class Crowd:
     packets_judged: int = 0
     missing: int = 0
     rejected: int = 0
-    client_drops: int = 0
+    client_drops: dict[str, int] = field(default_factory=dict)
+    """What the client itself lost: full socket, full log, full bridge to aiortc."""
     client_late_ms_max: float = 0.0
     memory_kb_per_call: float = 0.0
     memory_kb_left_per_call: float = 0.0
     threads: tuple[int, int, int] = (0, 0, 0)
     descriptors: tuple[int, int, int] = (0, 0, 0)
     machine_stalled_s: float = 0.0
+    others_share: float = 0.0
+    """Of the server's core, taken by whatever else runs on the machine."""
     load: str = ""
 
 
@@ -91,7 +94,8 @@ async def measure(
     async with stage(calls, ANSWER_S, subject) as on:
         await on.warm_up(rng)
         rests = [on.server.usage()]
-        whole_s = calls / SET_UP_HZ * 2 + _IDLE_S + _SETTLE_S + seconds + 20
+        # Room for a set-up four times as long as it should be.
+        whole_s = calls / SET_UP_HZ * 4 + _IDLE_S + _SETTLE_S + seconds + 30
         callers = [on.caller(origin(rng, wrap=wrap), whole_s) for _ in range(calls)]
         stood = await _set_up(on, callers, crowd)
         if stood:
@@ -145,6 +149,7 @@ async def _talk(
     meter = Meter(on.server, on.calls.client, time.monotonic)
     await wait(crowd.seconds, f"{len(stood)} calls speak and are answered")
     elapsed_s, cpu_s, thread_s, own_s = meter.read()
+    crowd.others_share = round(meter.others_share(), 3)
     end_ns = time.monotonic_ns()
     call_seconds = elapsed_s * len(stood)
     crowd.cpu_ms_per_call_second = round(1000 * cpu_s / call_seconds, 3)
@@ -203,7 +208,9 @@ def _judge(crowd: Crowd, on: Stage, stood: list[Caller], begin_ns: int, end_ns: 
 def _add_counts(crowd: Crowd, caller: Caller) -> None:
     counts = caller.counts
     crowd.rejected += counts.rejected
-    crowd.client_drops += counts.kernel_drops + counts.unlogged + counts.other_lost
+    for name in ("kernel_drops", "unlogged", "other_lost"):
+        if getattr(counts, name):
+            crowd.client_drops[name] = crowd.client_drops.get(name, 0) + getattr(counts, name)
     late_ms = counts.late_ns_max / 1e6
     crowd.client_late_ms_max = round(max(crowd.client_late_ms_max, late_ms), 1)
 
@@ -234,8 +241,9 @@ def line(crowd: Crowd) -> str:
         f" answered {crowd.answered} of {crowd.utterances}; {crowd.memory_kb_per_call:.0f} KB a"
         f" call, threads {'/'.join(map(str, crowd.threads))}\n    stood {crowd.stood} of"
         f" {crowd.calls} {crowd.failed or ''}; client late by at most"
-        f" {crowd.client_late_ms_max:.0f} ms, dropped {crowd.client_drops}; machine stood still"
-        f" {crowd.machine_stalled_s:.1f} s; {crowd.load}"
+        f" {crowd.client_late_ms_max:.0f} ms, dropped {crowd.client_drops or 0}; machine stood"
+        f" still {crowd.machine_stalled_s:.1f} s, others took {crowd.others_share:.0%} of the server's"
+        f" core; {crowd.load}"
     )
 
 

@@ -18,6 +18,8 @@ LOUD = 10 ** (-50 / 20)
 """−50 dBFS: what counts as the agent's voice."""
 _SAMPLES_PER_MS = 48
 _FAR_NS = 10**10
+_PAUSE_NS = 100_000_000
+"""Loud packets this far apart belong to two answers."""
 
 Floats = NDArray[np.float64]
 Arrivals = NDArray[Any]
@@ -81,13 +83,17 @@ def red_overhead(payload: bytes) -> int:
 
 
 def latencies(said: NDArray[Any], arrivals: Arrivals, level: Floats, *, silence_ms: float) -> Timed:
-    """Last speech sample sent -> first loud packet, less ``silence_ms``, for each answer."""
+    """Last speech sample sent -> first loud packet, less ``silence_ms``, for each answer.
+
+    What was still sounding when the caller ended is no answer to him.
+    """
     loud_ns = arrivals["at_ns"][level > LOUD]
+    starts_ns = loud_ns[np.diff(loud_ns, prepend=-_PAUSE_NS) >= _PAUSE_NS]
     found = []
     for note, until_ns in _turns(said):
-        at = int(np.searchsorted(loud_ns, note["last_ns"]))
-        if at < len(loud_ns) and loud_ns[at] < until_ns:
-            found.append((int(note["last_ns"]), int(loud_ns[at])))
+        at = int(np.searchsorted(starts_ns, note["last_ns"]))
+        if at < len(starts_ns) and starts_ns[at] < until_ns:
+            found.append((int(note["last_ns"]), int(starts_ns[at])))
     return _timed(found, silence_ms)
 
 

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 
@@ -114,6 +115,16 @@ async def stage(
         client.close()
 
 
+def _core_busy_s(core: int) -> float:
+    """Seconds in which a core was not idle so far, whoever used it (stolen ones too)."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            idle = int(ticks[3]) + int(ticks[4])
+            return (sum(map(int, ticks[:8])) - idle) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 @dataclass
 class Meter:
     """CPU of server and client from its making to :meth:`read`."""
@@ -125,8 +136,15 @@ class Meter:
     def __post_init__(self) -> None:
         self.began_s = self.clock()
         self._server_s = self.server.usage().cpu_s
+        self._busy_s = _core_busy_s(SERVER_CORE)
         self._thread_s = self.client.cpu_s()
         self._own_s = own_cpu_s()
+
+    def others_share(self) -> float:
+        """How much of the server's core others took since: what is measured then is theirs too."""
+        elapsed_s, server_s, _, _ = self.read()
+        busy_s = _core_busy_s(SERVER_CORE) - self._busy_s
+        return max(busy_s - server_s, 0.0) / elapsed_s
 
     def read(self) -> tuple[float, float, float, float]:
         """Seconds: elapsed; CPU of the server, of the client's thread, of the whole client."""
