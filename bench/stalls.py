@@ -54,6 +54,10 @@ class Stalls:
         """Whether cores stood still for 10 ms altogether in ``[from_ns, to_ns]``."""
         return self.seconds(from_ns, to_ns) >= _DISTURBANCE_S
 
+    def spans(self) -> list[tuple[int, int]]:
+        """All stalls seen so far, core by core."""
+        return [span for spans in list(self._cores) for span in spans]
+
     @property
     def total_s(self) -> float:
         """Seconds stood still, all cores together."""
