@@ -1,8 +1,8 @@
 """Finds the shared libraries that the kernels load at run time.
 
 No headers and no system package are needed to build; the libraries come from wheels that
-are installed anyway.  Nothing here loads a library: it only looks. One is imported: libsrtp lives inside
-pylibsrtp's binding, which must have initialised it first.
+are installed anyway.  Nothing here loads a library, it only looks; but pylibsrtp is imported,
+because the libsrtp inside it must have been initialised first.
 """
 
 from __future__ import annotations

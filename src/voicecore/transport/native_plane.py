@@ -246,7 +246,6 @@ class NativePlane:
     def _arm(self) -> None:
         if self._closed:
             return
-        wanted = [
-            at for at in (self._wanted, self._hearing and self._hearing.due) if at is not None
-        ]
-        self._session.wake_at(min(wanted) if wanted else None)
+        due = None if self._hearing is None else self._hearing.due
+        wanted = [at for at in (self._wanted, due) if at is not None]
+        self._session.wake_at(min(wanted, default=None))

@@ -77,12 +77,6 @@ class PeerEvents(Protocol):
     def on_audio_link(self, link: AudioLink) -> None:
         """DTLS is connected, audio may flow both ways."""
 
-    def on_rtp(self, packet: bytes) -> None:
-        """A decrypted RTP packet came."""
-
-    def on_rtcp(self, packet: bytes) -> None:
-        """A decrypted RTCP packet came."""
-
     def on_message(self, text: str) -> None:
         """The client sent a text on the data channel."""
 
@@ -277,7 +271,7 @@ class Peer:
             return
         tap = None
         if not self._config.native:
-            tap = PacketTap(self._path, self._keys, self._events.on_rtp, self._events.on_rtcp)
+            tap = PacketTap(self._path, self._keys, self._events)  # type: ignore[arg-type]
         self._link = AudioLink(form, self._sender.ssrc, self._keys, self._path, tap)
         self._events.on_audio_link(self._link)
 

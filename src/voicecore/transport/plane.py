@@ -47,7 +47,7 @@ class PlaneSink(Protocol):
         """All queued audio was sent; it ended at ``position``."""
 
     def on_digit(self, digit: str, duration_ms: int) -> None:
-        """The caller pressed a key: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D`` or ``!`` (flash)."""
+        """The caller pressed a key: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D``, ``!`` (flash)."""
 
     def on_plane_failed(self, error: Exception) -> None:
         """Voice activity can't be told any more, or what happened was lost."""
