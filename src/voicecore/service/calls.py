@@ -264,7 +264,7 @@ class Calls:
             timestamp=random.getrandbits(32),
             rate_hz=_play_rate(form.codec, self._engines.tts.rate_hz),
             bitrate_bps=settings.opus_bitrate_bps,
-            complexity=settings.opus_complexity,
+            complexity=settings.opus_complexity if not self.overload_level else 0,
         )
         inbound = Inbound(opus_pt=form.opus_pt, pcmu_pt=form.pcmu_pt, pcma_pt=form.pcma_pt)
         tap = link.tap
