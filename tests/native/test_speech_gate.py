@@ -201,16 +201,19 @@ def recordings() -> list[Path]:
     return [CASES / name for name in RECORDINGS if (CASES / name).is_file()]
 
 
-def heard(path: Path) -> tuple[list[float], Floats]:
-    """A recording's probabilities and frames with their context."""
+def silero() -> SileroScorer:
     try:
-        weights = SileroWeights(16_000, read_weights(find_model().data, 16_000))
+        return SileroScorer(SileroWeights(16_000, read_weights(find_model().data, 16_000)))
     except MissingLibraryError as error:
         pytest.skip(str(error))
+
+
+def heard(path: Path) -> tuple[list[float], Floats]:
+    """A recording's probabilities and frames with their context."""
     with wave.open(str(path)) as file:
         pcm = np.frombuffer(file.readframes(MOST_S * 16_000), np.int16)
     frames = frames_of(pcm.astype(np.float32) / 32768.0, 16_000)
-    scorer, state = SileroScorer(weights), np.zeros((2, 1, 128), np.float32)
+    scorer, state = silero(), np.zeros((2, 1, 128), np.float32)
     return [scorer.score([frame], [state])[0] for frame in frames], frames
 
 
@@ -274,6 +277,77 @@ def test_a_frame_repeated_before_any_score_is_silence() -> None:
 def test_a_repeated_frame_neither_opens_nor_closes_the_gate() -> None:
     edges = run([0.9, 0.1, 0.9, 0.1, 0.1, 0.9, 0.1], scored_every=2)
     assert [(e.frame, e.kind) for e in edges] == [(0, ONSET), (1, CONFIRMED), (4, RELEASED)]
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "may"),
+    [
+        ([], True),
+        ([0.09], True),
+        ([0.11], False),  # perhaps someone begins
+        ([0.9], False),
+        ([0.9, 0.4], False),
+        ([0.9, 0.4, 0.05], True),
+        ([0.09, None], False),  # never two in a row
+        ([0.09, None, 0.09], True),
+    ],
+)
+def test_a_frame_may_be_spared_while_nobody_speaks(
+    probabilities: list[float | None], may: bool
+) -> None:
+    gate = SpeechGate()
+    for i, probability in enumerate(probabilities):
+        if probability is None:
+            gate.repeat(i * FRAME, (i + 1) * FRAME, [])
+        else:
+            gate.push(probability, i * FRAME, (i + 1) * FRAME, [])
+    assert gate.may_repeat is may
+
+
+def test_a_held_frame_may_be_followed_by_a_spared_one() -> None:
+    gate = SpeechGate()
+    gate.repeat(0, 512, [])
+    gate.hold(512, 1024)
+    assert gate.may_repeat
+
+
+def sparing(frames: Floats, *, first: bool) -> tuple[list[Known], int]:
+    """The edges when frames are spared, from the first one or the second on; and how many."""
+    scorer, state, gate = silero(), np.zeros((2, 1, 128), np.float32), SpeechGate()
+    known, spared = [], 0
+    for i, frame in enumerate(frames):
+        start, powers = i * FRAME, speech_gate.powers(frame[64:])
+        if gate.may_repeat and (first or i):
+            edges = gate.repeat(start, start + FRAME, powers)
+            spared += 1
+        else:
+            score = scorer.score([frame], [state])[0]
+            edges = gate.push(score, start, start + FRAME, powers)
+        known += [Known(i, *edge) for edge in edges]
+    return known, spared
+
+
+def test_sparing_frames_moves_few_edges_of_recordings() -> None:
+    if not recordings():
+        pytest.skip("no recordings found")
+    spared = 0
+    late: dict[int, list[int]] = {CONFIRMED: [], RELEASED: []}
+    for path in recordings():
+        scores, frames = heard(path)
+        every = run(scores, [list(speech_gate.powers(frame[64:])) for frame in frames])
+        for first in (True, False):
+            some, count = sparing(frames, first=first)
+            spared += count
+            for kind, found in late.items():
+                theirs = [e.frame for e in some if e.kind == kind]
+                for edge in every:
+                    if edge.kind == kind:
+                        found.append(min((f - edge.frame for f in theirs), key=abs, default=99))
+    assert spared > 20
+    for kind, found in late.items():
+        assert len(found) > 20
+        on_time = sum(-1 <= frames_late <= 1 for frames_late in found)
+        assert on_time >= 0.9 * len(found), f"{kind}: {found}"
 
 
 # -- misuse --------------------------------------------------------------------------------

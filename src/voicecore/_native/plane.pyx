@@ -213,7 +213,7 @@ cdef extern from "plane.h" nogil:
     void plane_judged(plane_peer* peer, int64_t* position, int64_t* edges)
     void plane_lock_receiving(plane_peer* peer)
     void plane_unlock_receiving(plane_peer* peer)
-    void plane_set_vad_stride(plane* p, int stride)
+    void plane_set_sparing(plane* p, int sparing)
     void plane_read_counters(plane* p, plane_counters* out)
     int plane_take_events(plane* p, plane_event* out, int most)
     const plane_datagram* plane_first_datagram(plane* p)
@@ -572,11 +572,9 @@ cdef class MediaThreads:
             plane_drop_datagram(self.ptr)
         return 0
 
-    def set_vad_stride(self, stride: int) -> None:
-        """Score every ``stride``-th VAD frame (1 to 4) of each session; the others repeat it."""
-        if not 1 <= stride <= 4:
-            raise MisuseError(f"stride must be 1 to 4, got {stride}")
-        plane_set_vad_stride(self._open(), stride)
+    def set_sparing(self, sparing: bool) -> None:
+        """Whether to leave VAD frames of silent callers unscored, every second one at most."""
+        plane_set_sparing(self._open(), 1 if sparing else 0)
 
     def counters(self) -> dict[str, object]:
         """Return what was counted since the beginning, a fresh dict.

@@ -29,6 +29,7 @@ cdef extern from "speech_gate.h" nogil:
                            float* powers) noexcept
     int speech_gate_push(speech_gate* g, float probability, int64_t start, int64_t end,
                          const float* powers, int n, speech_edge* edges) noexcept
+    bint speech_gate_may_repeat(const speech_gate* g) noexcept
     int speech_gate_repeat(speech_gate* g, int64_t start, int64_t end, const float* powers,
                            int n, speech_edge* edges) noexcept
     int speech_gate_hold(speech_gate* g, int64_t start, int64_t end) noexcept

@@ -107,6 +107,14 @@ cdef class SpeechGate:
         """End of the latest frame: all edges up to here are known; 0 before the first."""
         return self.gate.position
 
+    @property
+    def may_repeat(self) -> bool:
+        """Whether the next frame may go unscored: nobody speaks, and this one was scored.
+
+        A network that remembers wants all frames of an utterance and of the pause after it.
+        """
+        return speech_gate_may_repeat(&self.gate)
+
     def push(self, double probability, int64_t start, int64_t end, powers):
         """Take the frame of samples ``[start, end)``; return its edges, the oldest first.
 

@@ -8,7 +8,7 @@ level     what it means                                               is heard a
 ========  ==========================================================  ============
 NORMAL    everything as configured                                    nothing
 SAVING    the encoder's cheapest setting, no hybrid mode              hardly
-SPARING   and voice activity scored for every second frame only       edges 32 ms late
+SPARING   and every second frame of silent callers goes unscored      onsets 32 ms late
 REFUSING  and no new call is admitted                                 503, Retry-After
 ========  ==========================================================  ============
 

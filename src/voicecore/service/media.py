@@ -45,7 +45,6 @@ _MANY_CALLS = 5
 _GATHER_S = 0.008
 """With many calls a VAD frame waits for others: a shared batch costs less than half."""
 
-_SPARING_STRIDE = 2
 _LATE_QUANTILE = 0.99
 
 
@@ -160,7 +159,7 @@ class Media:
     def set_level(self, level: OverloadLevel) -> None:
         """Give up what ``level`` says."""
         self._level = level
-        self._threads.set_vad_stride(self._stride())
+        self._threads.set_sparing(level >= OverloadLevel.SPARING)
 
     async def close(self) -> None:
         """Stop the threads and close the sockets; every call is over."""
@@ -205,10 +204,7 @@ class Media:
         settings = self._settings
         gate = SpeechGate(threshold=settings.threshold, start_ms=settings.start_ms)
         stream = self._engines.vad.stream()
-        return ScoredHearing(plane, self._scorer, stream, gate, self._stride)
-
-    def _stride(self) -> int:
-        return _SPARING_STRIDE if self._level >= OverloadLevel.SPARING else 1
+        return ScoredHearing(plane, self._scorer, stream, gate)
 
     def _gather(self, score: Callable[[], None]) -> None:
         if self._hub.peers < _MANY_CALLS:

@@ -80,7 +80,7 @@ class Metrics:
         )
         self._overload = Gauge(
             "voicecore_overload_level",
-            "What is given up: 0 nothing, 1 encoder effort, 2 every second VAD frame, 3 new calls",
+            "What is given up: 0 nothing, 1 encoder effort, 2 VAD of silent callers, 3 new calls",
             registry=registry,
         )
         self._overload_steps = Counter(

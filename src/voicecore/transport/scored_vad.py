@@ -7,7 +7,6 @@ scorer, its probability through the same gate that the threads use. One event pe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,10 +76,7 @@ class _Frame:
 
 
 class ScoredHearing:
-    """A :class:`~voicecore.transport.native_plane.Hearing` by ``scorer`` and ``gate``.
-
-    ``stride``: every n-th frame is scored (asked anew for each), the others repeat it.
-    """
+    """A :class:`~voicecore.transport.native_plane.Hearing` by ``scorer`` and ``gate``."""
 
     def __init__(
         self,
@@ -88,15 +84,12 @@ class ScoredHearing:
         scorer: FrameScorer,
         stream: Any,
         gate: SpeechGate,
-        stride: Callable[[], int] = lambda: 1,
     ) -> None:
         self._plane = plane
         self._scorer = scorer
         self._stream = stream
         self._gate = gate
-        self._stride = stride
         self._frames = VadFrames(plane.ring, 0)
-        self._count = 0
         self._failures = 0
         self._closed = False
         self.due = FRAME_SAMPLES
@@ -116,11 +109,7 @@ class ScoredHearing:
             # Concealment is the codec's guess: the VAD hears it, its word doesn't count.
             guessed = self._plane.concealed(end - FRAME_SAMPLES, end)
             concealed = guessed * 2 >= FRAME_SAMPLES
-            self._count += 1
-            if self._count % self._stride():
-                self._tell(self._gate.repeat(end - FRAME_SAMPLES, end, blocks))
-            else:
-                self._scorer.submit(self._stream, frame, _Frame(self, end, blocks, concealed))
+            self._scorer.submit(self._stream, frame, _Frame(self, end, blocks, concealed))
 
     def take_score(
         self, probability: float, end: int, blocks: tuple[float, ...], concealed: bool

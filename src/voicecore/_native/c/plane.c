@@ -80,7 +80,6 @@ plane *plane_create(const plane_config *config, int *error)
     }
     p->config = *config;
     p->event_fd = -1;
-    p->vad_stride = 1;
     for (int i = 0; i < PLANE_MOST_THREADS; i++) p->rx[i].epoll_fd = p->rx[i].wake_fd = -1;
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->queue_lock, NULL);
@@ -317,9 +316,9 @@ void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges)
 void plane_lock_receiving(plane_peer *peer) { pthread_mutex_lock(&peer->rx_lock); }
 void plane_unlock_receiving(plane_peer *peer) { pthread_mutex_unlock(&peer->rx_lock); }
 
-void plane_set_vad_stride(plane *p, int stride)
+void plane_set_sparing(plane *p, int sparing)
 {
-    __atomic_store_n(&p->vad_stride, stride, __ATOMIC_RELAXED);
+    __atomic_store_n(&p->sparing, sparing, __ATOMIC_RELAXED);
 }
 
 void plane_read_counters(plane *p, plane_counters *out)

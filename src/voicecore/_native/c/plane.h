@@ -193,8 +193,8 @@ void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges);
 void plane_lock_receiving(plane_peer *peer);
 void plane_unlock_receiving(plane_peer *peer);
 
-/* Every n-th VAD frame is scored, 1..4; the others repeat its result. */
-void plane_set_vad_stride(plane *p, int stride);
+/* Whether VAD frames of silent callers may go unscored (speech_gate_may_repeat). */
+void plane_set_sparing(plane *p, int sparing);
 void plane_read_counters(plane *p, plane_counters *out);
 
 /* Up to `most` events; then, call again for datagrams. Returns how many. */

@@ -74,7 +74,7 @@ struct plane_peer {
     int stream_count;
     int64_t wake_at, frame_end, position;
     int64_t judged, edges; /* how far the gate has come, and how many edges it told */
-    int vad, vad_listed, stalled, frame_count;
+    int vad, vad_listed, stalled;
     speech_gate gate;
     media_clock clock;
     nack_list nacks;
@@ -145,7 +145,7 @@ struct plane {
     int event_fd;
     int stopping; /* atomic */
     int signalled; /* atomic: the event descriptor was written and not yet seen */
-    int vad_stride; /* atomic */
+    int sparing; /* atomic: VAD frames of silent callers may go unscored */
 
     pthread_mutex_t lock;
     pthread_cond_t attached_changed;

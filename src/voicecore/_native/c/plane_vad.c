@@ -35,10 +35,11 @@ static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *fra
         taken = frame->end >= 0;
     }
     if (taken) {
-        const int stride = __atomic_load_n(&p->vad_stride, __ATOMIC_RELAXED);
         const int64_t start = frame->end - PLANE_VAD_NEW;
         frame->peer = peer;
-        frame->repeated = peer->frame_count++ % stride != 0;
+        /* Rounds follow each other, so the gate has judged the frame before. */
+        frame->repeated = __atomic_load_n(&p->sparing, __ATOMIC_RELAXED)
+                          && speech_gate_may_repeat(&peer->gate);
         frame->guessed
             = 2 * peer->media->guessed(peer->inbound, start, frame->end) >= PLANE_VAD_NEW;
         peer->frame_end = frame->end;
