@@ -16,6 +16,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from jitter.traces import Gilbert
 from voicecore._native.inbound import Inbound
 from voicecore._native.opus import Decoder, packet_has_fec
 
@@ -66,6 +67,15 @@ def pairs(packets: int, share: float, seed: int) -> frozenset[int]:
     count = round(packets * share / 2)
     starts = sorted(random.Random(seed).sample(range(1, packets - 2 * count), count))
     return frozenset(start + 2 * i + j for i, start in enumerate(starts) for j in (0, 1))
+
+
+def gilbert(packets: int, share: float, burst: float, seed: int) -> frozenset[int]:
+    """Indices lost when ``share`` of the packets are, in bursts of ``burst`` in the mean.
+
+    The first one and the last arrive. With ``burst`` 1 no two in a row are lost.
+    """
+    path = Gilbert(share, burst, random.Random(seed))
+    return frozenset(i for i in range(1, packets - 1) if path.lost())
 
 
 def over(payloads: Sequence[bytes], lost: frozenset[int], red: int = 0) -> Heard:
@@ -157,15 +167,19 @@ def _expected(
 
 
 def _heard(inbound: Inbound, frames: tuple[str, ...], expected: Pcm) -> Heard:
-    ring = inbound.ring
-    pcm = ring.copy(0, ring.position)
+    pcm = inbound.ring.copy(0, inbound.ring.position)
+    given = np.zeros(len(expected), np.int16)
+    given[: len(pcm)] = pcm[: len(expected)]
+    return Heard(given, compared(pcm, frames, expected), inbound.stats())
+
+
+def compared(pcm: Pcm, frames: Sequence[str], expected: Pcm) -> tuple[str, ...]:
+    """``frames``, but WRONG wherever ``pcm`` isn't what is expected, or is missing."""
     given = np.zeros(len(expected), np.int16)
     given[: len(pcm)] = pcm[: len(expected)]
     same = (given == expected).reshape(-1, FRAME).all(axis=1)
-    if len(pcm) != len(expected):
-        same[len(pcm) // FRAME :] = False
-    checked = (kind if right else WRONG for kind, right in zip(frames, same, strict=True))
-    return Heard(given, tuple(checked), inbound.stats())
+    same[len(pcm) // FRAME :] = False
+    return tuple(kind if right else WRONG for kind, right in zip(frames, same, strict=True))
 
 
 def _ring_ms(payloads: Sequence[bytes]) -> int:
