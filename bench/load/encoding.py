@@ -144,7 +144,7 @@ class Sound:
     with_fec: float
     """Share of the packets that carry FEC."""
     clean: float
-    synthesised: float
+    synthesised: float | None
     lossy: dict[str, float]
     """By "copies, loss"."""
 
@@ -204,10 +204,12 @@ def _cost(settings: Sequence[Setting]) -> dict[Setting, float]:
 
 
 def _sound(setting: Setting) -> Sound:
-    chosen = (*real_voices()[:1], voices()[-1]) if quick() else (*_voices(), voices()[-1])
+    real = real_voices()[:1] if quick() else _voices()
+    made_up = [voice for voice in voices() if not voice.real]
+    chosen = (*real, *(voice for voice in made_up if voice not in real))
     packets = {voice: _encoded(setting, voice) for voice in chosen}
     every = [packet for payloads in packets.values() for packet in payloads]
-    real = [voice for voice in chosen if voice.real] or list(chosen)
+    clean = {voice: _pesq(voice, packets[voice], frozenset(), 0) for voice in chosen}
     lossy = {}
     for red in setting.red:
         for loss in _LOSSES:
@@ -221,8 +223,8 @@ def _sound(setting: Setting) -> Sound:
         mode=Counter(info.mode for info in infos if info).most_common(1)[0][0],
         kbps=8 * sum(map(len, every)) / (20 * len(every)),
         with_fec=sum(map(packet_has_fec, every)) / len(every),
-        clean=mean([(voice, _pesq(voice, packets[voice], frozenset(), 0)) for voice in real]),
-        synthesised=_pesq(chosen[-1], packets[chosen[-1]], frozenset(), 0),
+        clean=mean([(voice, clean[voice]) for voice in real]),
+        synthesised=mean([(voice, clean[voice]) for voice in made_up]) if made_up else None,
         lossy=lossy,
     )
 
@@ -250,8 +252,9 @@ def _heading() -> str:
 def _line(setting: Setting, sound: Sound, cost_ms: float) -> str:
     text = (
         f"{setting.name:33}{sound.mode:7}{cost_ms:6.2f}{sound.kbps:6.1f}{sound.with_fec:5.0%}"
-        f"{sound.clean:8.2f} ({sound.synthesised:.2f})  "
+        f"{sound.clean:8.2f} "
     )
+    text += "        " if sound.synthesised is None else f"({sound.synthesised:.2f})  "
     for red in setting.red:
         scores = " / ".join(f"{sound.lossy[f'{red}, {loss:.0%}']:.2f}" for loss in _LOSSES)
         text += f"{scores:>22}"

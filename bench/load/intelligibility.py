@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -75,14 +76,19 @@ def at_rate(pcm: Pcm, rate_hz: int) -> Pcm:
 
 @cache
 def voices() -> tuple[Voice, ...]:
-    """Real recordings where there are any, and always a synthesised voice, which comes last."""
+    """Real recordings where there are any, then a synthesised voice where espeak is installed."""
     folder = cases_dir()
     found = []
-    for name, files in _RECORDINGS.items() if folder else ():
-        paths = [folder / file for file in files]
-        if all(path.exists() for path in paths):
-            found.append(_voice(name, [load(path) for path in paths], real=True))
-    return (*found, _voice("synthesised", [synthesised(text) for text in _PHRASES], real=False))
+    if folder is not None:
+        for name, files in _RECORDINGS.items():
+            paths = [folder / file for file in files]
+            if all(path.exists() for path in paths):
+                found.append(_voice(name, [load(path) for path in paths], real=True))
+    if find_spec("espeakng_loader"):
+        found.append(_voice("synthesised", [synthesised(text) for text in _PHRASES], real=False))
+    if not found:
+        raise FileNotFoundError("no speech: set VOICECORE_CASES or install voicecore[espeak]")
+    return tuple(found)
 
 
 def real_voices() -> tuple[Voice, ...]:
