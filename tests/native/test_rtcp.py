@@ -414,6 +414,16 @@ def test_of_a_malformed_packet_nothing_is_taken(talk: Talk) -> None:
     assert talk.hear(good)
 
 
+def test_padding_that_cuts_a_request_is_malformed(talk: Talk) -> None:
+    asks = bytearray(bytes(RtcpRtpfbPacket(fmt=1, ssrc=THEIRS, media_ssrc=OURS, lost=[7, 99])))
+    asks[0] |= 0x20
+    asks[-4:] = b"\0\0\0\2"
+    assert not talk.hear(bytes(asks))
+    asks[-1] = 4
+    assert talk.hear(bytes(asks))
+    assert talk.state.take_nacks() == [7]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
