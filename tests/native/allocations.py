@@ -23,6 +23,7 @@ from voicecore._native.jitter import JitterBuffer
 from voicecore._native.opus import Decoder, Encoder
 from voicecore._native.resample import Resampler
 from voicecore._native.ring import AudioRing
+from voicecore._native.rtcp import RtcpState
 from voicecore._native.silero import SileroScorer, SileroWeights, shapes
 
 BLOCKS = 10_000
@@ -163,6 +164,24 @@ def inbound_g711() -> Step:
     return _inbound(Inbound(pcmu_pt=0), 0, g711.ulaw_encode(TONE[:160].copy()), 160)
 
 
+def reports_and_feedback() -> Step:
+    """Two ends that report each second and tell of each other's packets each 100 ms."""
+    near, far = (RtcpState(ssrc, "c", transport_cc=True) for ssrc in (1, 2))
+
+    def step(i: int) -> None:
+        now_ns = i * 20 * MS
+        near.sent(i & 0xFFFF, now_ns, 100)
+        if i % 7:
+            far.arrived(i & 0xFFFF, now_ns)
+        if i % 5 == 0:
+            near.read(far.feedback(1, now_ns), now_ns)
+        if i % 50 == 0:
+            far.read(near.write(now_ns, packets=i), now_ns)
+            near.read(far.write(now_ns, remote_ssrc=1, expected=i + 1, received=i), now_ns)
+
+    return step
+
+
 def nothing() -> Step:
     return lambda _: None
 
@@ -174,7 +193,7 @@ def deliberate() -> Step:
 
 PATHS = (nothing, deliberate, jitter_buffer, ring, own_arrays, splitter, silero, features,
          vad_frames, opus_decode, opus_encode, resample, g711_both_ways, inbound_opus,
-         inbound_g711)  # fmt: skip
+         inbound_g711, reports_and_feedback)  # fmt: skip
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ HERE = Path(__file__).parent / "c" / "fuzz"
 NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native" / "c"
 FLAGS = ["-O1", "-g1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", f"-I{HERE}"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+FUZZED = ("jitter.c", "opus_packet.c", "rtcp_read.c", "rtcp_write.c", "rtcp_cc_sent.c",
+          "rtcp_cc_arrivals.c")  # fmt: skip
 MS = 1_000_000
 
 INPUTS = int(os.environ.get("VOICECORE_FUZZ") or 120_000)
@@ -42,7 +44,7 @@ def seed() -> int:
 @pytest.mark.slow
 def test_parsers_and_jitter_buffer(seed: int, tmp_path: Path) -> None:
     target = tmp_path / "fuzz"
-    sources = [*sorted(HERE.glob("*.c")), NATIVE / "jitter.c", NATIVE / "opus_packet.c"]
+    sources = [*sorted(HERE.glob("*.c")), *(NATIVE / name for name in FUZZED)]
     compiler = os.environ.get("CC", "cc")
     # The sanitizer of this process, if there is one, is not the fuzzer's.
     environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}

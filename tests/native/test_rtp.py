@@ -133,6 +133,95 @@ def test_red_malformed() -> None:
     assert rtp.split_red(red([(1, 1, b"")] * 32 + [(1, 0, b"")])) is None
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 31])
+def test_red_round_trip(count: int) -> None:
+    rng = random.Random(count)
+    older = [
+        (rng.randrange(128), rng.randrange(1, 1 << 14), rng.randbytes(rng.randrange(200)))
+        for _ in range(count)
+    ]
+    written = rtp.write_red(111, b"primary", older)
+    assert written == red([*older, (111, 0, b"primary")])
+    assert rtp.split_red(written) == [*older, (111, 0, b"primary")]
+
+
+def test_red_leaves_out_what_its_fields_cannot_hold() -> None:
+    longest = bytes(1023)
+    blocks = [(1, 16384, b"old"), (2, 16383, longest), (3, 960, bytes(1024)), (4, 0, b"now")]
+    assert rtp.split_red(rtp.write_red(111, b"p", blocks)) == [
+        (2, 16383, longest), (111, 0, b"p"),
+    ]  # fmt: skip
+    assert rtp.write_red(111, b"", []) == bytes([111])
+
+
+def test_red_misuse() -> None:
+    with pytest.raises(ValueError, match="31 blocks"):
+        rtp.write_red(1, b"", [(1, 1, b"")] * 32)
+    with pytest.raises(ValueError, match="longer than a packet"):
+        rtp.write_red(1, bytes(65535), [])
+    with pytest.raises(ValueError, match="payload_type"):
+        rtp.write_red(128, b"", [])
+    with pytest.raises(TypeError, match="bytes"):
+        rtp.write_red(1, b"", [(1, 1, "text")])  # type: ignore[list-item]
+
+
+def extended(profile: int, data: bytes) -> bytes:
+    data += bytes(-len(data) % 4)
+    return changed(0x90, struct.pack(">HH", profile, len(data) // 4) + data + b"audio")
+
+
+@pytest.mark.parametrize(
+    ("profile", "data", "found"),
+    [
+        (0xBEDE, b"\x10a\x32bcd", {1: b"a", 3: b"bcd"}),
+        (0xBEDE, b"\0\0\x10a\0\0\x2fABCDEFGHIJKLMNOP", {1: b"a", 2: b"ABCDEFGHIJKLMNOP"}),
+        (0xBEDE, b"\x10a\x03bcd\x20e", {1: b"a"}),  # id 0 with a length ends it
+        (0xBEDE, b"\x10a\xf0b\x20c", {1: b"a"}),  # and so does id 15
+        (0xBEDE, b"\x10a\x2fb", {1: b"a"}),  # cut
+        (0xBEDE, b"", {}),
+        (0x1000, b"\x01\x01a\0\xf0\x02bc\x05\x00", {1: b"a", 240: b"bc", 5: b""}),
+        (0x100F, b"\x01\x01a", {1: b"a"}),  # application bits
+        (0x1000, b"\x01\x01a\x02\xffb", {1: b"a"}),
+        (0x1000, b"\0\0\0\x01", {}),
+        (0x2000, b"\x10a", {}),  # another profile
+    ],
+)
+def test_header_extensions(profile: int, data: bytes, found: dict[int, bytes]) -> None:
+    packet = extended(profile, data)
+    told = {i: value for i in range(1, 256) if (value := rtp.extension(packet, i)) is not None}
+    assert told == found
+
+
+def test_no_header_extension() -> None:
+    assert rtp.extension(HEADER + b"audio", 1) is None
+    assert rtp.extension(b"too short", 1) is None
+
+
+def test_transport_sequence_in_the_header() -> None:
+    packet = rtp.header(111, 1, 2, 3, transport_cc=(5, 0xABCD)) + b"audio"
+    assert packet[:12] == bytes([0x90]) + rtp.header(111, 1, 2, 3)[1:]
+    assert packet[12:20].hex(" ") == "be de 00 01 51 ab cd 00"
+    parsed = rtp.parse(packet)
+    assert parsed is not None
+    assert (parsed.payload_at, parsed.payload_len) == (20, 5)
+    assert rtp.extension(packet, 5) == b"\xab\xcd"
+    assert rtp.extension(packet, 4) is None
+    for wrong in ((0, 1), (15, 1), (1, 1 << 16)):
+        with pytest.raises(ValueError, match="must"):
+            rtp.header(111, 1, 2, 3, transport_cc=wrong)
+
+
+def test_header_extensions_against_aiortc() -> None:
+    aiortc_rtp = pytest.importorskip("aiortc.rtp")
+    rng = random.Random(3)
+    for _ in range(200):
+        ids = rng.sample(range(1, 15 if rng.random() < 0.5 else 256), rng.randrange(1, 6))
+        elements = [(i, rng.randbytes(rng.randrange(1, 17))) for i in ids]
+        profile, value = aiortc_rtp.pack_header_extensions(elements)
+        packet = extended(profile, value)
+        assert [(i, rtp.extension(packet, i)) for i in ids] == elements
+
+
 def test_random_bytes_never_break_a_parser() -> None:
     seed = 7
     rng = random.Random(seed)
@@ -143,6 +232,8 @@ def test_random_bytes_never_break_a_parser() -> None:
         parsed = rtp.parse(data)
         if parsed is not None:
             assert parsed.payload_at + parsed.payload_len <= len(data), f"seed {seed}"
+        level = rtp.extension(data, 1)
+        assert level is None or len(level) <= len(data)
         blocks = rtp.split_red(data)
         if blocks is not None:
             assert sum(len(block) for _, _, block in blocks) < len(data)

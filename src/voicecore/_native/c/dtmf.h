@@ -51,7 +51,7 @@ static inline int dtmf_end(dtmf *d, dtmf_event *out) {
 static inline int dtmf_continues(dtmf *d, uint8_t event, uint32_t ts) {
     if (!d->started || event != d->event) return 0;
     if (ts == d->ts) return 1;
-    if (!d->active || d->duration < 0xffff || ts != d->ts + 0xffff) return 0;
+    if (!d->active || ts != d->ts + 0xffff) return 0;
     d->ticks += 0xffff;
     d->ts = ts;
     d->duration = 0;

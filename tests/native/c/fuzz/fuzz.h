@@ -46,7 +46,13 @@ const uint8_t *at_the_edge(const uint8_t *data, size_t n);
 
 void fuzz_rtp(void);
 void fuzz_red(void);
+void fuzz_red_write(void);
+void fuzz_extension(void);
+void fuzz_dtmf(void);
 void fuzz_opus(void);
+void fuzz_rtcp_begin(void);
+void fuzz_rtcp(void);
+void fuzz_rtcp_end(void);
 void fuzz_jitter_begin(void);
 void fuzz_jitter(void);
 void fuzz_jitter_end(void);

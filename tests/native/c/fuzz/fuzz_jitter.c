@@ -149,6 +149,18 @@ static void check_stats(void) {
     MUST(given <= taken && taken - given <= JB_SLOTS + stats.overflow + stats.red);
 }
 
+/* Each hole once, in the window, in order. */
+static void check_missing(void) {
+    uint16_t missing[JB_SLOTS];
+    const int most = (int)below(JB_SLOTS + 1), count = jb_missing(buffer, missing, most);
+    MUST(count >= 0 && count <= most);
+    for (int i = 1; i < count; i++) {
+        const uint16_t step = (uint16_t)(missing[i] - missing[i - 1]);
+        MUST(step > 0 && step < JB_SLOTS);
+    }
+    if (count) MUST((uint16_t)(missing[count - 1] - missing[0]) < JB_SLOTS);
+}
+
 static void take(record *r) {
     r->fate = TAKEN;
     taken++;
@@ -188,6 +200,7 @@ void fuzz_jitter(void) {
     }
     if (rarely(seldom)) drain();
     check_stats();
+    if (rarely(4)) check_missing();
     if (number == LIFE - 1) {
         jb_stats stats;
         now_ns += 10000 * MS;

@@ -37,7 +37,8 @@ size_t mutate(uint8_t *data, size_t n) {
 static long run(const char *name, void (*one)(void), long inputs, uint64_t seed) {
     fuzz_target = name;
     /* Each target draws from its own numbers: changing one leaves the others as they are. */
-    fuzz_state = seed * UINT64_C(0x9E3779B97F4A7C15) + (uint8_t)name[0] + 256 * (uint8_t)name[1];
+    fuzz_state = seed * UINT64_C(0x9E3779B97F4A7C15);
+    for (const char *c = name; *c; c++) fuzz_state = fuzz_state * 257 + (uint8_t)*c;
     if (!fuzz_state) fuzz_state = 1;
     for (fuzz_input = 0; fuzz_input < inputs; fuzz_input++) one();
     printf("%s %ld\n", name, inputs);
@@ -53,9 +54,15 @@ int main(int count, char **arguments) {
     const long inputs = strtol(arguments[2], NULL, 10);
     edge = malloc(FUZZ_MAX);
     if (!edge) return 2;
-    long done = run("rtp", fuzz_rtp, inputs / 4, seed);
-    done += run("red", fuzz_red, inputs / 4, seed);
-    done += run("opus", fuzz_opus, inputs / 4, seed);
+    long done = run("rtp", fuzz_rtp, inputs / 8, seed);
+    done += run("extension", fuzz_extension, inputs / 16, seed);
+    done += run("red", fuzz_red, inputs / 16, seed);
+    done += run("write_red", fuzz_red_write, inputs / 16, seed);
+    done += run("dtmf", fuzz_dtmf, inputs / 16, seed);
+    done += run("opus", fuzz_opus, inputs / 8, seed);
+    fuzz_rtcp_begin();
+    done += run("rtcp", fuzz_rtcp, inputs / 4, seed);
+    fuzz_rtcp_end();
     fuzz_jitter_begin();
     done += run("jitter", fuzz_jitter, inputs - done, seed);
     fuzz_jitter_end();
