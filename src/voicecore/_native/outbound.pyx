@@ -237,20 +237,21 @@ cdef class Outbound:
         cdef int found = playout_take(&self.queue, self.pcm, &taken)
         if taken.configured:
             self._apply(&taken.settings)
+        if taken.started:
+            self.events |= STARTED_EVENT
+            self.event_generation = taken.generation
         if taken.drained:
             self.events |= DRAINED_EVENT
             self.drained_position = taken.position
-            self.drained_generation = taken.generation
+            self.event_generation = taken.generation
         if found == PLAYOUT_CUT:
             # To 0 on the sample after the last.
             kernels.pcm.gain(self.pcm, taken.samples,
                              <float>taken.samples / (taken.samples + 1), 0.0, self.pcm)
             return TAIL_KIND
         if found == PLAYOUT_SPEECH:
-            if not self.talking:
-                marker[0] = True
-                self.talking = True
-                self.events |= STARTED_EVENT
+            marker[0] = not self.talking
+            self.talking = True
             return SPEECH_KIND
         if self.zeros_due:
             memset(self.pcm, 0, self.frame * sizeof(int16_t))
@@ -316,7 +317,7 @@ cdef class Outbound:
     cdef int take_events(self, int64_t* position, int64_t* generation) noexcept nogil:
         cdef int events = self.events
         position[0] = self.drained_position
-        generation[0] = self.drained_generation
+        generation[0] = self.event_generation
         self.events = 0
         return events
 
@@ -460,9 +461,10 @@ cdef class Outbound:
     def poll_events(self) -> tuple[int, int, int]:
         """Return ``(events, position, generation)`` since the last call.
 
-        ``events`` is a sum of ``STARTED`` (1: a speech packet after silence) and ``DRAINED``
-        (2: the queue, filled since it was last empty or flushed, is empty and its last frame
-        was built: ``position`` is where it ended, ``generation`` whose it was).
+        ``events`` is a sum of ``STARTED`` (1: the first speech packet since the last drain or
+        flush) and ``DRAINED`` (2: the queue, filled since it was last empty or flushed, is
+        empty and its last frame was built; ``position`` is where it ended).  ``generation``
+        is that of the audio.
 
         Raises:
             MisuseError: as for :meth:`next_packet`.
