@@ -41,24 +41,25 @@ def second(loss: float, overload: int = 0) -> NetworkReport:
         (FEC_ONLY, 0.01, 0, SendSettings(64_000, 0, False, 0, False)),
         # RED where there is room for twice the bytes, else FEC, else nothing helps
         (BOTH, 0.02, 0, SendSettings(64_000, 0, False, 0, True)),
-        (FEC_ONLY, 0.04, 0, SendSettings(64_000, 5, True, 6, False)),
-        (NARROW, 0.04, 0, SendSettings(64_000, 5, True, 6, False)),
+        (FEC_ONLY, 0.04, 0, SendSettings(64_000, 0, True, 6, False)),
+        (NARROW, 0.04, 0, SendSettings(64_000, 0, True, 6, False)),
         (NEITHER, 0.04, 0, SendSettings(64_000, 0, False, 0, False)),
         # one loss alone raises RED, not FEC
         (FEC_ONLY, 0.02, 0, SendSettings(64_000, 0, False, 0, False)),
         # heavy
-        (BOTH, 0.12, 0, SendSettings(HEAVY_BITRATE_BPS, 5, True, 20, True)),
-        (FEC_ONLY, 0.10, 0, SendSettings(HEAVY_BITRATE_BPS, 5, True, 10, False)),
+        (BOTH, 0.12, 0, SendSettings(HEAVY_BITRATE_BPS, 0, True, 20, True)),
+        (FEC_ONLY, 0.10, 0, SendSettings(HEAVY_BITRATE_BPS, 0, True, 10, False)),
         (NEITHER, 0.5, 0, SendSettings(HEAVY_BITRATE_BPS, 0, False, 0, False)),
         # overload: complexity 0; RED even at a lower bit rate rather than FEC; then no FEC
         (SendLimits(complexity=4), 0.0, 1, SendSettings(64_000, 0, False, 0, False)),
         (NARROW, 0.04, 1, SendSettings(50_000, 0, False, 0, True)),
-        (FEC_ONLY, 0.04, 1, SendSettings(64_000, 0, True, 6, False)),
+        (SendLimits(fec_complexity=5), 0.04, 0, SendSettings(64_000, 5, True, 6, False)),
+        (SendLimits(fec_complexity=5), 0.04, 1, SendSettings(64_000, 0, True, 6, False)),
         (FEC_ONLY, 0.04, 2, SendSettings(64_000, 0, False, 0, False)),
         (BOTH, 0.12, 1, SendSettings(HEAVY_BITRATE_BPS, 0, False, 0, True)),
         (BOTH, 0.12, 3, SendSettings(HEAVY_BITRATE_BPS, 0, False, 0, True)),
         # FEC needs a bit rate at which it is really sent
-        (SendLimits(bitrate_bps=24_000), 0.04, 0, SendSettings(FEC_BITRATE_BPS, 5, True, 6, False)),
+        (SendLimits(bitrate_bps=24_000), 0.04, 0, SendSettings(FEC_BITRATE_BPS, 0, True, 6, False)),
     ],
 )
 def test_one_report(limits: SendLimits, loss: float, overload: int, expected: SendSettings) -> None:
@@ -147,7 +148,7 @@ def on_off_on(at_s: float) -> bool:
 @pytest.mark.parametrize(
     ("report_s", "raised_s"), [(by_feedback, 3.0), (by_receiver_reports, 14.0)]
 )
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_two_per_cent_on_off_on(
     limits: SendLimits, report_s: Callable[[random.Random], float], raised_s: float, seed: int
 ) -> None:
@@ -165,7 +166,7 @@ def test_two_per_cent_on_off_on(
 def test_random_loss_is_noticed_in_time(loss: float, most_missed: int) -> None:
     """Random 2% leaves one stretch of 3 s in twenty without any loss: there is nothing to see."""
     missed = 0
-    for seed in range(20):
+    for seed in range(12):
         moments = call(
             10, lambda at_s, rng: at_s >= 3 and rng.random() < loss,
             limits=BOTH, report_s=by_feedback, seed=seed,
@@ -262,7 +263,7 @@ def test_delay_without_loss_and_loss_without_delay_leave_the_bit_rate() -> None:
     assert {m.settings.bitrate_bps for m in lossy} == {64_000}
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_anything_reported_gives_settings_within_limits(seed: int) -> None:
     rng = random.Random(seed)
     limits = SendLimits(
@@ -273,7 +274,7 @@ def test_anything_reported_gives_settings_within_limits(seed: int) -> None:
         fec=rng.random() < 0.5,
     )
     state, now_ns = SendState(), 0
-    for _ in range(2000):
+    for _ in range(800):
         now_ns += rng.choice((1, 100, 1000, 6000)) * NS_PER_MS
         report = NetworkReport(
             loss=rng.choice((0.0, 0.0, rng.random() * 0.2, 1.0)),

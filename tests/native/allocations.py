@@ -21,6 +21,7 @@ from voicecore._native.features import FeatureStream
 from voicecore._native.inbound import Inbound
 from voicecore._native.jitter import JitterBuffer
 from voicecore._native.opus import Decoder, Encoder
+from voicecore._native.outbound import Outbound
 from voicecore._native.resample import Resampler
 from voicecore._native.ring import AudioRing
 from voicecore._native.rtcp import RtcpState
@@ -182,6 +183,26 @@ def reports_and_feedback() -> Step:
     return step
 
 
+def outbound() -> Step:
+    """Speech, silence, a flush and new settings now and then, with RED."""
+    path = Outbound(
+        codec="opus", payload_type=111, ssrc=1, sequence=0, timestamp=0, red_pt=63,
+        transport_cc_id=5,
+    )  # fmt: skip
+    path.configure(red=True)
+    block = TONE[:480].copy()
+
+    def step(i: int) -> None:
+        if i % 50 < 30:
+            path.write(block, path.generation)
+        if i % 50 == 20:
+            path.flush()
+            path.configure(bitrate_bps=40_000 + i % 3, expected_loss_percent=i // 50 % 2 * 10)
+        path.next_packet()
+
+    return step
+
+
 def nothing() -> Step:
     return lambda _: None
 
@@ -193,7 +214,7 @@ def deliberate() -> Step:
 
 PATHS = (nothing, deliberate, jitter_buffer, ring, own_arrays, splitter, silero, features,
          vad_frames, opus_decode, opus_encode, resample, g711_both_ways, inbound_opus,
-         inbound_g711, reports_and_feedback)  # fmt: skip
+         inbound_g711, reports_and_feedback, outbound)  # fmt: skip
 
 
 def main() -> None:

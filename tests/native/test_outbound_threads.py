@@ -158,6 +158,23 @@ def test_a_flush_is_no_drain() -> None:
     assert out.poll_events() == (STARTED | DRAINED, 170, 1)
 
 
+def test_a_reply_right_behind_another_starts_too() -> None:
+    """No silence lies between, so no packet carries the marker; but it is another reply."""
+    out = path(codec="pcmu", payload_type=0, rate_hz=8000)
+    pcm = np.full(160, 5000, np.int16)
+    out.write(pcm, 0)
+    out.next_packet()
+    out.write(np.tile(pcm, 2), 0)
+    out.next_packet()
+    out.flush()
+    out.write(np.tile(pcm, 2), 1)
+    out.next_packet()  # the fade-out
+    assert out.poll_events()[0] == STARTED | DRAINED
+    assert not out.next_packet()[1] >> 7
+    events, _, generation = out.poll_events()
+    assert (events, generation) == (STARTED, 1)
+
+
 def test_silence_drains_but_does_not_start() -> None:
     out = path(codec="pcmu", payload_type=0, rate_hz=8000)
     out.write(np.zeros(160, np.int16), 0)

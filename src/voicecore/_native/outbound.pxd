@@ -34,6 +34,7 @@ cdef extern from "playout.h" nogil:
     ctypedef struct playout_taken:
         int32_t samples
         int32_t configured
+        int32_t started
         int32_t drained
         int64_t position
         int64_t generation
@@ -66,7 +67,7 @@ cdef struct Payload:
 
 # Bits of take_events.
 cdef enum:
-    STARTED_EVENT = 1              # a speech packet after silence
+    STARTED_EVENT = 1              # the first speech packet since the last drain or flush
     DRAINED_EVENT = 2              # the queue ran empty and its last frame was built
 
 cdef class Outbound:
@@ -113,8 +114,9 @@ cdef class Outbound:
     # frame's samples are gone).  Builder.
     cdef int build(self) noexcept nogil
 
-    # What happened since the last call, as STARTED_EVENT | DRAINED_EVENT, and the generation it
-    # belongs to; with the latter, the position where the queue ended.  Builder.
+    # What happened since the last call, as STARTED_EVENT | DRAINED_EVENT, and the generation
+    # of the newest of it; with DRAINED_EVENT the position where the queue ended.  Called
+    # after every build, both are of the one packet.  Builder.
     cdef int take_events(self, int64_t* position, int64_t* generation) noexcept nogil
 
     # From attach to detach the media plane is the builder.  It needs the GIL for neither;

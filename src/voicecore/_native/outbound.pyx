@@ -237,6 +237,9 @@ cdef class Outbound:
         cdef int found = playout_take(&self.queue, self.pcm, &taken)
         if taken.configured:
             self._apply(&taken.settings)
+        if taken.started:
+            self.events |= STARTED_EVENT
+            self.event_generation = taken.generation
         if taken.drained:
             self.events |= DRAINED_EVENT
             self.drained_position = taken.position
@@ -247,11 +250,8 @@ cdef class Outbound:
                              <float>taken.samples / (taken.samples + 1), 0.0, self.pcm)
             return TAIL_KIND
         if found == PLAYOUT_SPEECH:
-            if not self.talking:
-                marker[0] = True
-                self.talking = True
-                self.events |= STARTED_EVENT
-                self.event_generation = taken.generation
+            marker[0] = not self.talking
+            self.talking = True
             return SPEECH_KIND
         if self.zeros_due:
             memset(self.pcm, 0, self.frame * sizeof(int16_t))
@@ -461,9 +461,10 @@ cdef class Outbound:
     def poll_events(self) -> tuple[int, int, int]:
         """Return ``(events, position, generation)`` since the last call.
 
-        ``events`` is a sum of ``STARTED`` (1: a speech packet after silence) and ``DRAINED``
-        (2: the queue, filled since it was last empty or flushed, is empty and its last frame
-        was built: ``position`` is where it ended, ``generation`` whose it was).
+        ``events`` is a sum of ``STARTED`` (1: the first speech packet since the last drain or
+        flush) and ``DRAINED`` (2: the queue, filled since it was last empty or flushed, is
+        empty and its last frame was built; ``position`` is where it ended).  ``generation``
+        is that of the audio.
 
         Raises:
             MisuseError: as for :meth:`next_packet`.

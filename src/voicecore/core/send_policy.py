@@ -16,8 +16,21 @@ sent: delay or jitter that rise while packets are lost say that the network is f
 bytes would only be lost too. It falls by a quarter at a time and rises again slowly.
 
 RED goes first because it costs no encode (twice the bytes instead), where the far end takes it
-and the ceiling has room. In-band FEC makes the encoder leave CELT for SILK and hybrid, which
-costs two to four times the CPU.
+and the ceiling has room. In-band FEC makes the encoder leave CELT for hybrid. What is chosen
+stands in the first rows; CPU in relation to the first (libopus 1.6.1, 24 kHz input, four
+recordings, single losses at random):
+
+======================  ====  =======  ========================
+setting                 CPU   kb/s     PESQ-WB at 2% / 10% loss
+======================  ====  =======  ========================
+CELT 64k                1.0   64       3.75 / 1.97
+CELT 64k and RED        1.0   129      4.16 / 3.58
+FEC 64k, complexity 0   2.4   62       4.28 / 3.54
+FEC and RED 40k, c. 0   2.9   78       4.17 / 4.13
+FEC 40k, complexity 0   3.0   39       4.03 / 3.24
+FEC 40k, complexity 5   7.7   39       4.24 / 3.49
+FEC 64k, complexity 5   7.5   62       4.33 / 3.56
+======================  ====  =======  ========================
 """
 
 from __future__ import annotations
@@ -78,7 +91,7 @@ FEC_BITRATE_BPS = 40_000
 it falls back to 8 kHz, and at 20,000 it leaves the copies out."""
 
 HEAVY_BITRATE_BPS = 40_000
-"""With heavy loss: twice this is still what most uplinks carry."""
+"""With heavy loss: with RED hardly more than the clean network carried."""
 
 LEAST_RED_BITRATE_BPS = 24_000
 """Below, the copy takes more from the voice than it gives back."""
@@ -121,7 +134,7 @@ class SendLimits:
     min_bitrate_bps: int = 28_000
     max_bitrate_bps: int = 128_000
     complexity: int = 0
-    fec_complexity: int = 5
+    fec_complexity: int = 0
     red: bool = False
     fec: bool = True
 
@@ -165,7 +178,7 @@ def decide(
 ) -> tuple[SendState, SendSettings]:
     """Take a report (or, with none, let time pass) and say how to send from now on.
 
-    Call it at each report, or once a second with what came since; with overload as it is.
+    Call it once a second with what came since, and when ``overload`` changes. 25 µs a call.
     """
     state = _follow_delay(state, report, now_ns)
     lost, packets = state.lost + report.loss * report.packets, state.packets + report.packets

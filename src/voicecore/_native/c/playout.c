@@ -64,7 +64,7 @@ int64_t playout_flush(playout *p, int32_t cut_samples)
         p->cut_samples = cut_samples;
     }
     p->end = p->played;
-    p->filled = 0;
+    p->filled = p->sounding = 0;
     p->generation++;
     const int64_t position = p->played;
     pthread_mutex_unlock(&p->lock);
@@ -77,6 +77,14 @@ void playout_configure(playout *p, const playout_settings *settings)
     p->settings = *settings;
     p->configured = 1;
     pthread_mutex_unlock(&p->lock);
+}
+
+/* Speech is known by its first few samples, so this is no walk through the frame. */
+static int is_speech(const int16_t *pcm, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (pcm[i] > PLAYOUT_QUIET_PEAK || pcm[i] < -PLAYOUT_QUIET_PEAK) return 1;
+    return 0;
 }
 
 /* Under the lock: the samples of the next frame into out. */
@@ -95,20 +103,20 @@ static int take_samples(playout *p, int16_t *out, playout_taken *taken)
     copy_out(p, p->played, n, out);
     p->played += n;
     taken->samples = (int32_t)n;
+    const int speech = is_speech(out, n);
+    taken->started = speech && !p->sounding;
+    p->sounding |= speech;
     if (p->played == p->end && p->filled) {
-        p->filled = 0;
+        p->filled = p->sounding = 0;
         taken->drained = 1;
         taken->position = p->end;
     }
-    /* Speech is known by its first few samples, so this is no walk through the frame. */
-    for (int64_t i = 0; i < n; i++)
-        if (out[i] > PLAYOUT_QUIET_PEAK || out[i] < -PLAYOUT_QUIET_PEAK) return PLAYOUT_SPEECH;
-    return PLAYOUT_QUIET;
+    return speech ? PLAYOUT_SPEECH : PLAYOUT_QUIET;
 }
 
 int playout_take(playout *p, int16_t *out, playout_taken *taken)
 {
-    taken->samples = taken->configured = taken->drained = 0;
+    taken->samples = taken->configured = taken->started = taken->drained = 0;
     pthread_mutex_lock(&p->lock);
     const int kind = take_samples(p, out, taken);
     taken->generation = p->generation;

@@ -49,6 +49,7 @@ typedef struct {
 typedef struct {
     int32_t samples;        /* of the frame; the rest of it was set to zero */
     int32_t configured;     /* 1: `settings` were filled in, they changed */
+    int32_t started;        /* 1: the first speech since the last drain or flush */
     int32_t drained;        /* 1: this frame was the last one queued */
     int64_t position;       /* with drained: where the queue ended */
     int64_t generation;     /* of the frame */
@@ -65,6 +66,7 @@ typedef struct {
     int64_t generation;
     int32_t frame;          /* samples of 20 ms; constant */
     int32_t filled;         /* 1: something was queued since the last drain or flush */
+    int32_t sounding;       /* 1: speech was taken since the last drain or flush */
     int32_t audible;        /* 1: the frame taken last was speech */
     int32_t configured;     /* 1: `settings` weren't taken yet */
     int32_t cut_samples;    /* of `cut` that are due, 0: none */

@@ -75,6 +75,7 @@ static void take_one(int64_t *played, int64_t *newest)
     }
     MUST(frame[0] == sample_of(taken.generation));
     MUST(taken.generation >= *newest);
+    if (taken.generation > *newest) MUST(taken.started);
     *newest = taken.generation;
     *played += taken.samples;
     if (taken.drained) MUST(taken.position == *played);
