@@ -31,6 +31,7 @@ def send(settings: SendSettings, pcm: NDArray[np.int16]) -> list[bytes]:
         fec=settings.fec,
         expected_loss_percent=settings.expected_loss_percent,
         red=settings.red,
+        max_bandwidth_hz=settings.max_bandwidth_hz,
     )
     return [out.next_packet() for _ in range(len(pcm) // 480)]
 

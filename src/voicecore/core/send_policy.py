@@ -2,12 +2,12 @@
 
 ::
 
-                    loss of 2%                      loss of 10%
+                    loss of 2%                      loss of 5%
         CLEAN  ------------------->  LOSSY  ------------------->  HEAVY
       CELT, the     within one       RED, else   within one        RED and FEC,
       configured     report          FEC          report           a lower bit rate
       bit rate  <-------------------        <-------------------
-                  8 s below 1%                  8 s below 5%
+                  8 s below 1%                  8 s below 3%
                      <------------------------------------ (both at once)
 
 Raising needs one report, lowering eight quiet seconds: a cycle takes more than that, so the
@@ -16,21 +16,20 @@ sent: delay or jitter that rise while packets are lost say that the network is f
 bytes would only be lost too. It falls by a quarter at a time and rises again slowly.
 
 RED goes first because it costs no encode (twice the bytes instead), where the far end takes it
-and the ceiling has room. In-band FEC makes the encoder leave CELT for hybrid. What is chosen
-stands in the first rows; CPU in relation to the first (libopus 1.6.1, 24 kHz input, four
-recordings, single losses at random):
+and the ceiling has room. In-band FEC makes the encoder leave CELT for SILK, whose band is then
+held at 8 kHz: that sounds better than hybrid at the same bit rate and costs less. Copies both
+inside the packet and beside it mend a burst of two. What is chosen, with PESQ-WB for bursts of
+exactly two (``bench/load/encoding.py`` measures it again; CPU in relation to the first row):
 
-======================  ====  =======  ========================
-setting                 CPU   kb/s     PESQ-WB at 2% / 10% loss
-======================  ====  =======  ========================
-CELT 64k                1.0   64       3.75 / 1.97
-CELT 64k and RED        1.0   129      4.16 / 3.58
-FEC 64k, complexity 0   2.4   62       4.28 / 3.54
-FEC and RED 40k, c. 0   2.9   78       4.17 / 4.13
-FEC 40k, complexity 0   3.0   39       4.03 / 3.24
-FEC 40k, complexity 5   7.7   39       4.24 / 3.49
-FEC 64k, complexity 5   7.5   62       4.33 / 3.56
-======================  ====  =======  ========================
+=============================  ====  =======  ==============================
+setting (libopus, 24 kHz in)   CPU   kb/s     PESQ clean, at 5% / 10% loss
+=============================  ====  =======  ==============================
+CELT 64k                       1.0   64       4.47, 3.10 / 2.56
+CELT 64k and RED               1.0   128      4.47, 3.61 / 3.27
+FEC 64k, 8 kHz                 1.9   62       4.52, 3.71 / 3.15
+FEC 48k, 8 kHz, and RED        2.1   92       4.46, 4.37 / 4.28
+hybrid FEC 32k, complexity 5   6.4   31       4.32, 3.58 / 3.02
+=============================  ====  =======  ==============================
 """
 
 from __future__ import annotations
@@ -47,10 +46,10 @@ packet lost in a window of 50 is 2%; a receiver report tells of some 250."""
 CLEAN = 0.01
 """Loss below which a window is clean. Between this and LOSSY the level holds."""
 
-HEAVY = 0.10
+HEAVY = 0.05
 """Loss at which two packets in a row are often gone, which one copy doesn't mend."""
 
-CALM = 0.05
+CALM = 0.03
 """Loss below which it is no longer heavy."""
 
 WINDOW_PACKETS = 50
@@ -83,14 +82,17 @@ JITTER_RISE_MS = 30.0
 BASE_DRIFT_MS_PER_S = 2.0
 """How fast the least round trip is forgotten: a route may change for good."""
 
-EXPECTED_LOSSES = (6, 10, 20)
-"""Steps of what the encoder is told, in per cent. It sends FEC from 6 on (5 keeps CELT)."""
+FEC_EXPECTED_LOSS = 10
+"""What the encoder is told, in per cent. It sends copies from 6 on (5 keeps CELT), and 20 takes
+more from the voice than it gives back under any loss."""
+
+FEC_BANDWIDTH_HZ = 8_000
+CLEAN_BANDWIDTH_HZ = 20_000
 
 FEC_BITRATE_BPS = 40_000
-"""The least at which the encoder, fed at 24 kHz, keeps 12 kHz of audio beside a copy: at 32,000
-it falls back to 8 kHz, and at 20,000 it leaves the copies out."""
+"""Below, the copies take too much from the voice; at 20,000 the encoder leaves them out."""
 
-HEAVY_BITRATE_BPS = 40_000
+HEAVY_BITRATE_BPS = 48_000
 """With heavy loss: with RED hardly more than the clean network carried."""
 
 LEAST_RED_BITRATE_BPS = 24_000
@@ -148,6 +150,7 @@ class SendSettings:
     fec: bool
     expected_loss_percent: int
     red: bool
+    max_bandwidth_hz: int = CLEAN_BANDWIDTH_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,6 @@ class SendState:
     clean_since_ns: int = 0
     calm_since_ns: int = 0
     fec_due: bool = False
-    peak_loss: float = 0.0
     ceiling_bps: int = 0
     turned_ns: int = 0
     base_ms: float = -1.0
@@ -206,7 +208,6 @@ def _take_window(state: SendState, lost: float, packets: int, now_ns: int) -> Se
         calm_since_ns=calm_since_ns,
         # Half a packet of slack, since fractions come rounded (in 256ths).
         fec_due=state.fec_due or (level > Level.CLEAN and sum(recent) > FEC_LOSSES - 0.5),
-        peak_loss=max(loss, state.peak_loss) if level else state.peak_loss,
     )
 
 
@@ -215,9 +216,9 @@ def _quiet_down(state: SendState, now_ns: int) -> SendState:
         return since_ns > 0 and now_ns - since_ns >= HOLD_NS
 
     if state.level and held(state.clean_since_ns):
-        return replace(state, level=Level.CLEAN, peak_loss=0.0, fec_due=False)
+        return replace(state, level=Level.CLEAN, fec_due=False)
     if state.level is Level.HEAVY and held(state.calm_since_ns):
-        return replace(state, level=Level.LOSSY, peak_loss=state.loss)
+        return replace(state, level=Level.LOSSY)
     return state
 
 
@@ -290,8 +291,9 @@ def _settings(state: SendState, report: NetworkReport, limits: SendLimits) -> Se
         bitrate_bps=_bounded(bitrate_bps, limits),
         complexity=0 if report.overload else limits.fec_complexity,
         fec=True,
-        expected_loss_percent=_expected(state.peak_loss),
+        expected_loss_percent=FEC_EXPECTED_LOSS,
         red=red,
+        max_bandwidth_hz=FEC_BANDWIDTH_HZ,
     )
 
 
@@ -317,12 +319,6 @@ def _is_fec_worth_it(state: SendState, report: NetworkReport, *, red: bool) -> b
     if report.overload >= 2:  # CELT and its concealment cost the least
         return False
     return state.level is Level.HEAVY or state.fec_due
-
-
-def _expected(loss: float) -> int:
-    """The step that covers the worst window of this bout of loss, so that it never wavers."""
-    percent = loss * 100
-    return next((step for step in EXPECTED_LOSSES if step >= percent), EXPECTED_LOSSES[-1])
 
 
 def _bounded(bitrate_bps: int, limits: SendLimits) -> int:

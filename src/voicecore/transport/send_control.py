@@ -70,6 +70,7 @@ class SendControl:
             fec=settings.fec,
             expected_loss_percent=settings.expected_loss_percent,
             red=settings.red,
+            max_bandwidth_hz=settings.max_bandwidth_hz,
         )
 
     def _report(self, network: dict[str, float]) -> NetworkReport:
