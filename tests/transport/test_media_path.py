@@ -296,10 +296,9 @@ async def test_a_relayed_call_carries_audio_through_python() -> None:
             assert pair is not None
             assert (pair.port, pair.local_type) == (RELAYED, "relay")
             before = server.relayed
-            for link, notes in ((near.link, far), (far.link, near)):
-                assert link.tap is not None
+            for link, tap, notes in ((near.link, near.tap, far), (far.link, far.tap, near)):
                 packet = header(link.format.payload_type, 1, 960, link.ssrc) + b"\xf8\xff\xfe"
-                assert link.tap.send(packet)
+                assert tap.send(packet)
                 await until(lambda notes=notes: notes.rtp)
                 assert notes.rtp == [packet]
             assert server.relayed >= before + 2

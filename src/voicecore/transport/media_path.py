@@ -149,8 +149,12 @@ class MediaPath:
             self._sink.on_packet(data)
 
     def _on_pair(self) -> None:
-        if self._sink is not None:
+        if self._sink is None:
+            return
+        try:
             self._sink.on_pair(self.pair)
+        except Exception:  # called from the midst of aioice's state
+            _LOG.exception("telling the pair of peer %d failed", self.peer)
 
     def _on_dropped(self) -> None:
         self.dropped += 1
