@@ -17,6 +17,7 @@ from aiortc.codecs.opus import OpusDecoder
 from aiortc.jitterbuffer import JitterFrame
 
 from caller.speech import RATE_HZ, Utterance
+from voicecore.transport.packet_tap import PacketTap
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 
 LOUD = 10 ** (-50 / 20)
@@ -58,6 +59,7 @@ class LightCaller:
         self._token = ""
         self._peer = Peer(PeerConfig(), self)
         self._link: AudioLink | None = None
+        self._tap: PacketTap | None = None
         self._connected = asyncio.Event()
         self._queue: list[Utterance] = []
         self._sender: asyncio.Task[None] | None = None
@@ -105,6 +107,7 @@ class LightCaller:
 
     def on_audio_link(self, link: AudioLink) -> None:
         self._link = link
+        self._tap = PacketTap(link.path, link.keys, self.on_rtp, self.on_rtcp)
         self._sender = asyncio.get_running_loop().create_task(self._send())
         self._connected.set()
 
@@ -161,10 +164,11 @@ class LightCaller:
 
     def _put(self, payload: bytes) -> None:
         assert self._link is not None
+        assert self._tap is not None
         form = self._link.format
         header = bytes([0x80, form.payload_type]) + self._sequence.to_bytes(2, "big")
         header += self._timestamp.to_bytes(4, "big") + self._link.ssrc.to_bytes(4, "big")
-        self._link.tap.send(header + payload)
+        self._tap.send(header + payload)
         self._sequence = self._sequence + 1 & 0xFFFF
         self._timestamp = self._timestamp + 960 & 0xFFFFFFFF
 

@@ -128,6 +128,12 @@ BAD: list[tuple[list[str], list[str]]] = [
         ["--udp-port-min", "6000", "--udp-port-max", "5000"],
         ["udp_port_min 6000 is above udp_port_max 5000"],
     ),
+    (
+        ["--udp-port", "3479", "--udp-port-min", "6000", "--udp-port-max", "6001"],
+        ["udp_port is for one port"],
+    ),
+    (["--public-ip", "203.0.113.7,203.0.113.8"], ["at most one IPv4 and one IPv6"]),
+    (["--public-ip", "example.org"], ["wants IP addresses such as"]),
     (["--turn-urls", "turn:a.example"], ["turn_secret is missing"]),
     (["--turn-secret", "x"], ["turn_urls is missing"]),
     (["--turn-urls", "http://a"], ["--turn-urls: wants stun:, stuns:, turn: or turns:"]),

@@ -15,6 +15,7 @@ from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from voicecore._native.rtp import header
 from voicecore.errors import PeerError
 from voicecore.transport.hub import MediaHub
+from voicecore.transport.packet_tap import PacketTap
 from voicecore.transport.peer import CHANNEL_LABEL, AudioLink, Peer, PeerConfig
 from voicecore.transport.rtcp import Reporter
 from voicecore.transport.sdp_audio import AudioWants
@@ -26,6 +27,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.link: AudioLink | None = None
+        self.tap: Any = None
         self.links = 0
         self.rtp: list[bytes] = []
         self.rtcp: list[bytes] = []
@@ -35,6 +37,7 @@ class Notes:
 
     def on_audio_link(self, link: AudioLink) -> None:
         self.link = link
+        self.tap = PacketTap(link.path, link.keys, self.on_rtp, self.on_rtcp)
         self.links += 1
 
     def on_rtp(self, packet: bytes) -> None:
@@ -105,8 +108,8 @@ async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
             assert notes_a.link.format.pcmu_pt == 0
             assert notes_a.link.format.pcma_pt == 8
             packet = header(notes_a.link.format.payload_type, 1, 960, notes_a.link.ssrc)
-            assert notes_a.link.tap.send(packet + b"\xf8\xff\xfe")
-            tap = notes_a.link.tap
+            tap = notes_a.tap
+            assert tap.send(packet + b"\xf8\xff\xfe")
             Reporter(
                 notes_a.link.ssrc, "me", 48_000, lambda p, tap=tap: tap.send(p, rtcp=True)
             ).goodbye()
@@ -133,11 +136,11 @@ async def test_many_calls_share_one_port_and_open_no_socket() -> None:
         assert descriptors() == before
         assert hub.peers == 5
         for number, ((_, far), (_, near)) in enumerate(zip(fars, nears, strict=True)):
-            for link, other in ((far.link, near), (near.link, far)):
-                assert link is not None
-                assert link.tap is not None
-                packet = header(link.format.payload_type, number, 960, link.ssrc) + b"\xf8"
-                assert link.tap.send(packet)
+            for one, other in ((far, near), (near, far)):
+                assert one.link is not None
+                form = one.link.format
+                packet = header(form.payload_type, number, 960, one.link.ssrc) + b"\xf8"
+                assert one.tap.send(packet)
                 await until(lambda other=other: other.rtp)
                 assert other.rtp == [packet]
             assert near.link is not None
@@ -147,11 +150,10 @@ async def test_many_calls_share_one_port_and_open_no_socket() -> None:
     hub.close()
 
 
-async def test_where_threads_carry_the_audio_python_has_keys_alone() -> None:
-    async with pair(native=True) as ((one, notes), (_, far)):
+async def test_both_sides_have_the_same_keys_crosswise() -> None:
+    async with pair() as ((one, notes), (_, far)):
         assert notes.link is not None
         assert far.link is not None
-        assert notes.link.tap is None
         assert notes.link.keys.profile == far.link.keys.profile
         assert notes.link.keys.transmit == far.link.keys.receive
         assert notes.link.keys.receive == far.link.keys.transmit
@@ -237,7 +239,7 @@ async def test_a_closed_far_end_is_told_once_and_nothing_comes_after_close() -> 
         assert one_notes.lost == []
         assert len(two_notes.lost) == 1
         assert one_notes.link is not None
-        assert not one_notes.link.tap.send(header(111, 1, 1, 1) + b"\xf8\xff\xfe")
+        assert not one_notes.tap.send(header(111, 1, 1, 1) + b"\xf8\xff\xfe")
         assert not one.send_text("anyone?")
         assert two.state in ("closed", "failed")
 

@@ -96,7 +96,6 @@ class Media:
             settings.udp_port_max,
             self._next_port,
             hub=self._hub,
-            native=True,
             reflexive=self._reflexive,
             public_addresses=tuple(settings.public_ip),
             hide_private=settings.public_ip_only,

@@ -29,7 +29,6 @@ from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.media_path import MediaPath, PathConfig
-from voicecore.transport.packet_tap import PacketTap
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.sdp_audio import (
     AudioFormat,
@@ -55,15 +54,14 @@ _MAX_CANDIDATES = 64
 class AudioLink:
     """A connected audio path: what was negotiated, SRTP's keys, and the way of the packets.
 
-    ``tap`` carries packets through Python; None where :attr:`PeerConfig.native`
-    says that media threads do.
+    Who wants the audio attaches to ``path``: ``transport.native_plane``, or
+    ``transport.packet_tap`` for packets in Python.
     """
 
     format: AudioFormat
     ssrc: int
     keys: SrtpKeys
     path: MediaPath
-    tap: PacketTap | None
 
     def selected_types(self) -> tuple[str, str]:
         """Types of the pair in use (``host``, ``srflx``, ``prflx``, ``relay``, ``none``)."""
@@ -91,11 +89,11 @@ class PeerEvents(Protocol):
 class PeerConfig:
     """How peers reach us, and what is asked of them.
 
-    ``hub`` has the sockets (None: the peer makes some of its own, in Python);
-    ``native``: its threads carry the audio. ``public_addresses`` stand for ours
-    behind a 1:1 NAT, at most one of each IP version; ours stay as second
-    candidates unless ``hide_private``. With ``port_min`` each call gets a port
-    of its own in ``[port_min, port_max]``, tried in the order of ``next_port``.
+    ``hub`` has the sockets (None: the peer makes some of its own, in Python).
+    ``public_addresses`` stand for ours behind a 1:1 NAT, at most one of each IP
+    version; ours stay as second candidates unless ``hide_private``. With
+    ``port_min`` each call gets a port of its own in ``[port_min, port_max]``,
+    tried in the order of ``next_port``.
     ``on_no_relay`` is told when TURN servers are configured and none gave a relay.
     """
 
@@ -104,7 +102,6 @@ class PeerConfig:
     port_max: int = 0
     next_port: Callable[[], int] = field(default=lambda: 0)
     hub: MediaHub | None = None
-    native: bool = False
     reflexive: Reflexive | None = None
     public_addresses: tuple[str, ...] = ()
     hide_private: bool = False
@@ -223,8 +220,6 @@ class Peer:
     async def close(self) -> None:
         """Close sockets and free everything. No event comes afterwards."""
         self._closing = True
-        if self._link is not None and self._link.tap is not None:
-            self._link.tap.close()
         self._pc.remove_all_listeners()
         await self._connecting.cancel()
         try:
@@ -269,10 +264,7 @@ class Peer:
         if form is None:
             self._events.on_peer_lost("peer_failed")
             return
-        tap = None
-        if not self._config.native:
-            tap = PacketTap(self._path, self._keys, self._events)  # type: ignore[arg-type]
-        self._link = AudioLink(form, self._sender.ssrc, self._keys, self._path, tap)
+        self._link = AudioLink(form, self._sender.ssrc, self._keys, self._path)
         self._events.on_audio_link(self._link)
 
     def _on_connect_failed(self, error: Exception) -> None:
