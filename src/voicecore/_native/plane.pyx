@@ -529,7 +529,8 @@ cdef class MediaThreads:
         ``(STARTED, peer, 0, generation)`` and ``(DRAINED, peer, position, generation)``: playout;
         ``(DIGIT, peer, character, duration_ms)``: a key, as its character's number;
         ``(STALL_BEGIN | STALL_END, peer, 0, 0)``: packets cease, and flow again;
-        ``(REPORT, peer, 0, 0)``: the far end reported, see :meth:`MediaSession.network`;
+        ``(REPORT, peer, 0, 0)``: the far end reported, see :meth:`MediaSession.network` (told
+        once a second while packets are lost, else each five);
         ``(BYE, peer, 0, 0)``; ``(VAD_FAILED, peer, 0, 0)``;
         ``(LOST, peer, 0, 0)``: events of this peer were dropped, its state can't be known;
         ``(DATAGRAM, peer, port, data, (host, udp_port))``: STUN or DTLS;

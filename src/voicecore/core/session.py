@@ -21,7 +21,7 @@ from voicecore.core.turn_table import TABLE, State
 from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples
 from voicecore.errors import MisuseError
 
-_PROGRESS_MS = 250
+_PROGRESS_MS = 500
 """How often a speaking agent's progress is told to the client."""
 
 _TAIL_MS = 200

@@ -23,7 +23,7 @@ from voicecore.service.overload import OverloadMonitor
 _LOG = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5
-_RECORD_PERIOD_S = 5.0
+_RECORD_PERIOD_S = 10.0
 
 
 class Calls:

@@ -38,8 +38,11 @@ _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _OPUS_FALLBACK_HZ = 24000
 _G711_HZ = 8000
 _RTP_CLOCK_HZ = {"opus": 48000, "pcmu": 8000, "pcma": 8000}
-_PLAYOUT_MS = 2500
-"""A synthesiser runs ahead of the voice by this; 120 KB at 24 kHz."""
+_PLAYOUT_MS = 1500
+"""A synthesiser runs ahead of the voice by this; 72 KB at 24 kHz."""
+
+_RING_MS = 2048
+"""Of the caller's audio, 64 KB: what a recogniser needs from before it is ready is read out."""
 
 _MANY_CALLS = 5
 _GATHER_S = 0.008
@@ -227,6 +230,7 @@ def _inbound(form: AudioFormat) -> Inbound:
         red_pt=form.red_pt,
         dtmf_pts=form.dtmf_pts,
         transport_cc_id=form.transport_cc_id,
+        ring_ms=_RING_MS,
     )
 
 

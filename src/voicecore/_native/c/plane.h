@@ -108,7 +108,7 @@ enum {
     PLANE_DIGIT,       /* a = digit 0..15, b = duration ms */
     PLANE_STALL_BEGIN, /* no packet came for too long */
     PLANE_STALL_END,
-    PLANE_REPORT,      /* the far end reported; at most one a second */
+    PLANE_REPORT,      /* the far end reported: one a second at most, each five if nothing is lost */
     PLANE_BYE,         /* the far end ended its stream */
     PLANE_VAD_FAILED,  /* its voice activity can't be told any more */
     PLANE_DATAGRAM,    /* STUN or DTLS of the peer */

@@ -6,7 +6,11 @@
 
 #include "rtp.h"
 
-enum { REPORT_NS = 1000000000, MOST_ASKED = 32 };
+enum { MOST_ASKED = 32 };
+
+#define REPORT_NS INT64_C(1000000000)       /* between news of a network that loses … */
+#define CALM_REPORT_NS INT64_C(5000000000)  /* … and of one that doesn't */
+#define TROUBLE_NS INT64_C(30000000000)     /* how long it counts as one that loses */
 
 /* libsrtp makes a stream for every SSRC that authenticates, and keeps it: an endless row of
  * them would be an endless heap. */
@@ -49,6 +53,18 @@ static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t ar
     return 1;
 }
 
+/* Whether Python is to look at what was reported now. rtcp_lock is held. */
+static int is_news(plane_peer *peer, const rtcp_remote *remote, int64_t now_ns)
+{
+    const int64_t since_ns = now_ns - peer->report_told_ns;
+    if (remote->fraction_lost > 0 || remote->cc_lost != peer->lost_seen) peer->trouble_ns = now_ns;
+    peer->lost_seen = remote->cc_lost;
+    const int calm = peer->trouble_ns == 0 || now_ns - peer->trouble_ns > TROUBLE_NS;
+    if (since_ns < (calm ? CALM_REPORT_NS : REPORT_NS)) return 0;
+    peer->report_told_ns = now_ns;
+    return 1;
+}
+
 /* Returns how many of our packets are asked for again. */
 static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns,
                      uint16_t *again)
@@ -64,9 +80,8 @@ static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t a
     const int asked = rtcp_take_nacks(&peer->rtcp, again, MOST_ASKED);
     const int64_t round_trip_ns = remote->round_trip_ns;
     const int over = remote->bye && !peer->bye_told;
-    const int told = arrival_ns - peer->report_told_ns >= REPORT_NS;
+    const int told = is_news(peer, remote, arrival_ns);
     peer->bye_told |= over;
-    if (told) peer->report_told_ns = arrival_ns;
     pthread_mutex_unlock(&peer->rtcp_lock);
     if (peer->nack && round_trip_ns >= 0)
         peer->media->set_round_trip(peer->inbound, round_trip_ns);

@@ -86,7 +86,8 @@ struct plane_peer {
     /* RTCP: under rtcp_lock. */
     pthread_mutex_t rtcp_lock;
     rtcp rtcp;
-    int64_t report_told_ns;
+    int64_t report_told_ns, trouble_ns; /* last PLANE_REPORT; last news of a loss */
+    uint64_t lost_seen;
     int bye_told;
 
     /* Sending: under tx_lock. */
