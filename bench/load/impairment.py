@@ -42,7 +42,7 @@ def fates(impairment: Impairment, packets: int, seed: int) -> Fates:
     made = np.zeros(packets, FATE)
     made["copies"] = np.where(rng.random(packets) < impairment.duplicate, 2, 1)
     made["copies"][_lost(impairment, packets, rng)] = 0
-    delay_ms = np.full(packets, impairment.delay_ms)
+    delay_ms = np.full(packets, float(impairment.delay_ms))
     if impairment.jitter_ms:
         delay_ms += _queue_ms(impairment.jitter_ms, packets, rng)
     # A packet that waits 25 ms more is overtaken by the next one.
