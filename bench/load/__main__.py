@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from cores import pin_callers
 from load import adaptation, barge_in, crowd, flood, mixed, plot, ramp, soak
+from load.impairment import parsed
 from load.progress import done
 from report import Bar, Report, load, quick
 
@@ -83,15 +84,13 @@ async def _measure(report: Report, names: list[str]) -> None:
         done(f"[{name}: {time.monotonic() - began_s:.0f} s]")
 
 
-async def _one_size(report: Report, calls: int, seconds: float) -> None:
-    await crowd.measure(report, calls, seconds)
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, help="so many calls, and nothing else")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of their window")
+    parser.add_argument("--up", type=parsed, help="its callers' network: loss=0.05,burst=2")
+    parser.add_argument("--down", type=parsed, help="the same on the way to them")
     parser.add_argument("--only", help=f"parts, of {','.join(_PARTS)}")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(_SMOKE if quick() else _PARTS)
@@ -101,7 +100,10 @@ def main() -> None:
     print(load())
     report = Report("load")
     if options.calls:
-        asyncio.run(_one_size(report, options.calls, options.seconds))
+        one = crowd.measure(
+            report, options.calls, options.seconds, up=options.up, down=options.down
+        )
+        asyncio.run(one)
     else:
         asyncio.run(_measure(report, names))
         plot.draw(report)

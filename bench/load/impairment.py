@@ -7,6 +7,7 @@ and over. On the way down a delay moves the packet's stamp, not the packet.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,18 @@ class Impairment:
     reorder: float = 0.0
     """Share of packets that arrive behind the one after them."""
     duplicate: float = 0.0
+
+
+def parsed(text: str) -> Impairment:
+    """``loss=0.05,burst=2,jitter_ms=20`` as an impairment. Raises ValueError."""
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(Impairment)}
+    values = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in kinds:
+            raise ValueError(f"{name!r} is none of {', '.join(kinds)}")
+        values[name] = kinds[name](value)
+    return Impairment(**values)
 
 
 def fates(impairment: Impairment, packets: int, seed: int) -> Fates:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from load.impairment import Fates, Impairment, fates
+from load.impairment import Fates, Impairment, fates, parsed
 
 COUNT = 40_000
 
@@ -25,6 +25,14 @@ def test_a_seed_repeats_and_another_does_not() -> None:
     network = Impairment(loss=0.05, jitter_ms=10, reorder=0.01, duplicate=0.01)
     assert (fates(network, COUNT, 1) == fates(network, COUNT, 1)).all()
     assert (fates(network, COUNT, 1) != fates(network, COUNT, 2)).any()
+
+
+def test_a_network_is_written_as_text() -> None:
+    assert parsed("loss=0.05,burst=2") == Impairment(loss=0.05, burst=2)
+    assert parsed("") == Impairment()
+    for wrong in ("lost=1", "loss=much"):
+        with pytest.raises(ValueError, match="lost|much"):
+            parsed(wrong)
 
 
 def test_a_perfect_network_does_nothing() -> None:
