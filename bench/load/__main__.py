@@ -82,6 +82,9 @@ async def _measure(report: Report, names: list[str]) -> None:
             traceback.print_exc()
             report.bars.append(Bar(f"{name}: not measured", None, "", "<=", 0))
         done(f"[{name}: {time.monotonic() - began_s:.0f} s]")
+    for name in _PARTS:
+        if name not in names:
+            report.bars.append(Bar(f"{name}: not measured", None, "", "<=", 0))
 
 
 def main() -> None:

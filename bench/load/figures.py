@@ -87,7 +87,7 @@ def latencies(said: NDArray[Any], arrivals: Arrivals, level: Floats, *, silence_
 
     What was still sounding when the caller ended is no answer to him.
     """
-    loud_ns = arrivals["at_ns"][level > LOUD]
+    loud_ns = np.sort(arrivals["at_ns"][level > LOUD])
     starts_ns = loud_ns[np.diff(loud_ns, prepend=-_PAUSE_NS) >= _PAUSE_NS]
     found = []
     for note, until_ns in _turns(said):
@@ -99,7 +99,7 @@ def latencies(said: NDArray[Any], arrivals: Arrivals, level: Floats, *, silence_
 
 def barge_ins(said: NDArray[Any], arrivals: Arrivals, level: Floats) -> Timed:
     """First speech sample sent -> last loud packet, where the agent was speaking."""
-    loud_ns = arrivals["at_ns"][level > LOUD]
+    loud_ns = np.sort(arrivals["at_ns"][level > LOUD])
     found = []
     for note, _ in _turns(said):
         begin_ns, end_ns = int(note["first_ns"]), int(note["last_ns"])

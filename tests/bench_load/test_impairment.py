@@ -30,9 +30,10 @@ def test_a_seed_repeats_and_another_does_not() -> None:
 def test_a_network_is_written_as_text() -> None:
     assert parsed("loss=0.05,burst=2") == Impairment(loss=0.05, burst=2)
     assert parsed("") == Impairment()
-    for wrong in ("lost=1", "loss=much"):
-        with pytest.raises(ValueError, match="lost|much"):
-            parsed(wrong)
+    with pytest.raises(ValueError, match="'lost' is none of"):
+        parsed("lost=1")
+    with pytest.raises(ValueError, match="much"):
+        parsed("loss=much")
 
 
 def test_a_perfect_network_does_nothing() -> None:
