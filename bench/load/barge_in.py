@@ -34,7 +34,7 @@ async def measure(report: Report, calls: int, seconds: float) -> None:
         await on.hang_up(stood)
     samples, asked = [], 0
     for caller in stood:
-        level = figures.levels(caller.arrivals, caller.arena)
+        level = caller.levels()
         samples.append(figures.barge_ins(caller.said, caller.arrivals, level))
         asked += max(int((caller.said["last_ns"] > 0).sum()) - 1, 0)
     every, good = chosen(samples, on.stalls)

@@ -192,8 +192,7 @@ def _judge(crowd: Crowd, on: Stage, stood: list[Caller], begin_ns: int, end_ns: 
     for i, caller in enumerate(stood):
         tell(f"decoding call {i + 1} of {len(stood)}")
         arrivals = caller.arrivals
-        red = caller.answer.red if caller.answer else 0
-        level = figures.levels(arrivals, caller.arena, red=red)
+        level = caller.levels()
         within = figures.during(arrivals, begin_ns, end_ns)
         late.append(figures.lateness(within))
         crowd.missing += figures.missing(within)

@@ -109,7 +109,7 @@ def _judge(report: Report, on: Stage, stood: list[Caller], spans: tuple[Span, Sp
         missing = silent = asked = answered = 0
         for caller in stood:
             within = figures.during(caller.arrivals, span.begin_ns, span.end_ns)
-            level = figures.levels(within, caller.arena)
+            level = caller.levels(within)
             late.append(figures.lateness(within))
             missing += figures.missing(within)
             silent += not bool((level > figures.LOUD).any())
