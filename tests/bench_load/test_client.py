@@ -19,7 +19,17 @@ from pylibsrtp import Error, Policy, Session
 from caller.speech import Utterance
 from load.caller import _socket_address
 from load.impairment import Impairment, fates
-from load.native import ARRIVAL, LOST, SAID, CallSetup, Client, Route, pointer, srtp_context
+from load.native import (
+    ARRIVAL,
+    LOST,
+    SAID,
+    SOCKETS,
+    CallSetup,
+    Client,
+    Route,
+    pointer,
+    srtp_context,
+)
 
 pytestmark = pytest.mark.slow  # it compiles the client, and takes its seconds
 
@@ -69,7 +79,7 @@ class Far:
                 changes[f"{name}_count"] = len(changes[name])
                 changes[name] = pointer(changes[name])
         setup = CallSetup(
-            sockets=(ct.c_int32 * 4)(self.ours.fileno()),
+            sockets=(ct.c_int32 * SOCKETS)(self.ours.fileno()),
             socket_count=1,
             ssrc=SSRC,
             first_sequence=65_530,
