@@ -4,7 +4,7 @@ Calls to one server with a very long answer: one whose caller feeds back every
 packet (transport-cc, if the server offers it), one with receiver reports alone,
 and one that asks for what it lost (NACK, if that is offered)::
 
-    clean 8 s │ 2% lost, 20 s │ clean 40 s
+    clean 8 s │ 2% lost, 18 s │ clean 25 s
               └ raised after?  └ first clean report; gone after?
 """
 
@@ -29,7 +29,7 @@ from load.stage import stage
 from load.voices import voices
 from report import Bar, Report, load
 
-_CLEAN_S, _LOSS_S, _AFTER_S = 8, 20, 40
+_CLEAN_S, _LOSS_S, _AFTER_S = 8, 18, 25
 _SEED = 19
 _LOSS = 0.02
 _NACK = "repeats by NACK"
@@ -56,7 +56,7 @@ async def measure(report: Report) -> None:
         fates(Impairment(loss=_LOSS), _LOSS_S * 50, _SEED),
         fates(Impairment(), (_AFTER_S + 30) * 50, 1),
     )
-    async with stage(3, 90.0, VOICECORE) as on:
+    async with stage(3, 75.0, VOICECORE) as on:
         kinds = {
             "transport-cc": Extras(transport_cc=True, red=True),
             "receiver reports": Extras(red=True),

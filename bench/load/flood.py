@@ -162,9 +162,12 @@ def _judge(report: Report, on: Stage, stood: list[Caller], spans: tuple[Span, Sp
     after = rows[1] if enough else {}
     # In less than two rounds not everyone is answered, flood or not.
     heard = after if quiet.end_ns - quiet.begin_ns >= 2 * EVERY_S * 1e9 else {}
+    unserved = heard.get("calls_without_audio", 0) + heard.get("unanswered", 0)
+    if not enough or unserved:
+        cost = None  # calls that are not served cost nothing
     name = "flood of 50,000/s"
     report.bars += [
-        Bar(f"{name}: share of the headroom", cost if enough else None, "%", "<=", 10),
+        Bar(f"{name}: share of the headroom", cost, "%", "<=", 10),
         Bar(f"{name}: calls without audio", heard.get("calls_without_audio"), "", "<=", 0),
         Bar(f"{name}: callers not answered", heard.get("unanswered"), "", "<=", 0),
         Bar(f"{name}: packets missing", after.get("missing"), "", "<=", 0),

@@ -102,9 +102,9 @@ def test_stalls_disturb_what_spans_ten_milliseconds_of_them() -> None:
 
 
 def test_reaction_is_timed_by_the_phases_of_the_network() -> None:
-    count = (8 + 20 + 40) * 50
+    count = (8 + 18 + 25) * 50
     at_s = np.arange(count) / 50
-    guarded = (at_s >= 8 + 2.5) & (at_s < 28 + 1 + 6)
+    guarded = (at_s >= 8 + 2.5) & (at_s < 26 + 1 + 6)
     found = adaptation.judged(at_s, guarded, np.arange(count))
     assert not found.protected_before
     assert found.raised_s == 2.5
