@@ -25,7 +25,7 @@ Part = Callable[[Report], Awaitable[None]]
 
 
 async def _barge_in(report: Report) -> None:
-    await (barge_in.measure(report, 5, 8) if quick() else barge_in.measure(report, 100, 24))
+    await (barge_in.measure(report, 5, 10) if quick() else barge_in.measure(report, 100, 24))
 
 
 async def _flood(report: Report) -> None:
@@ -33,7 +33,7 @@ async def _flood(report: Report) -> None:
 
 
 async def _soak(report: Report) -> None:
-    await (soak.measure(report, 5, 12) if quick() else soak.measure(report, 50, 180))
+    await (soak.measure(report, 5, 8) if quick() else soak.measure(report, 50, 180))
 
 
 async def _mixed(report: Report) -> None:
