@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from cores import pin_callers
 from load import adaptation, barge_in, crowd, flood, mixed, plot, ramp, soak
+from load.impairment import parsed
 from load.progress import done
 from report import Bar, Report, load, quick
 
@@ -24,7 +25,7 @@ Part = Callable[[Report], Awaitable[None]]
 
 
 async def _barge_in(report: Report) -> None:
-    await (barge_in.measure(report, 5, 8) if quick() else barge_in.measure(report, 100, 24))
+    await (barge_in.measure(report, 5, 10) if quick() else barge_in.measure(report, 100, 24))
 
 
 async def _flood(report: Report) -> None:
@@ -32,7 +33,7 @@ async def _flood(report: Report) -> None:
 
 
 async def _soak(report: Report) -> None:
-    await (soak.measure(report, 5, 12) if quick() else soak.measure(report, 50, 180))
+    await (soak.measure(report, 5, 8) if quick() else soak.measure(report, 50, 180))
 
 
 async def _mixed(report: Report) -> None:
@@ -81,10 +82,9 @@ async def _measure(report: Report, names: list[str]) -> None:
             traceback.print_exc()
             report.bars.append(Bar(f"{name}: not measured", None, "", "<=", 0))
         done(f"[{name}: {time.monotonic() - began_s:.0f} s]")
-
-
-async def _one_size(report: Report, calls: int, seconds: float) -> None:
-    await crowd.measure(report, calls, seconds)
+    for name in _PARTS:
+        if name not in names:
+            report.bars.append(Bar(f"{name}: not measured", None, "", "<=", 0))
 
 
 def main() -> None:
@@ -92,6 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, help="so many calls, and nothing else")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of their window")
+    parser.add_argument("--up", type=parsed, help="its callers' network: loss=0.05,burst=2")
+    parser.add_argument("--down", type=parsed, help="the same on the way to them")
     parser.add_argument("--only", help=f"parts, of {','.join(_PARTS)}")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(_SMOKE if quick() else _PARTS)
@@ -101,7 +103,10 @@ def main() -> None:
     print(load())
     report = Report("load")
     if options.calls:
-        asyncio.run(_one_size(report, options.calls, options.seconds))
+        one = crowd.measure(
+            report, options.calls, options.seconds, up=options.up, down=options.down
+        )
+        asyncio.run(one)
     else:
         asyncio.run(_measure(report, names))
         plot.draw(report)

@@ -1,10 +1,10 @@
 """Two per cent of loss towards the caller: when does the agent's audio carry redundancy?
 
-Two calls to one server with a very long answer, one whose caller feeds back
-every packet (transport-cc, if the server offers it), one with receiver reports
-alone::
+Calls to one server with a very long answer: one whose caller feeds back every
+packet (transport-cc, if the server offers it), one with receiver reports alone,
+and one that asks for what it lost (NACK, if that is offered)::
 
-    clean 8 s │ 2% lost, 20 s │ clean 40 s
+    clean 8 s │ 2% lost, 18 s │ clean 25 s
               └ raised after?  └ first clean report; gone after?
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,15 +22,17 @@ from call.subjects import VOICECORE
 from load.answer import Extras
 from load.caller import Caller, origin
 from load.impairment import Impairment, fates, phases
+from load.native import LOST
 from load.opus_packet import carries_red, has_redundancy
 from load.progress import done, tell, wait
 from load.stage import stage
 from load.voices import voices
 from report import Bar, Report, load
 
-_CLEAN_S, _LOSS_S, _AFTER_S = 8, 20, 40
+_CLEAN_S, _LOSS_S, _AFTER_S = 8, 18, 25
 _SEED = 19
 _LOSS = 0.02
+_NACK = "repeats by NACK"
 _REPORT_S = 1.0
 """Of the client: a report in which nothing is lost comes so long after the loss, at the latest."""
 
@@ -55,10 +56,11 @@ async def measure(report: Report) -> None:
         fates(Impairment(loss=_LOSS), _LOSS_S * 50, _SEED),
         fates(Impairment(), (_AFTER_S + 30) * 50, 1),
     )
-    async with stage(2, 90.0, VOICECORE) as on:
+    async with stage(3, 75.0, VOICECORE) as on:
         kinds = {
             "transport-cc": Extras(transport_cc=True, red=True),
             "receiver reports": Extras(red=True),
+            _NACK: Extras(nack=True),
         }
         callers = {
             name: on.caller(replace(origin(rng), down=network, extras=extras), whole_s + 30)
@@ -70,8 +72,26 @@ async def measure(report: Report) -> None:
         await wait(whole_s + 2, "adaptation: loss comes and goes")
         for caller in callers.values():
             await caller.hang_up()
+    _note_repeats(report, callers.pop(_NACK))
     for name, caller in callers.items():
         _judge(report, name, caller, 3.0 if name == "transport-cc" else 14.0)
+
+
+def _note_repeats(report: Report, caller: Caller) -> None:
+    """How much of what was lost came again; no bar, since browsers don't ask."""
+    assert caller.answer is not None
+    arrivals = caller.arrivals
+    lost = set(arrivals["sequence"][arrivals["flags"] & LOST != 0].tolist())
+    heard = set(arrivals["sequence"][arrivals["flags"] & LOST == 0].tolist())
+    row = {
+        "name": _NACK,
+        "offered": caller.answer.nack,
+        "lost": len(lost),
+        "asked": caller.counts.nacks_out,
+        "came_again": len(lost & heard) if caller.answer.nack else None,
+    }
+    report.rows.append(row)
+    done(f"NACK: {row}" if caller.answer.nack else "NACK is not offered")
 
 
 def _judge(report: Report, name: str, caller: Caller, goal_s: float) -> None:
@@ -97,12 +117,19 @@ def _judge(report: Report, name: str, caller: Caller, goal_s: float) -> None:
 
 def reaction(caller: Caller) -> Reaction:
     """When the packets of ``caller``'s log began and ceased to be protected."""
-    assert caller.answer is not None
     arrivals = caller.arrivals
-    guarded = protected(arrivals, caller.arena, caller.answer.red)
+    guarded = np.array([_protected(caller, arrival) for arrival in arrivals], bool)
     at_s = (arrivals["at_ns"] - arrivals["at_ns"][0]) / 1e9 if len(arrivals) else np.zeros(0)
-    numbers = np.arange(len(arrivals))
-    return judged(at_s, guarded, numbers)
+    return judged(at_s, guarded, np.arange(len(arrivals)))
+
+
+def _protected(caller: Caller, arrival: Any) -> bool:
+    """Whether a packet carries an earlier one once more."""
+    assert caller.answer is not None
+    kind, payload = arrival["payload_type"], caller.payload(arrival)
+    if kind == caller.answer.opus:
+        return has_redundancy(payload)
+    return bool(caller.answer.red) and kind == caller.answer.red and carries_red(payload)
 
 
 def judged(
@@ -123,17 +150,3 @@ def judged(
         return Reaction(before, round(float(raised[0]) - loss_s, 2), None)
     gone_s = round(float(after[-1]) - clean_s, 2) if len(after) else 0.0
     return Reaction(before, round(float(raised[0]) - loss_s, 2), gone_s)
-
-
-def protected(arrivals: NDArray[Any], arena: NDArray[np.uint8], red: int) -> NDArray[np.bool_]:
-    """Which packets carry an earlier one once more."""
-
-    def one(arrival: Any) -> bool:
-        offset = int(arrival["offset"])
-        payload = arena[offset : offset + int(arrival["length"])].tobytes()
-        holds: Callable[[bytes], bool] = has_redundancy
-        if red and arrival["payload_type"] == red:
-            holds = carries_red
-        return holds(payload)
-
-    return np.array([one(arrival) for arrival in arrivals], bool)

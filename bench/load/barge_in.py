@@ -12,7 +12,7 @@ from load.crowd import SILENCE_MS
 from load.figures import percentiles
 from load.judged import chosen
 from load.progress import done, tell, wait
-from load.stage import stage
+from load.stage import Meter, stage
 from load.voices import voices
 from report import Bar, Report, load
 
@@ -30,11 +30,13 @@ async def measure(report: Report, calls: int, seconds: float) -> None:
         await on.warm_up(rng)
         stood = await on.dial([on.caller(origin(rng), seconds + 20) for _ in range(calls)])
         _schedule(stood, seconds, rng)
+        meter = Meter(on.server, on.calls.client, time.monotonic)
         await wait(seconds, f"{len(stood)} calls interrupt the agent")
+        others = meter.others_share()
         await on.hang_up(stood)
     samples, asked = [], 0
     for caller in stood:
-        level = figures.levels(caller.arrivals, caller.arena)
+        level = caller.levels()
         samples.append(figures.barge_ins(caller.said, caller.arrivals, level))
         asked += max(int((caller.said["last_ns"] > 0).sum()) - 1, 0)
     every, good = chosen(samples, on.stalls)
@@ -47,13 +49,14 @@ async def measure(report: Report, calls: int, seconds: float) -> None:
             "judged": len(good),
             "barge_in_ms_p50_p95_p99_max": points,
             "with_stalls": percentiles(every, 50, 95, 99, 100),
+            "others_share": round(others, 3),
             "load": load(),
         }
     )
     report.bars.append(Bar(f"barge-in at {calls} calls, median", points[0], "ms", "<=", 150))
     done(
         f"barge-in, {calls} calls: p50/95/99/max {points} ms, {len(every)} of {asked}"
-        f" interruptions; {load()}"
+        f" interruptions; others took {others:.0%} of the server's core; {load()}"
     )
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pylibsrtp import Policy, Session
 
 from load.answer import Answer, Extras, extend
+from load.figures import levels
 from load.native import (
     ARRIVAL,
     SAID,
@@ -118,7 +119,7 @@ class Caller:
         packets = int(seconds * _PACKETS_PER_S) + 100
         self._packets = packets
         self._arrivals = np.zeros(packets, ARRIVAL)
-        self.arena = np.zeros(packets * _BYTES_PER_PACKET, np.uint8)
+        self._arena = np.zeros(packets * _BYTES_PER_PACKET, np.uint8)
         self._said = np.zeros(_UTTERANCES, SAID)
         self._said_count = 0
         self.answer: Answer | None = None
@@ -196,6 +197,17 @@ class Caller:
     def arrivals(self) -> NDArray[Any]:
         """What came, in that order."""
         return self._arrivals[: self.counts.logged]
+
+    def levels(self, arrivals: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        """How loud each packet is; of all that came, or of a stretch of it."""
+        assert self.answer is not None
+        some = self.arrivals if arrivals is None else arrivals
+        return levels(some, self._arena, opus=self.answer.opus, red=self.answer.red)
+
+    def payload(self, arrival: Any) -> bytes:
+        """What was in a packet."""
+        offset = int(arrival["offset"])
+        return self._arena[offset : offset + int(arrival["length"])].tobytes()
 
     @property
     def said(self) -> NDArray[Any]:
@@ -279,8 +291,8 @@ class Caller:
             said_capacity=len(self._said),
             arrival_capacity=self._packets,
             arrivals=pointer(self._arrivals),
-            arena=pointer(self.arena),
-            arena_capacity=len(self.arena),
+            arena=pointer(self._arena),
+            arena_capacity=len(self._arena),
             nack=self.answer.nack,
             route=self._route(),
         )
@@ -295,7 +307,8 @@ class Caller:
 
     async def _close(self) -> None:
         self._pc.remove_all_listeners()
-        with contextlib.suppress(ConnectionError):
+        # aiortc's close of a half-made connection raises what it happens to meet.
+        with contextlib.suppress(Exception):
             await self._pc.close()
         self._sessions = None
 

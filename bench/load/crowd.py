@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from call.subjects import VOICECORE, Subject
 from load import figures
-from load.caller import Caller, origin
+from load.caller import Caller, Origin, origin
 from load.figures import Timed, percentiles
+from load.impairment import Impairment, fates
 from load.judged import chosen
 from load.progress import done, tell, wait
 from load.stage import SET_UP_HZ, Meter, Stage, stage
@@ -85,10 +86,13 @@ async def measure(
     *,
     subject: Subject = VOICECORE,
     wrap: bool = False,
+    up: Impairment | None = None,
+    down: Impairment | None = None,
 ) -> Crowd:
-    """One run, added to the report and printed."""
+    """One run, added to the report and printed. ``up`` and ``down``: the callers' network."""
     rng = random.Random(_SEED)
     name = f"{calls} calls to {subject.name}" + (", sequence and timestamp wrap" if wrap else "")
+    name += f", up {up}" * bool(up) + f", down {down}" * bool(down)
     tell(f"{name}: starting the server")
     crowd = Crowd(name, subject.name, calls, 0, seconds)
     async with stage(calls, ANSWER_S, subject) as on:
@@ -96,7 +100,8 @@ async def measure(
         rests = [on.server.usage()]
         # Room for a set-up four times as long as it should be.
         whole_s = calls / SET_UP_HZ * 4 + _IDLE_S + _SETTLE_S + seconds + 30
-        callers = [on.caller(origin(rng, wrap=wrap), whole_s) for _ in range(calls)]
+        begins = [_impaired(origin(rng, wrap=wrap), up, down, whole_s) for _ in range(calls)]
+        callers = [on.caller(begin, whole_s) for begin in begins]
         stood = await _set_up(on, callers, crowd)
         if stood:
             begin_ns, end_ns = await _talk(on, stood, crowd, rng)
@@ -113,6 +118,18 @@ async def measure(
     report.rows.append(asdict(crowd))
     done(line(crowd))
     return crowd
+
+
+def _impaired(
+    begin: Origin, up: Impairment | None, down: Impairment | None, seconds: float
+) -> Origin:
+    """Each call has its own luck; its SSRC is the seed."""
+    packets = int(seconds * 50)
+    return replace(
+        begin,
+        up=None if up is None else fates(up, packets, begin.ssrc),
+        down=None if down is None else fates(down, packets, begin.ssrc + 1),
+    )
 
 
 async def _set_up(on: Stage, callers: list[Caller], crowd: Crowd) -> list[Caller]:
@@ -175,8 +192,7 @@ def _judge(crowd: Crowd, on: Stage, stood: list[Caller], begin_ns: int, end_ns: 
     for i, caller in enumerate(stood):
         tell(f"decoding call {i + 1} of {len(stood)}")
         arrivals = caller.arrivals
-        red = caller.answer.red if caller.answer else 0
-        level = figures.levels(arrivals, caller.arena, red=red)
+        level = caller.levels()
         within = figures.during(arrivals, begin_ns, end_ns)
         late.append(figures.lateness(within))
         crowd.missing += figures.missing(within)
@@ -242,8 +258,8 @@ def line(crowd: Crowd) -> str:
         f" call, threads {'/'.join(map(str, crowd.threads))}\n    stood {crowd.stood} of"
         f" {crowd.calls} {crowd.failed or ''}; client late by at most"
         f" {crowd.client_late_ms_max:.0f} ms, dropped {crowd.client_drops or 0}; machine stood"
-        f" still {crowd.machine_stalled_s:.1f} s, others took {crowd.others_share:.0%} of the server's"
-        f" core; {crowd.load}"
+        f" still {crowd.machine_stalled_s:.1f} s, others took {crowd.others_share:.0%} of the"
+        f" server's core; {crowd.load}"
     )
 
 

@@ -61,12 +61,17 @@ def missing(arrivals: Arrivals) -> int:
     return expected - len(np.unique(numbers))
 
 
-def levels(arrivals: Arrivals, arena: NDArray[np.uint8], *, red: int = 0) -> Floats:
-    """RMS of each packet of a call, decoded in turn (1.0: full scale)."""
+def levels(arrivals: Arrivals, arena: NDArray[np.uint8], *, opus: int, red: int = 0) -> Floats:
+    """RMS of each packet of a call, decoded in turn (1.0: full scale; 0: not audio, or lost).
+
+    ``opus`` and ``red`` are payload types; ``red`` 0: not in use.
+    """
     offsets, lengths = arrivals["offset"].astype(np.uint32), arrivals["length"].astype(np.uint32)
-    lengths[arrivals["flags"] & (LOST | COPY) != 0] = 0
+    kinds = arrivals["payload_type"]
+    audio = (kinds == opus) | ((kinds == red) & (red > 0))
+    lengths[(arrivals["flags"] & (LOST | COPY) != 0) | ~audio] = 0
     if red:
-        for i in np.flatnonzero((arrivals["payload_type"] == red) & (lengths > 0)):
+        for i in np.flatnonzero((kinds == red) & (lengths > 0)):
             skipped = red_overhead(arena[offsets[i] : offsets[i] + lengths[i]].tobytes())
             offsets[i] += skipped
             lengths[i] -= skipped
@@ -87,7 +92,7 @@ def latencies(said: NDArray[Any], arrivals: Arrivals, level: Floats, *, silence_
 
     What was still sounding when the caller ended is no answer to him.
     """
-    loud_ns = arrivals["at_ns"][level > LOUD]
+    loud_ns = np.sort(arrivals["at_ns"][level > LOUD])
     starts_ns = loud_ns[np.diff(loud_ns, prepend=-_PAUSE_NS) >= _PAUSE_NS]
     found = []
     for note, until_ns in _turns(said):
@@ -99,7 +104,7 @@ def latencies(said: NDArray[Any], arrivals: Arrivals, level: Floats, *, silence_
 
 def barge_ins(said: NDArray[Any], arrivals: Arrivals, level: Floats) -> Timed:
     """First speech sample sent -> last loud packet, where the agent was speaking."""
-    loud_ns = arrivals["at_ns"][level > LOUD]
+    loud_ns = np.sort(arrivals["at_ns"][level > LOUD])
     found = []
     for note, _ in _turns(said):
         begin_ns, end_ns = int(note["first_ns"]), int(note["last_ns"])

@@ -7,6 +7,7 @@ and over. On the way down a delay moves the packet's stamp, not the packet.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +37,25 @@ class Impairment:
     duplicate: float = 0.0
 
 
+def parsed(text: str) -> Impairment:
+    """``loss=0.05,burst=2,jitter_ms=20`` as an impairment. Raises ValueError."""
+    kinds = {field.name: type(field.default) for field in dataclasses.fields(Impairment)}
+    values = {}
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in kinds:
+            raise ValueError(f"{name!r} is none of {', '.join(kinds)}")
+        values[name] = kinds[name](value)
+    return Impairment(**values)
+
+
 def fates(impairment: Impairment, packets: int, seed: int) -> Fates:
     """What becomes of ``packets`` packets."""
     rng = np.random.default_rng(seed)
     made = np.zeros(packets, FATE)
     made["copies"] = np.where(rng.random(packets) < impairment.duplicate, 2, 1)
     made["copies"][_lost(impairment, packets, rng)] = 0
-    delay_ms = np.full(packets, impairment.delay_ms)
+    delay_ms = np.full(packets, float(impairment.delay_ms))
     if impairment.jitter_ms:
         delay_ms += _queue_ms(impairment.jitter_ms, packets, rng)
     # A packet that waits 25 ms more is overtaken by the next one.

@@ -41,7 +41,7 @@ ARRIVAL = np.dtype(
 MARKER, LOST, COPY = 1, 2, 4
 """Flags of an arrival."""
 
-SOCKETS = 4
+SOCKETS = 8
 """Of a call, one for each local address."""
 
 _PASSED = struct.Struct("=IIII128s")

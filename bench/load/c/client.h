@@ -15,7 +15,7 @@
 
 #define CLIENT_DATAGRAM 2048
 /* Largest datagram; longer ones are cut by the kernel and fail authentication. */
-#define CLIENT_SOCKETS 4
+#define CLIENT_SOCKETS 8
 /* One for each of a call's local addresses. */
 
 /* What a seeded network does to one packet. */
