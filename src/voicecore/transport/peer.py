@@ -29,7 +29,6 @@ from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.media_path import MediaPath, PathConfig
-from voicecore.transport.packet_tap import PacketTap
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.sdp_audio import (
     AudioFormat,
@@ -40,7 +39,6 @@ from voicecore.transport.sdp_audio import (
     negotiated,
     read_audio,
 )
-from voicecore.transport.socket_threads import SocketThreads
 from voicecore.transport.srtp_keys import SrtpKeys
 
 _LOG = logging.getLogger(__name__)
@@ -53,17 +51,12 @@ _MAX_CANDIDATES = 64
 
 @dataclass(frozen=True, slots=True)
 class AudioLink:
-    """A connected audio path: what was negotiated, SRTP's keys, and the way of the packets.
-
-    ``tap`` carries packets through Python; None where :attr:`PeerConfig.native`
-    says that media threads do.
-    """
+    """A connected audio path: what was negotiated, SRTP's keys, and the way of the packets."""
 
     format: AudioFormat
     ssrc: int
     keys: SrtpKeys
     path: MediaPath
-    tap: PacketTap | None
 
     def selected_types(self) -> tuple[str, str]:
         """Types of the pair in use (``host``, ``srflx``, ``prflx``, ``relay``, ``none``)."""
@@ -91,20 +84,18 @@ class PeerEvents(Protocol):
 class PeerConfig:
     """How peers reach us, and what is asked of them.
 
-    ``hub`` has the sockets (None: the peer makes some of its own, in Python);
-    ``native``: its threads carry the audio. ``public_addresses`` stand for ours
-    behind a 1:1 NAT, at most one of each IP version; ours stay as second
-    candidates unless ``hide_private``. With ``port_min`` each call gets a port
-    of its own in ``[port_min, port_max]``, tried in the order of ``next_port``.
+    ``hub`` has the sockets. ``public_addresses`` stand for ours behind a 1:1
+    NAT, at most one of each IP version; ours stay as second candidates unless
+    ``hide_private``. With ``port_min`` each call gets a port of its own in
+    ``[port_min, port_max]``, tried in the order of ``next_port``.
     ``on_no_relay`` is told when TURN servers are configured and none gave a relay.
     """
 
+    hub: MediaHub
     ice_servers: tuple[RTCIceServer, ...] = ()
     port_min: int = 0
     port_max: int = 0
     next_port: Callable[[], int] = field(default=lambda: 0)
-    hub: MediaHub | None = None
-    native: bool = False
     reflexive: Reflexive | None = None
     public_addresses: tuple[str, ...] = ()
     hide_private: bool = False
@@ -127,10 +118,8 @@ class Peer:
         self._sender = seam.take_over_audio(self._transceiver, self._on_send, self._on_receive)
         self._connecting = seam.ConnectTasks(self._pc, self._on_connect_failed)
         self._config = config
-        hub = config.hub or MediaHub(SocketThreads())
-        self._own_hub = None if config.hub else hub
         transport = self._transceiver.receiver.transport
-        self._path = MediaPath(hub, seam.ice_of(transport), _path_config(config))
+        self._path = MediaPath(config.hub, seam.ice_of(transport), _path_config(config))
         seam.capture_keys(transport, self._on_keys)
         seam.forgive_late_data(transport)
         self._keys: SrtpKeys | None = None
@@ -223,8 +212,6 @@ class Peer:
     async def close(self) -> None:
         """Close sockets and free everything. No event comes afterwards."""
         self._closing = True
-        if self._link is not None and self._link.tap is not None:
-            self._link.tap.close()
         self._pc.remove_all_listeners()
         await self._connecting.cancel()
         try:
@@ -234,8 +221,6 @@ class Peer:
             await seam.stop_ice(self._pc)
         finally:
             self._path.close()
-            if self._own_hub is not None:
-                self._own_hub.close()
 
     # -- private --------------------------------------------------------------
 
@@ -269,10 +254,7 @@ class Peer:
         if form is None:
             self._events.on_peer_lost("peer_failed")
             return
-        tap = None
-        if not self._config.native:
-            tap = PacketTap(self._path, self._keys, self._events)  # type: ignore[arg-type]
-        self._link = AudioLink(form, self._sender.ssrc, self._keys, self._path, tap)
+        self._link = AudioLink(form, self._sender.ssrc, self._keys, self._path)
         self._events.on_audio_link(self._link)
 
     def _on_connect_failed(self, error: Exception) -> None:
