@@ -158,18 +158,6 @@ def test_a_flush_is_no_drain() -> None:
     assert out.poll_events() == (STARTED | DRAINED, 170, 1)
 
 
-def test_audio_within_the_tail_of_the_last_begins_anew() -> None:
-    out = path()
-    frame = np.full(480, 5000, np.int16)
-    for generation in (0, 0, 1):
-        if generation:
-            out.flush()
-        out.write(frame, generation)
-        out.next_packet()
-        events, _, told = out.poll_events()
-        assert (events, told) == (STARTED | DRAINED, generation)
-
-
 def test_silence_drains_but_does_not_start() -> None:
     out = path(codec="pcmu", payload_type=0, rate_hz=8000)
     out.write(np.zeros(160, np.int16), 0)

@@ -29,13 +29,16 @@ class FakeCounters:
         self.late = [0] * 64
         self.now: dict[str, Any] = {"kernel_drops": 0, "datagrams_lost": 0, "events_lost": 0}
         self.now |= {"tx_late_max_ms": 0.0, "rx_late_max_ms": 0.0}
-        self.strides: list[int] = []
+        self.spared: list[Any] = []
 
     def counters(self) -> dict[str, Any]:
         return self.now | {"tx_late_ms": list(self.late)}
 
     def set_vad_stride(self, stride: int) -> None:
-        self.strides.append(stride)
+        self.spared.append(stride > 1)
+
+    def set_sparing(self, sparing: bool) -> None:
+        self.spared.append(sparing)
 
 
 @asynccontextmanager
@@ -65,7 +68,7 @@ async def test_load_is_of_the_time_since_it_was_last_asked(monkeypatch: pytest.M
         assert made.counters()["kernel_drops"] == 3
 
 
-async def test_the_level_decides_how_many_frames_are_scored(
+async def test_the_level_decides_whether_frames_are_spared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with media() as made:
@@ -73,7 +76,7 @@ async def test_the_level_decides_how_many_frames_are_scored(
         monkeypatch.setattr(made, "_threads", counted)
         for level in OverloadLevel:
             made.set_level(level)
-        assert counted.strides == [1, 1, 2, 2]
+        assert counted.spared == [False, False, True, True]
 
 
 async def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:

@@ -172,6 +172,30 @@ async def test_names_are_long_and_differ() -> None:
         assert set(one.threads.peers.values()) == {one.connection.local_username}
 
 
+async def test_a_shared_port_that_is_anothers_gives_no_candidate(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with rig("10.0.0.2") as made:
+        made.threads.refused = {("10.0.0.2", 3479)}
+        assert await offered(made) == []
+    assert "no port for a call: taken" in caplog.text
+
+
+async def test_a_sinks_fault_does_not_stop_ice(caplog: pytest.LogCaptureFixture) -> None:
+    async with rig() as made:
+        await made.connect()
+        (port,) = made.threads.open
+
+        def broken(pair: SelectedPair | None) -> None:
+            raise RuntimeError("gone")
+
+        made.sink.on_pair = broken  # type: ignore[method-assign]
+        await made.nominate(port, FAR)
+        assert made.path.pair is not None
+        assert made.path.dropped == 0
+    assert "telling the pair" in caplog.text
+
+
 async def test_ports_of_the_calls_own_are_given_back() -> None:
     ports = iter([5000, 5001, 5002, 5003])
     made = Rig(["10.0.0.2", "10.0.0.3"], ports=lambda: next(ports), tries=3)

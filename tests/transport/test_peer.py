@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
@@ -138,6 +139,19 @@ async def test_many_calls_share_one_port_and_open_no_socket() -> None:
             assert near.link is not None
             assert near.link.path.pair is not None
             assert near.link.path.pair.udp_port not in numbers
+    assert hub.peers == 0
+    hub.close()
+
+
+async def test_a_call_may_end_while_its_packets_are_in_flight() -> None:
+    hub = media_hub()
+    for _ in range(3):
+        async with peer() as (one, far), peer(hub=hub) as (two, near):
+            await one.answer(await two.accept(await one.offer()))
+            await until(lambda far=far, near=near: far.link and near.link)
+            with plane(far) as there, plane(near) as here:
+                await until(lambda h=here, t=there: h.stats()["received"] and t.stats()["received"])
+                await asyncio.gather(one.close(), two.close())
     assert hub.peers == 0
     hub.close()
 

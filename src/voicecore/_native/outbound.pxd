@@ -97,7 +97,6 @@ cdef class Outbound:
     cdef int events                # not taken yet
     cdef int64_t drained_position
     cdef int64_t event_generation
-    cdef int64_t started           # generation whose STARTED was told since the last drain, or -1
     cdef playout_settings applied  # what the encoder has
     cdef bint initialised          # `queue` is there to be destroyed
     cdef playout queue             # playout.h
@@ -126,7 +125,6 @@ cdef class Outbound:
     cdef playout_view _look(self) noexcept nogil
     cdef void _apply(self, const playout_settings* wanted) noexcept nogil
     cdef int _next_frame(self, bint* marker) noexcept nogil
-    cdef void _note(self, int found, const playout_taken* taken) noexcept nogil
     cdef int _encode(self, uint8_t* payload) noexcept nogil
     cdef int _constant(self, uint8_t* payload) noexcept nogil
     cdef void _set_rest(self) noexcept nogil

@@ -139,7 +139,6 @@ cdef class Outbound:
         self.rate_hz = rate_hz
         self.frame = rate_hz // 50
         self.clock_step = 960 if self.coding == OPUS_CODING else 160
-        self.started = -1
         self._set_rest()
         capacity = <int64_t>capacity_ms * (rate_hz // 1000)
         self.ring = <int16_t*>malloc(<size_t>capacity * sizeof(int16_t))
@@ -238,15 +237,21 @@ cdef class Outbound:
         cdef int found = playout_take(&self.queue, self.pcm, &taken)
         if taken.configured:
             self._apply(&taken.settings)
-        self._note(found, &taken)
+        if taken.drained:
+            self.events |= DRAINED_EVENT
+            self.drained_position = taken.position
+            self.event_generation = taken.generation
         if found == PLAYOUT_CUT:
             # To 0 on the sample after the last.
             kernels.pcm.gain(self.pcm, taken.samples,
                              <float>taken.samples / (taken.samples + 1), 0.0, self.pcm)
             return TAIL_KIND
         if found == PLAYOUT_SPEECH:
-            marker[0] = not self.talking
-            self.talking = True
+            if not self.talking:
+                marker[0] = True
+                self.talking = True
+                self.events |= STARTED_EVENT
+                self.event_generation = taken.generation
             return SPEECH_KIND
         if self.zeros_due:
             memset(self.pcm, 0, self.frame * sizeof(int16_t))
@@ -254,20 +259,6 @@ cdef class Outbound:
             return TAIL_KIND
         self.talking = False
         return SILENCE_KIND
-
-    cdef void _note(self, int found, const playout_taken* taken) noexcept nogil:
-        # What poll_events tells. Audio that comes within the tail of what was drained or
-        # flushed begins anew, although its packet is no start of a talk spurt.
-        if taken.drained:
-            self.events |= DRAINED_EVENT
-            self.drained_position = taken.position
-            self.event_generation = taken.generation
-        if found == PLAYOUT_SPEECH and self.started != taken.generation:
-            self.events |= STARTED_EVENT
-            self.event_generation = taken.generation
-            self.started = taken.generation
-        if taken.drained:
-            self.started = -1
 
     cdef bint _carries_last(self, const Payload* payload, red_block* last) noexcept nogil:
         # Whether this packet repeats the payload of the one before, which is then in `last`.
@@ -470,10 +461,9 @@ cdef class Outbound:
     def poll_events(self) -> tuple[int, int, int]:
         """Return ``(events, position, generation)`` since the last call.
 
-        ``events`` is a sum of ``STARTED`` (1: the first speech packet of a generation, or
-        since the last drain) and ``DRAINED`` (2: the queue, filled since it was last empty or
-        flushed, is empty and its last frame was built: ``position`` is where it ended,
-        ``generation`` whose it was).
+        ``events`` is a sum of ``STARTED`` (1: a speech packet after silence) and ``DRAINED``
+        (2: the queue, filled since it was last empty or flushed, is empty and its last frame
+        was built: ``position`` is where it ended, ``generation`` whose it was).
 
         Raises:
             MisuseError: as for :meth:`next_packet`.

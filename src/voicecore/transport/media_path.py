@@ -141,8 +141,12 @@ class MediaPath:
             self._sink.on_packet(data)
 
     def _on_pair(self) -> None:
-        if self._sink is not None:
+        if self._sink is None:
+            return
+        try:
             self._sink.on_pair(self.pair)
+        except Exception:  # called from the midst of aioice's state
+            _LOG.exception("telling the pair of peer %d failed", self.peer)
 
     def _on_dropped(self) -> None:
         self.dropped += 1
@@ -151,11 +155,19 @@ class MediaPath:
         return seam.CallProtocol(self._connection, self._on_packet, self._on_dropped)
 
     async def _gather(self) -> list[Any]:
-        ports = self._open_own() if self._config.ports else self._hub.ports()
+        ports = self._open_own() if self._config.ports else self._open_shared()
         candidates = self._host_candidates(ports)
         for more in await asyncio.gather(self._reflexive_candidates(ports), self._relay()):
             candidates += more
         return candidates
+
+    def _open_shared(self) -> list[Port]:
+        try:
+            return self._hub.ports()
+        except OSError as error:
+            # The network changed and our port is another's there: not the caller's fault.
+            _LOG.error("no port for a call: %s", error.strerror)
+            return []
 
     def _open_own(self) -> list[Port]:
         assert self._config.ports is not None
