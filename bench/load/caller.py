@@ -15,6 +15,7 @@ import random
 import socket
 import struct
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from pylibsrtp import Policy, Session
 
 from load.answer import Answer, Extras, extend
+from load.figures import levels
 from load.native import (
     ARRIVAL,
     SAID,
@@ -39,6 +41,7 @@ from load.native import (
 
 _CONNECT_TIMEOUT_S = 30.0
 _UTTERANCES = 512
+_TEXTS = 200
 _PACKETS_PER_S = 55
 _BYTES_PER_PACKET = 200
 FRAME_NS = 20_000_000
@@ -123,7 +126,8 @@ class Caller:
         self._said_count = 0
         self.answer: Answer | None = None
         self.session_id = ""
-        self.messages = 0
+        self.texts: deque[str] = deque(maxlen=_TEXTS)
+        """What came on the data channel, newest last."""
         self.lost = False
         """The far end, or aiortc, ended it."""
 
@@ -197,6 +201,11 @@ class Caller:
         """What came, in that order."""
         return self._arrivals[: self.counts.logged]
 
+    def levels(self) -> NDArray[np.float64]:
+        """How loud each packet is."""
+        assert self.answer is not None
+        return levels(self.arrivals, self.arena, red=self.answer.red)
+
     @property
     def said(self) -> NDArray[Any]:
         """What was said, and when."""
@@ -221,8 +230,9 @@ class Caller:
         channel.on("message", self._on_message)
         self._ready.set()
 
-    def _on_message(self, _: object) -> None:
-        self.messages += 1
+    def _on_message(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self.texts.append(message)
 
     def _on_state(self) -> None:
         if self._pc.connectionState in ("failed", "closed"):
