@@ -242,8 +242,8 @@ def line(crowd: Crowd) -> str:
         f" call, threads {'/'.join(map(str, crowd.threads))}\n    stood {crowd.stood} of"
         f" {crowd.calls} {crowd.failed or ''}; client late by at most"
         f" {crowd.client_late_ms_max:.0f} ms, dropped {crowd.client_drops or 0}; machine stood"
-        f" still {crowd.machine_stalled_s:.1f} s, others took {crowd.others_share:.0%} of the server's"
-        f" core; {crowd.load}"
+        f" still {crowd.machine_stalled_s:.1f} s, others took {crowd.others_share:.0%} of the"
+        f" server's core; {crowd.load}"
     )
 
 
