@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from typing import Any
 
 import aiohttp
 
-from caller.light import LightCaller, loud_packets
 from caller.server import running
-from caller.speech import encode, recordings, silence_payload
+from load.caller import Caller, Calls, origin
+from load.figures import LOUD
+from load.native import Client
+from load.voices import silence, voices
 from report import Bar, Report
 
 _CUT_OFF = """
@@ -28,6 +31,9 @@ ip link set v0 up
 ip link set v1 up
 exec "$@"
 """
+_SEED = 4
+_QUESTION = 1
+"""Of ``voices``: a question about the weather."""
 _GREETING_S = 10.0
 _ANSWER_S = 20.0
 
@@ -48,26 +54,29 @@ async def measure(report: Report) -> None:
 
 
 async def _inside() -> dict[str, Any]:
-    name, pcm = recordings(2)[-1]
-    utterance = encode(name, pcm)
-    async with running() as server, aiohttp.ClientSession() as http:
-        async with http.get(server.url) as page:
-            status = page.status
-        caller = LightCaller(server.url, silence_payload(), http)
-        await caller.call()
-        await asyncio.sleep(_GREETING_S)
-        before = len(caller.arrivals)
-        caller.say(utterance)
-        heard = await _answer(caller)
-        await caller.hang_up()
-    spoken = len(loud_packets(caller.arrivals[before:]))
+    client = Client(voices(), silence(), max_calls=1)
+    try:
+        async with running() as server, aiohttp.ClientSession() as http:
+            async with http.get(server.url) as page:
+                status = page.status
+            begin = origin(random.Random(_SEED))
+            caller = Caller(Calls(client), http, server.url, begin, _GREETING_S + _ANSWER_S + 5)
+            await caller.call()
+            await asyncio.sleep(_GREETING_S)
+            before = len(caller.arrivals)
+            caller.say(0, min(_QUESTION, len(voices()) - 1))
+            heard = await _answer(caller)
+            await caller.hang_up()
+    finally:
+        client.close()
+    spoken = int((caller.levels()[before:] > LOUD).sum())
     return {"page": status, "answered": bool(heard) and spoken > 0, "loud_packets": spoken}
 
 
-async def _answer(caller: LightCaller) -> str:
+async def _answer(caller: Caller) -> str:
     """What was heard of the answer to what the caller said; "" if none came."""
     for _ in range(round(_ANSWER_S / 0.1)):
-        events = [json.loads(text) for _, text in caller.events]
+        events = [json.loads(text) for text in caller.texts]
         done = [e for e in events if e["type"] == "agent_done" and e["turn"] >= 1]
         if done:
             return str(done[-1]["heard"])

@@ -1,1 +1,1 @@
-"""Callers for benches and end-to-end tests: they speak on schedule and note every packet."""
+"""What callers share: a server in a process of its own, and recorded speech to say."""

@@ -29,7 +29,7 @@ async def measure(report: Report, calls: int, seconds: float) -> None:
     async with stage(calls, _ANSWER_S, VOICECORE) as on:
         await on.warm_up(rng)
         stood = await on.dial([on.caller(origin(rng), seconds + 20) for _ in range(calls)])
-        _schedule(stood, seconds, rng)
+        schedule(stood, seconds, rng)
         meter = Meter(on.server, on.calls.client, time.monotonic)
         await wait(seconds, f"{len(stood)} calls interrupt the agent")
         others = meter.others_share()
@@ -60,7 +60,7 @@ async def measure(report: Report, calls: int, seconds: float) -> None:
     )
 
 
-def _schedule(stood: list[Caller], seconds: float, rng: random.Random) -> None:
+def schedule(stood: list[Caller], seconds: float, rng: random.Random) -> None:
     """Speak, wait for the answer and for ``_INTO_S`` of it, speak into it, and so on."""
     start_ns = time.monotonic_ns()
     for caller in stood:

@@ -15,6 +15,7 @@ import random
 import socket
 import struct
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,7 @@ from load.native import (
 
 _CONNECT_TIMEOUT_S = 30.0
 _UTTERANCES = 512
+_TEXTS = 200
 _PACKETS_PER_S = 55
 _BYTES_PER_PACKET = 200
 FRAME_NS = 20_000_000
@@ -124,7 +126,8 @@ class Caller:
         self._said_count = 0
         self.answer: Answer | None = None
         self.session_id = ""
-        self.messages = 0
+        self.texts: deque[str] = deque(maxlen=_TEXTS)
+        """What came on the data channel, newest last."""
         self.lost = False
         """The far end, or aiortc, ended it."""
 
@@ -202,12 +205,12 @@ class Caller:
         """How loud each packet is; of all that came, or of a stretch of it."""
         assert self.answer is not None
         some = self.arrivals if arrivals is None else arrivals
-        return levels(some, self._arena, opus=self.answer.opus, red=self.answer.red)
+        return levels(some, self.arena, opus=self.answer.opus, red=self.answer.red)
 
     def payload(self, arrival: Any) -> bytes:
         """What was in a packet."""
         offset = int(arrival["offset"])
-        return self._arena[offset : offset + int(arrival["length"])].tobytes()
+        return self.arena[offset : offset + int(arrival["length"])].tobytes()
 
     @property
     def said(self) -> NDArray[Any]:
@@ -233,8 +236,9 @@ class Caller:
         channel.on("message", self._on_message)
         self._ready.set()
 
-    def _on_message(self, _: object) -> None:
-        self.messages += 1
+    def _on_message(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self.texts.append(message)
 
     def _on_state(self) -> None:
         if self._pc.connectionState in ("failed", "closed"):

@@ -12,6 +12,7 @@ import fractions
 import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -27,7 +28,6 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
-from caller.light import LOUD, Arrival
 from caller.speech import FRAME_SAMPLES, RATE_HZ
 from e2e.patience import TooLate, until
 from e2e.udp_proxy import UdpProxy
@@ -35,7 +35,20 @@ from e2e.udp_proxy import UdpProxy
 Pcm = NDArray[np.int16]
 Event = dict[str, Any]
 
+LOUD = 10 ** (-50 / 20)
+"""−50 dBFS: what counts as the agent's voice."""
+
 _HISTORY = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One packet of the agent's: when it came and what was in it."""
+
+    at_ns: int
+    sequence: int
+    timestamp: int
+    payload: bytes
 
 
 class Microphone(MediaStreamTrack):

@@ -13,10 +13,9 @@ from aiortc.codecs.opus import OpusDecoder
 from aiortc.jitterbuffer import JitterFrame
 from numpy.typing import NDArray
 
-from caller.light import Arrival
 from caller.server import Server
 from e2e.agents.e2e_agents import STORY
-from e2e.aiortc_caller import AiortcCaller
+from e2e.aiortc_caller import AiortcCaller, Arrival
 from e2e.patience import timely
 from e2e.spoken import counter, remark
 

@@ -188,7 +188,7 @@ async def test_an_unanswered_offer_lapses(
     assert lapsed >= LIMIT
 
 
-async def test_hanging_up_frees_sockets(
+async def test_calls_share_the_media_ports_and_leave_nothing(
     http: aiohttp.ClientSession, server: Server, site: Site
 ) -> None:
     async def settled() -> bool:
@@ -198,7 +198,8 @@ async def test_hanging_up_frees_sockets(
     before = server.usage()
     for _ in range(3):
         opened = [await site.open() for _ in range(LIMIT)]
-        assert server.usage().descriptors > before.descriptors
+        # One more at most for HTTP: calls share the media ports.
+        assert server.usage().descriptors <= before.descriptors + 1
         for session in opened:
             await site.hang_up(session)
     caller = AiortcCaller(http, server.url)
@@ -206,7 +207,7 @@ async def test_hanging_up_frees_sockets(
     await caller.hang_up()
 
     async def as_before() -> bool:
-        return server.usage().descriptors <= before.descriptors
+        return server.usage().descriptors <= before.descriptors + 1
 
     await until(as_before, "descriptors are left over")
     assert server.usage().threads <= before.threads

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fakes.media_threads import HandThreads
 from fakes.virtual_loop import VirtualLoop, virtually
 from voicecore._native.ring import AudioRing
 from voicecore.core.conversation import Conversation
@@ -26,6 +27,7 @@ from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.engine_factory import Engines
 from voicecore.service.metrics import Metrics
+from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import PeerConfig
 from voicecore.transport.plane import Placed, PlaneSink
 
@@ -38,14 +40,15 @@ class FakePlane:
     play_rate_hz = 24_000
 
     def __init__(self) -> None:
-        self.ring = AudioRing(HEAR_HZ * 30)
+        self.ring = AudioRing(1 << 16)
         self.generation = 1
         self.written = self.played = 0
         self.space = 1 << 30
         self.closed = False
         self.flushes = 0
         self.sink: PlaneSink | None = None
-        self.received: list[bytes] = []
+        self.wish: int | None = None
+        self.adapted = 0
         self._speaking = False
 
     @property
@@ -73,11 +76,11 @@ class FakePlane:
                  "unknown_pt", "concealed_ms", "sent", "encoded", "rejected")  # fmt: skip
         return dict.fromkeys(names, 1.0)
 
-    def receive(self, packet: bytes) -> None:
-        self.received.append(packet)
+    def wake_at(self, position: int | None) -> None:
+        self.wish = position
 
-    def receive_report(self, packet: bytes) -> None:
-        self.received.append(packet)
+    def adapt(self) -> None:
+        self.adapted += 1
 
     def close(self) -> None:
         self.closed = True
@@ -91,7 +94,9 @@ class FakePlane:
             sink = self.sink
             if sink is None:
                 return
-            sink.on_audio()
+            if self.wish is not None and self.ring.position >= self.wish:
+                self.wish = None
+                sink.on_audio()
             if self.written > self.played:
                 self.played = min(self.played + 480, self.written)
                 if not self._speaking:
@@ -149,6 +154,7 @@ class Rig:
         vad: Any = EnergyVad()
         self.over: list[Call] = []
         make_plane: Callable[[Any], Any] = lambda _: self.plane  # noqa: E731
+        self.hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
         self.call = Call(
             "id-1",
             CallContext(
@@ -157,12 +163,16 @@ class Rig:
                 turns=TurnSettings(greeting=greeting),
                 stt_chunk_ms=100,
                 apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
-                peers=PeerConfig,
+                peers=lambda: PeerConfig(self.hub),
                 make_plane=make_plane,
                 now=loop.now_ns,
             ),
             self.over.append,
         )
+
+    async def close(self) -> None:
+        await self.call.close()
+        self.hub.close()
 
     def connect(self) -> None:
         link: Any = FakeLink()
@@ -174,6 +184,24 @@ class Rig:
         self.edge(EdgeKind.CONFIRMED)
         await self.plane.run(ms)
         self.edge(EdgeKind.RELEASED)
+
+    def opened_channel(self) -> list[str]:
+        """The texts that a data channel opened now carries."""
+        sent: list[str] = []
+
+        class Channel:
+            readyState = "open"
+            bufferedAmount = 0
+
+            def send(self, text: str) -> None:
+                sent.append(text)
+
+            def on(self, *_: object) -> None: ...
+
+        # The call took its sender when it was made: what goes out is seen at the channel.
+        channel: Any = Channel()
+        self.call.peer._take_channel(channel)
+        return sent
 
     def edge(self, kind: EdgeKind) -> None:
         self.call.on_edge(SpeechEdge(kind, self.plane.ring.position), self.loop.now_ns())
@@ -199,7 +227,7 @@ def test_a_turn_is_answered_and_remembered() -> None:
         assert said == [("user", "hello", False), ("assistant", rig.llm.tokens[0], False)]
         assert rig.llm.asked == [said[:1]]
         assert rig.counter("voicecore_turns_total") == 1
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())
 
@@ -224,7 +252,7 @@ def test_a_barge_in_does_all_it_must() -> None:
         words = rig.llm.tokens[0].split()
         whole = round(played / 48_000 * len(words))
         assert heard == ("assistant", " ".join(words[:whole]), True)
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())
 
@@ -247,7 +275,7 @@ def test_a_voice_that_fails_is_apologised_for_and_the_next_turn_works() -> None:
             "voicecore_engine_failures_total", {"stage": "tts", "code": "worker_lost"}
         )
         assert failures == 1
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())
 
@@ -261,7 +289,7 @@ def test_nothing_understood_is_not_answered() -> None:
         assert rig.call.state == "listening"
         assert rig.llm.asked == []
         assert len(rig.call.conversation) == 0
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())
 
@@ -274,7 +302,7 @@ def test_a_greeting_is_spoken_first() -> None:
         assert rig.call.state == "speaking"
         await rig.plane.run(2100)
         assert [(m.role, m.text) for m in rig.call.conversation] == [("assistant", "Welcome.")]
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())
 
@@ -283,34 +311,18 @@ def test_a_greeting_is_spoken_first() -> None:
 def test_the_first_message_is_hello(channel_first: bool) -> None:
     async def main() -> None:
         rig = Rig()
-        # The call took its sender when it was made: what goes out is seen at the channel.
-        sent: list[str] = []
-
-        class Channel:
-            readyState = "open"
-            bufferedAmount = 0
-
-            def send(self, text: str) -> None:
-                sent.append(text)
-
-            def on(self, *_: object) -> None: ...
-
-        def channel_opens() -> None:
-            channel: Any = Channel()
-            rig.call.peer._take_channel(channel)
-
         if channel_first:
-            channel_opens()
+            sent = rig.opened_channel()
             rig.connect()
         else:
             rig.connect()
             await rig.speak()
-            channel_opens()
+            sent = rig.opened_channel()
         await asyncio.sleep(1)
         kinds = [json.loads(text)["type"] for text in sent]
         assert kinds[0] == "hello"
         assert "state" in kinds
-        await rig.call.close()
+        await rig.close()
         assert "bye" in [json.loads(text)["type"] for text in sent[-2:]]
 
     virtually(main())
@@ -326,7 +338,7 @@ def test_strange_messages_of_the_client_are_ignored(text: str) -> None:
         rig.call.on_message('{"type": "hangup"}')
         assert rig.call.state == "ended"
         assert rig.call.end_reason == "caller_hung_up"
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())
 
@@ -337,7 +349,7 @@ def test_deeply_nested_messages_are_ignored_too() -> None:
         rig.connect()
         rig.call.on_message("[" * 4000)
         assert rig.call.state == "listening"
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())
 
@@ -360,8 +372,8 @@ def test_a_call_ends_once_in_every_state_and_leaves_no_task(stage: str) -> None:
         rig.call.on_peer_lost("peer_closed")
         assert rig.over == [rig.call]
         assert (rig.call.state, rig.call.end_reason) == ("ended", "enough")
-        await rig.call.close()
-        await rig.call.close()
+        await rig.close()
+        await rig.close()
         await asyncio.sleep(5)
         assert rig.plane.closed is (stage != "connecting")
         assert asyncio.all_tasks() == before
@@ -372,17 +384,39 @@ def test_a_call_ends_once_in_every_state_and_leaves_no_task(stage: str) -> None:
     virtually(main())
 
 
-def test_packets_before_and_after_the_plane_are_dropped() -> None:
+def test_the_plane_is_asked_for_whole_chunks_while_a_recogniser_listens_and_for_none_else() -> None:
     async def main() -> None:
         rig = Rig()
-        rig.call.on_rtp(b"early")
-        rig.call.on_rtcp(b"early")
         rig.connect()
-        rig.call.on_rtp(b"rtp")
-        rig.call.on_rtcp(b"rtcp")
-        assert rig.plane.received == [b"rtp", b"rtcp"]
-        assert rig.call.describe()["codec"] is None, "the peer itself has no link"
-        await rig.call.close()
+        assert rig.plane.wish is None
+        await rig.plane.run(60)
+        rig.edge(EdgeKind.ONSET)
+        rig.edge(EdgeKind.CONFIRMED)
+        wishes: set[int] = set()
+        for _ in range(50):
+            await rig.plane.run(20)
+            assert rig.plane.wish is not None
+            wishes.add(rig.plane.wish)
+        assert wishes == set(range(1600, 17_601, 1600)), "one for each 100 ms"
+        rig.edge(EdgeKind.RELEASED)
+        await rig.plane.run(540)
+        assert rig.call.state == "speaking"
+        assert rig.plane.wish is None
+        await rig.close()
+
+    virtually(main())
+
+
+def test_a_pressed_key_is_told_to_the_client() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        sent = rig.opened_channel()
+        rig.call.on_digit("#", 120)
+        await asyncio.sleep(1)
+        (event,) = [json.loads(text) for text in sent if '"digit"' in text]
+        assert (event["type"], event["digit"], event["duration_ms"]) == ("digit", "#", 120)
+        await rig.close()
 
     virtually(main())
 
@@ -393,7 +427,8 @@ def test_media_counters_go_to_the_metrics_once() -> None:
         rig.connect()
         rig.call.record_media()
         rig.call.record_media()
-        await rig.call.close()
+        assert rig.plane.adapted == 2, "what the network asks is looked at without a report, too"
+        await rig.close()
         lost = rig.metrics.registry.get_sample_value(
             "voicecore_media_packets_total", {"event": "lost"}
         )
@@ -408,6 +443,6 @@ def test_voice_activity_that_fails_ends_the_call() -> None:
         rig.connect()
         rig.call.on_plane_failed(EngineError("x", engine="silero", code="vad_failed"))
         assert rig.call.end_reason == "vad_failed"
-        await rig.call.close()
+        await rig.close()
 
     virtually(main())

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from fakes.media_threads import HandThreads
 from fakes.virtual_loop import virtually
 from voicecore.errors import CapacityError, PeerError, VoicecoreError
 from voicecore.service.calls import Calls, build_manager
 from voicecore.service.config import Settings
 from voicecore.service.engine_factory import build_engines
 from voicecore.service.metrics import Metrics
+from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import Peer, PeerConfig
 
 
@@ -42,8 +44,21 @@ async def code_of(work: Any) -> tuple[str, int]:
     return caught.value.code, getattr(caught.value, "status", 503)
 
 
+@asynccontextmanager
+async def far_end() -> AsyncIterator[Peer]:
+    """A peer that answers and hears of nothing."""
+    events: Any = Deaf()
+    hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
+    peer = Peer(PeerConfig(hub), events)
+    try:
+        yield peer
+    finally:
+        await peer.close()
+        hub.close()
+
+
 class Deaf:
-    """A far end that notes nothing."""
+    """Notes nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
@@ -131,14 +146,12 @@ def test_an_answer_is_taken_once() -> None:
     async def main() -> None:
         async with calls() as manager:
             opened = await manager.open()
-            far_events: Any = Deaf()
-            far = Peer(PeerConfig(), far_events)
-            answer = await far.accept(opened.sdp)
+            async with far_end() as far:
+                answer = await far.accept(opened.sdp)
             assert await code_of(manager.answer(opened.session_id, "nonsense")) == ("bad_sdp", 400)
             await manager.answer(opened.session_id, answer)
             again = await code_of(manager.answer(opened.session_id, answer))
             assert again == ("already_answered", 409)
-            await far.close()
 
     virtually(main())
 
@@ -147,14 +160,12 @@ def test_of_two_answers_at_once_one_is_taken() -> None:
     async def main() -> None:
         async with calls() as manager:
             opened = await manager.open()
-            far_events: Any = Deaf()
-            far = Peer(PeerConfig(), far_events)
-            answer = await far.accept(opened.sdp)
+            async with far_end() as far:
+                answer = await far.accept(opened.sdp)
             results = await asyncio.gather(
                 *(manager.answer(opened.session_id, answer) for _ in range(2)),
                 return_exceptions=True,
             )
-            await far.close()
             refused = [getattr(result, "code", result) for result in results if result]
             assert refused == ["already_answered"]
 

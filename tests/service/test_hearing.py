@@ -26,6 +26,7 @@ class FakeStt:
         self.opening = self.finishing = "works"
         self.on_partial: Callable[[str], None] = lambda _: None
         self.opened = asyncio.Event()
+        self.patience_s = 1.0
 
     async def start(self) -> None: ...
 
@@ -37,7 +38,7 @@ class FakeStt:
         if how == "hangs":
             await asyncio.get_running_loop().create_future()
         if how == "slow":
-            await asyncio.sleep(1)
+            await asyncio.sleep(self.patience_s)
 
     async def open(self, on_partial: Callable[[str], None]) -> FakeStt:
         await self._step(self.opening)
@@ -109,6 +110,71 @@ def test_audio_before_the_stream_is_open_is_not_lost() -> None:
         hearing.utterance.finish(16_000)
         assert await hearing.over() == [("final", "final words")]
         assert (np.concatenate(stt.pushed) == ramp(0, 16_000)).all()
+
+    virtually(main())
+
+
+def test_a_recogniser_that_opens_later_than_the_ring_holds_misses_nothing() -> None:
+    async def main() -> None:
+        for finish_at_s in (3, None):
+            ring, stt = AudioRing(1 << 14), FakeStt()  # a second
+            stt.opening = "slow"
+            stt.patience_s = 4.5
+            hearing = Hearing(stt, ring)
+            end = 0
+            for start in range(0, 80_000, 320):
+                ring.write(ramp(start, 320))
+                due = hearing.utterance.due
+                if due is not None and ring.position >= due:
+                    hearing.utterance.pump()
+                if finish_at_s is not None and start == finish_at_s * 16_000:
+                    end = start + 100
+                    hearing.utterance.finish(end)
+                await asyncio.sleep(0.02)
+            if finish_at_s is None:
+                end = 79_900
+                hearing.utterance.finish(end)
+            assert await hearing.over() == [("final", "final words")]
+            whole = np.concatenate(stt.pushed)
+            assert (whole == ramp(0, len(whole))).all()
+            assert end <= len(whole) <= end + 1600
+            assert hearing.utterance.dropped == 0
+
+    virtually(main())
+
+
+def test_what_waits_for_a_recogniser_is_bounded_and_the_oldest_goes() -> None:
+    async def main() -> None:
+        ring, stt = AudioRing(1 << 14), FakeStt()
+        stt.opening = "slow"
+        hearing = Hearing(stt, ring)
+        for start in range(0, 12 * 16_000, 1600):
+            ring.write(ramp(start, 1600))
+            hearing.utterance.pump()
+        hearing.utterance.finish(12 * 16_000)
+        assert await hearing.over() == [("final", "final words")]
+        assert hearing.utterance.dropped == 20
+        assert (np.concatenate(stt.pushed) == ramp(2 * 16_000, 10 * 16_000)).all()
+
+    virtually(main())
+
+
+def test_a_chunk_is_due_while_one_is_wanted() -> None:
+    async def main() -> None:
+        ring, stt = AudioRing(1 << 14), FakeStt()
+        hearing = Hearing(stt, ring, from_sample=0)
+        assert hearing.utterance.due == 1600
+        await stt.opened.wait()
+        ring.write(ramp(0, 3500))
+        hearing.utterance.pump()
+        assert hearing.utterance.due == 4800
+        hearing.utterance.finish(3500)
+        assert hearing.utterance.due is None
+        await hearing.over()
+        cancelled = Hearing(FakeStt(), ring)
+        cancelled.utterance.cancel()
+        assert cancelled.utterance.due is None
+        await cancelled.over()
 
     virtually(main())
 

@@ -211,6 +211,7 @@ def test_an_overloaded_server_admits_no_call_and_counts_it() -> None:
         machine = Machine()
         manager = Calls(settings, engines, machine.metrics, machine.monitor)
         await manager.start()
+        machine.monitor.media = lambda: machine.media
         try:
             await manager.open()
             machine.media = BROKEN

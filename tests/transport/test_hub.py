@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from transport.networks import HandThreads
+from fakes.media_threads import HandThreads
 from voicecore.transport.hub import DATAGRAM, MediaHub
 
 SOURCE = ("192.0.2.9", 5000)

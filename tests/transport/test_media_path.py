@@ -11,15 +11,15 @@ import pytest
 from aioice import ice, stun
 from aiortc import RTCIceServer
 
-from transport.networks import HandThreads, binding_request, stun_server, turn_server
-from transport.test_peer import Notes, until
-from voicecore._native.rtp import header
+from fakes.media_threads import HandThreads
+from transport.kit import loud, media_hub, over, tone, until
+from transport.networks import binding_request, stun_server, turn_server
+from transport.test_peer import Notes
 from voicecore.transport import reflexive
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
 from voicecore.transport.peer import Peer, PeerConfig
-from voicecore.transport.socket_threads import ARRIVED, SocketThreads
 
 FAR, FARTHER = ("192.0.2.77", 5000), ("192.0.2.78", 6000)
 PASSWORD = "p" * 22
@@ -222,7 +222,7 @@ SILENT = StunServer("127.0.0.1", 9)
 
 async def test_shared_ports_ask_the_stun_servers_once_for_all_calls(impatient: None) -> None:
     async with stun_server(("203.0.113.9", 61_000)) as (port, server):
-        hub = MediaHub(SocketThreads(), addresses=lambda: ["127.0.0.1"])
+        hub = media_hub("127.0.0.1")
         known = reflexive.Reflexive(hub, [SILENT, StunServer("127.0.0.1", port)])
         udp_port = hub.ports()[0].udp_port
         for _ in range(4):
@@ -244,7 +244,7 @@ async def test_shared_ports_ask_the_stun_servers_once_for_all_calls(impatient: N
 async def test_without_an_answer_calls_go_without(
     impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hub = MediaHub(SocketThreads(), addresses=lambda: ["127.0.0.1"])
+    hub = media_hub("127.0.0.1")
     known = reflexive.Reflexive(hub, [SILENT])
     assert await known.addresses() == {}
     assert "no STUN server" in caplog.text
@@ -261,7 +261,7 @@ async def test_no_servers_nothing_asked() -> None:
 
 async def test_ports_of_the_calls_own_ask_for_themselves(impatient: None) -> None:
     async with stun_server(("203.0.113.9", 61_000)) as (port, server):
-        hub = MediaHub(SocketThreads(), addresses=lambda: ["127.0.0.1"])
+        hub = media_hub("127.0.0.1")
         for _ in range(2):
             connection = ice.Connection(ice_controlling=False)
             servers = (SILENT, StunServer("127.0.0.1", port))
@@ -303,14 +303,14 @@ async def test_turn_servers_are_tried_in_order_and_a_failure_is_told(
         assert len(server.relays) == 1
 
 
-async def test_a_relayed_call_carries_audio_through_python() -> None:
+async def test_a_relayed_call_carries_audio_both_ways() -> None:
     async with turn_server() as (port, server):
         entry = RTCIceServer(f"turn:127.0.0.1:{port}", username="user", credential="secret")
         # One speaks IPv6 alone, the other IPv4: only the relay, on IPv4, joins them.
-        hubs = [MediaHub(SocketThreads(), addresses=lambda a=a: [a]) for a in ("::1", "127.0.0.1")]
+        hubs = [media_hub(host) for host in ("::1", "127.0.0.1")]
         near, far = Notes(), Notes()
-        one = Peer(PeerConfig((entry,), hub=hubs[0]), near)
-        two = Peer(PeerConfig(hub=hubs[1]), far)
+        one = Peer(PeerConfig(hubs[0], (entry,)), near)
+        two = Peer(PeerConfig(hubs[1]), far)
         try:
             await one.answer(await two.accept(await one.offer()))
             await until(lambda: near.link and far.link)
@@ -320,12 +320,11 @@ async def test_a_relayed_call_carries_audio_through_python() -> None:
             assert pair is not None
             assert (pair.port, pair.local_type) == (RELAYED, "relay")
             before = server.relayed
-            for link, tap, notes in ((near.link, near.tap, far), (far.link, far.tap, near)):
-                packet = header(link.format.payload_type, 1, 960, link.ssrc) + b"\xf8\xff\xfe"
-                assert tap.send(packet)
-                await until(lambda notes=notes: notes.rtp)
-                assert notes.rtp == [packet]
-            assert server.relayed >= before + 2
+            with over(near.link, hubs[0]) as here, over(far.link, hubs[1]) as there:
+                for mouth, ear in ((here, there), (there, here)):
+                    mouth.play(tone(0.3), mouth.generation)
+                    await until(lambda ear=ear: loud(ear))
+            assert server.relayed > before
         finally:
             await one.close()
             await two.close()
@@ -379,14 +378,13 @@ async def test_what_arrives_goes_where_it_belongs() -> None:
         (port,) = made.threads.open
         queued: list[bytes] = []
         made.connection.data_received = lambda data, component: queued.append(data)
-        made.path.on_media(ARRIVED, b"\x80srtp")
         made.path.on_media(3, 1, 2)
         await made.arrive(port, b"\x80relayed", FAR)
         await made.arrive(port, b"\x16dtls", FAR)
         await made.arrive(999, b"\x16closed port", FAR)
         for junk in (b"", b"\x04", b"\x40turn", b"\xff", b"\x00\x01"):
             await made.arrive(port, junk, FAR)
-        assert made.sink.packets == [b"\x80srtp", b"\x80relayed"]
+        assert made.sink.packets == [b"\x80relayed"]
         assert made.sink.media == [(3, 1, 2)]
         assert queued == [b"\x16dtls"]
         assert made.path.dropped == 5

@@ -4,47 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 
-from voicecore._native.rtp import header
+from transport.kit import loud, media_hub, over, tone, until
 from voicecore.errors import PeerError
 from voicecore.transport.hub import MediaHub
-from voicecore.transport.packet_tap import PacketTap
+from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import CHANNEL_LABEL, AudioLink, Peer, PeerConfig
-from voicecore.transport.rtcp import Reporter
 from voicecore.transport.sdp_audio import AudioWants
-from voicecore.transport.socket_threads import SocketThreads
 
 
 class Notes:
-    """All that a peer tells."""
+    """All that a peer tells, and whose media threads it is on."""
 
-    def __init__(self) -> None:
+    def __init__(self, hub: MediaHub | None = None) -> None:
+        self.hub = hub
         self.link: AudioLink | None = None
-        self.tap: Any = None
         self.links = 0
-        self.rtp: list[bytes] = []
-        self.rtcp: list[bytes] = []
         self.texts: list[str] = []
         self.opened = 0
         self.lost: list[str] = []
 
     def on_audio_link(self, link: AudioLink) -> None:
         self.link = link
-        self.tap = PacketTap(link.path, link.keys, self.on_rtp, self.on_rtcp)
         self.links += 1
-
-    def on_rtp(self, packet: bytes) -> None:
-        self.rtp.append(packet)
-
-    def on_rtcp(self, packet: bytes) -> None:
-        self.rtcp.append(packet)
 
     def on_message(self, text: str) -> None:
         self.texts.append(text)
@@ -72,21 +61,25 @@ async def refusal(work: Coroutine[Any, Any, object]) -> str:
     return ""
 
 
-async def until(check: Callable[[], object], timeout_s: float = 15.0) -> None:
-    """Real sockets: there is no event to wait for but the far end's."""
-    async with asyncio.timeout(timeout_s):
-        while not check():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+def plane(notes: Notes) -> AbstractContextManager[NativePlane]:
+    """The audio of a connected peer."""
+    assert notes.link is not None
+    assert notes.hub is not None
+    return over(notes.link, notes.hub)
 
 
 @asynccontextmanager
 async def peer(**config: Any) -> AsyncIterator[tuple[Peer, Notes]]:
-    notes = Notes()
+    """A peer; without a ``hub`` it has one to itself."""
+    own = None if "hub" in config else media_hub()
+    notes = Notes(config.setdefault("hub", own))
     made = Peer(PeerConfig(**config), notes)
     try:
         yield made, notes
     finally:
         await made.close()
+        if own is not None:
+            own.close()
 
 
 @asynccontextmanager
@@ -107,23 +100,21 @@ async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
             assert notes_a.link.format.codec == "opus"
             assert notes_a.link.format.pcmu_pt == 0
             assert notes_a.link.format.pcma_pt == 8
-            packet = header(notes_a.link.format.payload_type, 1, 960, notes_a.link.ssrc)
-            tap = notes_a.tap
-            assert tap.send(packet + b"\xf8\xff\xfe")
-            Reporter(
-                notes_a.link.ssrc, "me", 48_000, lambda p, tap=tap: tap.send(p, rtcp=True)
-            ).goodbye()
             assert peer_a.send_text("hello")
-            await until(lambda notes=notes_b: notes.rtp and notes.rtcp and notes.texts)
-            assert notes_b.rtp == [packet + b"\xf8\xff\xfe"]
-            assert len(notes_b.rtcp) == 1
+            await until(lambda notes=notes_b: notes.texts)
             assert notes_b.texts == ["hello"]
             assert set(notes_a.link.selected_types()) <= {"host", "prflx"}
         assert [notes.links for _, notes in sides] == [1, 1]
+        (_, one), (_, two) = sides
+        with plane(one) as here, plane(two) as there:
+            for mouth, ear in ((here, there), (there, here)):
+                mouth.play(tone(0.3), mouth.generation)
+                await until(lambda ear=ear: loud(ear))
+            await until(lambda: here.stats()["round_trip_ms"] > 0)
 
 
 async def test_many_calls_share_one_port_and_open_no_socket() -> None:
-    hub = MediaHub(SocketThreads())
+    hub = media_hub()
     numbers = {port.udp_port for port in hub.ports()}
     async with AsyncExitStack() as stack:
         fars = [await stack.enter_async_context(peer()) for _ in range(5)]
@@ -135,14 +126,16 @@ async def test_many_calls_share_one_port_and_open_no_socket() -> None:
         await until(lambda: all(notes.link for _, notes in nears + fars))
         assert descriptors() == before
         assert hub.peers == 5
-        for number, ((_, far), (_, near)) in enumerate(zip(fars, nears, strict=True)):
-            for one, other in ((far, near), (near, far)):
-                assert one.link is not None
-                form = one.link.format
-                packet = header(form.payload_type, number, 960, one.link.ssrc) + b"\xf8"
-                assert one.tap.send(packet)
-                await until(lambda other=other: other.rtp)
-                assert other.rtp == [packet]
+        planes = [
+            (stack.enter_context(plane(far)), stack.enter_context(plane(near)))
+            for (_, far), (_, near) in zip(fars, nears, strict=True)
+        ]
+        # One at a time: whoever speaks is heard in his own call alone.
+        for number, (there, here) in enumerate(planes):
+            there.play(tone(0.3), there.generation)
+            await until(lambda here=here: loud(here))
+            assert [loud(ear) for _, ear in planes] == [i <= number for i in range(len(planes))]
+        for _, near in nears:
             assert near.link is not None
             assert near.link.path.pair is not None
             assert near.link.path.pair.udp_port not in numbers
@@ -150,7 +143,20 @@ async def test_many_calls_share_one_port_and_open_no_socket() -> None:
     hub.close()
 
 
-async def test_both_sides_have_the_same_keys_crosswise() -> None:
+async def test_a_call_may_end_while_its_packets_are_in_flight() -> None:
+    hub = media_hub()
+    for _ in range(3):
+        async with peer() as (one, far), peer(hub=hub) as (two, near):
+            await one.answer(await two.accept(await one.offer()))
+            await until(lambda far=far, near=near: far.link and near.link)
+            with plane(far) as there, plane(near) as here:
+                await until(lambda h=here, t=there: h.stats()["received"] and t.stats()["received"])
+                await asyncio.gather(one.close(), two.close())
+    assert hub.peers == 0
+    hub.close()
+
+
+async def test_both_sides_have_the_same_keys() -> None:
     async with pair() as ((one, notes), (_, far)):
         assert notes.link is not None
         assert far.link is not None
@@ -239,7 +245,7 @@ async def test_a_closed_far_end_is_told_once_and_nothing_comes_after_close() -> 
         assert one_notes.lost == []
         assert len(two_notes.lost) == 1
         assert one_notes.link is not None
-        assert not one_notes.tap.send(header(111, 1, 1, 1) + b"\xf8\xff\xfe")
+        assert not one_notes.link.path.send(b"\x80")
         assert not one.send_text("anyone?")
         assert two.state in ("closed", "failed")
 

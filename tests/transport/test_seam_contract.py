@@ -28,7 +28,7 @@ from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameter
 from aiortc.utils import random32
 from OpenSSL import SSL
 
-from transport.networks import HandThreads
+from fakes.media_threads import HandThreads
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport.halves import NativeReceiver, NativeSender
 from voicecore.transport.hub import MediaHub

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from voicecore._native.chunks import Chunks
 from voicecore._native.ring import AudioRing
@@ -18,8 +23,16 @@ _FINISH_TIMEOUT_S = 12.0
 """Longer than the embedded recogniser's own: whoever knows more speaks first."""
 
 
+_MOST_WAITING_MS = 10_000
+"""More than a ring's four seconds and all of ``_OPEN_TIMEOUT_S`` together."""
+
+
 class Utterance:
     """Feeds one recogniser stream; its task ends in exactly one of the outcomes.
+
+    The ring holds a few seconds, a recogniser may take longer to open: until then
+    chunks wait here, ten seconds of them at most. Beyond, the oldest is dropped
+    and counted in ``dropped``: what was said last matters more to the answer.
 
     ``on_final(text)`` after :meth:`finish`, or ``on_failed(code)`` if the
     engine fails at any time. :meth:`cancel` ends it with neither.
@@ -43,17 +56,18 @@ class Utterance:
         self._on_final = on_final
         self._on_failed = on_failed
         self._stream: SttStream | None = None
-        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = False
+        self._waiting: deque[NDArray[Any]] = deque(maxlen=_MOST_WAITING_MS // chunk_ms)
+        self.dropped = 0
         self.task = asyncio.get_running_loop().create_task(self._run(), name="utterance")
 
     def pump(self) -> None:
-        """Push every whole chunk that has arrived."""
-        stream = self._stream
-        if stream is None or self._end.done():
+        """Take every whole chunk that has arrived."""
+        if self._over or self._end.done():
             return
         while (chunk := self._chunks.next()) is not None:
-            stream.push(chunk)
+            self._hand_on(chunk)
 
     @property
     def due(self) -> int | None:
@@ -64,8 +78,13 @@ class Utterance:
 
     def finish(self, to_sample: int) -> None:
         """The utterance ends at ``to_sample``: push the rest, ask for the text."""
-        if not self._end.done():
-            self._end.set_result(min(to_sample, self._ring.position))
+        if self._end.done():
+            return
+        self.pump()
+        rest: NDArray[np.int16] = self._chunks.rest(min(to_sample, self._ring.position))
+        if len(rest):
+            self._hand_on(rest)
+        self._end.set_result(None)
 
     def cancel(self) -> None:
         """Give it up; the owner awaits :attr:`task`."""
@@ -82,11 +101,9 @@ class Utterance:
         except Exception as error:
             self._fail(_code(error))
             return
-        self._stream = stream
         try:
-            self.pump()
-            end = await self._end
-            self._push_rest(stream, end)
+            self._begin(stream)
+            await self._end
             async with asyncio.timeout(_FINISH_TIMEOUT_S):
                 text = await stream.finish()
         except TimeoutError:
@@ -101,12 +118,21 @@ class Utterance:
             self._over = True
             self._on_final(text)
 
-    def _push_rest(self, stream: SttStream, end: int) -> None:
-        while (chunk := self._chunks.next()) is not None:
-            stream.push(chunk)
-        rest = self._chunks.rest(end)
-        if len(rest):
-            stream.push(rest)
+    def _begin(self, stream: SttStream) -> None:
+        """Push what has waited; what comes goes straight to ``stream`` from here on."""
+        self.pump()
+        if self.dropped:
+            _LOG.warning("a recogniser opened too late: %d chunks dropped", self.dropped)
+        while self._waiting:
+            stream.push(self._waiting.popleft())
+        self._stream = stream
+
+    def _hand_on(self, chunk: NDArray[Any]) -> None:
+        if self._stream is not None:
+            self._stream.push(chunk)
+            return
+        self.dropped += len(self._waiting) == self._waiting.maxlen
+        self._waiting.append(chunk)
 
     def _take_partial(self, text: str) -> None:
         if not self._over:

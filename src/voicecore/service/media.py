@@ -94,11 +94,11 @@ class Media:
         # Our own way to the relay; credentials are made anew, since they expire.
         known: list[dict[str, Any]] = ice_servers(settings, "server", time.time())
         return PeerConfig(
-            tuple(RTCIceServer(**server) for server in known),
-            settings.udp_port_min,
-            settings.udp_port_max,
-            self._next_port,
-            hub=self._hub,
+            self._hub,
+            ice_servers=tuple(RTCIceServer(**server) for server in known),
+            port_min=settings.udp_port_min,
+            port_max=settings.udp_port_max,
+            next_port=self._next_port,
             reflexive=self._reflexive,
             public_addresses=tuple(settings.public_ip),
             hide_private=settings.public_ip_only,

@@ -36,7 +36,7 @@ class NativeReceiver:
         self._transport = transport
 
     def _set_rtcp_ssrc(self, ssrc: int) -> None:
-        """Our reports are made by ``transport.rtcp``."""
+        """Our reports are made by the media threads."""
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
         """Note what was negotiated."""

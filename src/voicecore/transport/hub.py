@@ -1,9 +1,8 @@
 """The one owner of the media sockets in Python: hands what they bring to its call.
 
-The sockets belong to :class:`MediaThreads` (native threads, or
-``transport.socket_threads`` where those can't run). What they have for Python,
-STUN and DTLS of known calls and what happened to their media, comes in batches
-on one descriptor. The hub keeps one port open on each address of the machine
+The sockets belong to :class:`MediaThreads` (``_native.plane``). What they have
+for Python, STUN and DTLS of known calls and what happened to their media, comes
+in batches on one descriptor. The hub keeps one port open on each address of the machine
 for all calls, so that a new call costs no socket.
 """
 

@@ -16,7 +16,6 @@ from voicecore.transport.hub import Destination, MediaHub, Port, is_ipv6
 from voicecore.transport.hub_transport import HubTransport
 from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.reflexive import Reflexive, ask_in_turn
-from voicecore.transport.socket_threads import ARRIVED
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class PathSink(Protocol):
         """The pair in use changed; None: there is none any more."""
 
     def on_packet(self, data: bytes) -> None:
-        """SRTP or SRTCP came to Python (through a relay, or by Python's sockets), as it was."""
+        """SRTP or SRTCP came through a relay, as it was."""
 
     def on_media(self, kind: int, *details: Any) -> None:
         """An event of the media threads for this peer."""
@@ -88,11 +87,6 @@ class MediaPath:
         ufrag = secrets.token_hex(_UFRAG_BYTES)
         self.peer = hub.add_peer(ufrag, self)
         seam.prepare_ice(connection, ufrag=ufrag, gather=self._gather, on_pair=self._on_pair)
-
-    @property
-    def hub(self) -> MediaHub:
-        """The owner of the sockets."""
-        return self._hub
 
     @property
     def pair(self) -> SelectedPair | None:
@@ -137,9 +131,7 @@ class MediaPath:
 
     def on_media(self, kind: int, *details: Any) -> None:
         """See :class:`~voicecore.transport.hub.PeerHandler`."""
-        if kind == ARRIVED:
-            self._on_packet(details[0])
-        elif self._sink is not None:
+        if self._sink is not None:
             self._sink.on_media(kind, *details)
 
     # -- private ----------------------------------------------------------------------

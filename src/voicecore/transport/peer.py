@@ -39,7 +39,6 @@ from voicecore.transport.sdp_audio import (
     negotiated,
     read_audio,
 )
-from voicecore.transport.socket_threads import SocketThreads
 from voicecore.transport.srtp_keys import SrtpKeys
 
 _LOG = logging.getLogger(__name__)
@@ -52,11 +51,7 @@ _MAX_CANDIDATES = 64
 
 @dataclass(frozen=True, slots=True)
 class AudioLink:
-    """A connected audio path: what was negotiated, SRTP's keys, and the way of the packets.
-
-    Who wants the audio attaches to ``path``: ``transport.native_plane``, or
-    ``transport.packet_tap`` for packets in Python.
-    """
+    """A connected audio path: what was negotiated, SRTP's keys, and the way of the packets."""
 
     format: AudioFormat
     ssrc: int
@@ -89,19 +84,18 @@ class PeerEvents(Protocol):
 class PeerConfig:
     """How peers reach us, and what is asked of them.
 
-    ``hub`` has the sockets (None: the peer makes some of its own, in Python).
-    ``public_addresses`` stand for ours behind a 1:1 NAT, at most one of each IP
-    version; ours stay as second candidates unless ``hide_private``. With
-    ``port_min`` each call gets a port of its own in ``[port_min, port_max]``,
-    tried in the order of ``next_port``.
+    ``hub`` has the sockets. ``public_addresses`` stand for ours behind a 1:1
+    NAT, at most one of each IP version; ours stay as second candidates unless
+    ``hide_private``. With ``port_min`` each call gets a port of its own in
+    ``[port_min, port_max]``, tried in the order of ``next_port``.
     ``on_no_relay`` is told when TURN servers are configured and none gave a relay.
     """
 
+    hub: MediaHub
     ice_servers: tuple[RTCIceServer, ...] = ()
     port_min: int = 0
     port_max: int = 0
     next_port: Callable[[], int] = field(default=lambda: 0)
-    hub: MediaHub | None = None
     reflexive: Reflexive | None = None
     public_addresses: tuple[str, ...] = ()
     hide_private: bool = False
@@ -124,10 +118,8 @@ class Peer:
         self._sender = seam.take_over_audio(self._transceiver, self._on_send, self._on_receive)
         self._connecting = seam.ConnectTasks(self._pc, self._on_connect_failed)
         self._config = config
-        hub = config.hub or MediaHub(SocketThreads())
-        self._own_hub = None if config.hub else hub
         transport = self._transceiver.receiver.transport
-        self._path = MediaPath(hub, seam.ice_of(transport), _path_config(config))
+        self._path = MediaPath(config.hub, seam.ice_of(transport), _path_config(config))
         seam.capture_keys(transport, self._on_keys)
         seam.forgive_late_data(transport)
         self._keys: SrtpKeys | None = None
@@ -229,8 +221,6 @@ class Peer:
             await seam.stop_ice(self._pc)
         finally:
             self._path.close()
-            if self._own_hub is not None:
-                self._own_hub.close()
 
     # -- private --------------------------------------------------------------
 
