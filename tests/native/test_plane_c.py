@@ -6,9 +6,12 @@ threads are stressed.
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import random
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,30 @@ def test_datagrams_through_the_demultiplexer(tmp_path: Path) -> None:
 def test_all_threads_under_stress(sanitizer: str, tmp_path: Path) -> None:
     """Peers and ports come and go, are routed and flooded, while both directions run."""
     check(HERE / "threads" / "plane_stress.c", PARTS, tmp_path, STRESS_MS, sanitizer)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="counts in glibc")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="it is the allocator")
+def test_no_allocation_in_steady_state(tmp_path: Path) -> None:
+    """Calls of every profile, with all that can be switched on: the threads ask for no memory."""
+    library = tmp_path / "count_allocations.so"
+    flags = ["-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-fno-builtin"]
+    source = HERE / "preload" / "count_allocations.c"
+    compiler = os.environ.get("CC", "cc")
+    subprocess.run([compiler, *flags, str(source), "-o", str(library)], check=True)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONMALLOC"}
+    environment |= {"LD_PRELOAD": str(library), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(HERE.parent / "plane_allocations.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    print(done.stdout)
+    found = json.loads(done.stdout)
+    assert found.pop("deliberate")["asked"] >= 100
+    assert len(found) == 4
+    assert all(counts["packets"] >= 100 for counts in found.values())
+    assert [counts["asked"] for counts in found.values()] == [0] * 4
