@@ -16,6 +16,7 @@ import os
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -198,7 +199,8 @@ cdef extern from "plane.h" nogil:
                                 uint32_t number, int receive_buffer_bytes)
     void plane_port_address(const plane_port* port, sockaddr_storage* out)
     void plane_close_port(plane* p, plane_port* port)
-    plane_peer* plane_add_peer(plane* p, uint32_t number, const uint8_t* name, size_t n)
+    plane_peer* plane_add_peer(plane* p, uint32_t number, const uint8_t* name, size_t n,
+                               int* error)
     void plane_remove_peer(plane* p, plane_peer* peer)
     int plane_send(plane* p, plane_peer* peer, plane_port* port, const uint8_t* data, size_t n,
                    const sockaddr_storage* to, socklen_t to_bytes)
@@ -218,14 +220,15 @@ cdef extern from "plane.h" nogil:
     int plane_take_events(plane* p, plane_event* out, int most)
     const plane_datagram* plane_first_datagram(plane* p)
     void plane_drop_datagram(plane* p)
-    int plane_peer_lost_events(plane_peer* peer)
+    int plane_peer_lost_events(plane* p, plane_peer* peer)
     void plane_begin_taking(plane* p)
+    void plane_end_taking(plane* p)
     int64_t plane_now()
 
 cdef enum:
     EVENTS_AT_A_TIME = 256
     DATAGRAMS_AT_A_TIME = 64
-    MOST_KEY_BYTES = 46
+    LONGEST_START_MS = 60000
 
 # Kinds of what take() gives.
 ONSET = PLANE_ONSET
@@ -368,6 +371,7 @@ cdef tuple _from_sockaddr(const sockaddr_storage* address):
 # -- the threads -------------------------------------------------------------------------------
 
 @cython.final
+@cython.no_gc_clear    # its peers refer to it until the end
 cdef class MediaThreads:
     """The media threads of a process, their sockets and whom they talk to.
 
@@ -399,11 +403,13 @@ cdef class MediaThreads:
         config.pcm = &kernels.pcm
         config.seed = int.from_bytes(os.urandom(8), "little")
         self.native_vad = vad is not None
-        self.scorers = [] if vad is None else [SileroScorer(vad) for _ in range(rx_threads)]
         if vad is not None:
             config.score = _score
             for i in range(rx_threads):
-                config.scorers[i] = <void*><object>self.scorers[i]
+                scorer = SileroScorer(vad)
+                Py_INCREF(scorer)
+                self.scorers[i] = <PyObject*>scorer
+                config.scorers[i] = <void*>scorer
         self.ports, self.peers = {}, {}
         self.next_id = 1
         self.receive_buffer_bytes = receive_buffer_bytes
@@ -414,9 +420,12 @@ cdef class MediaThreads:
         self.fd = plane_event_fd(self.ptr)
 
     def __dealloc__(self):
+        cdef int i
         if self.ptr != NULL:
             with nogil:
                 plane_destroy(self.ptr)
+        for i in range(PLANE_MOST_THREADS):
+            Py_XDECREF(self.scorers[i])
 
     cdef plane* _open(self) except NULL:
         if self.ptr == NULL:
@@ -481,12 +490,18 @@ cdef class MediaThreads:
         cdef Py_buffer view
         cdef plane* p = self._open()
         cdef _Peer made = _Peer.__new__(_Peer)
+        cdef int error = 0
         number = self.next_id
         borrow_bytes(ufrag.encode("utf-8"), &view, "ufrag")
-        made.ptr = plane_add_peer(p, number, <const uint8_t*>view.buf, <size_t>view.len)
+        made.ptr = plane_add_peer(p, number, <const uint8_t*>view.buf, <size_t>view.len, &error)
         PyBuffer_Release(&view)
         if made.ptr == NULL:
+            if error == errno.EEXIST:
+                raise MisuseError("the ICE name is taken", code="in_use")
+            if error == errno.ENOMEM:
+                raise MemoryError("no memory for a peer")
             raise MisuseError("an ICE name has 1 to 22 bytes")
+        made.threads = self
         self.next_id += 1
         self.peers[number] = made
         return number
@@ -494,12 +509,8 @@ cdef class MediaThreads:
     def remove_peer(self, peer: int) -> None:
         """Forget a peer, its addresses and its session (which is closed).  Twice is fine."""
         cdef _Peer leaving = self.peers.pop(peer, None)
-        if leaving is None or self.ptr == NULL:
-            return
-        if leaving.session is not None:
-            leaving.session.close()
-        with nogil:
-            plane_remove_peer(self.ptr, leaving.ptr)
+        if leaving is not None:
+            leaving.remove()
 
     def send(self, peer: int, port: int, data: bytes, host: str, udp_port: int) -> None:
         """Send one datagram now; what that address sends to that port is the peer's from now on.
@@ -540,8 +551,11 @@ cdef class MediaThreads:
         """
         cdef list out = []
         plane_begin_taking(self._open())
-        self._take_events(out)
-        self._take_datagrams(out)
+        try:
+            self._take_events(out)
+            self._take_datagrams(out)
+        finally:
+            plane_end_taking(self.ptr)
         return out
 
     cdef int _take_events(self, list out) except -1:
@@ -553,7 +567,7 @@ cdef class MediaThreads:
             out.append((events[i].kind, events[i].peer, events[i].a, events[i].b))
         if n == EVENTS_AT_A_TIME:    # only then can the queue have been full
             for number, peer in self.peers.items():
-                if plane_peer_lost_events(peer.ptr):
+                if plane_peer_lost_events(self.ptr, peer.ptr):
                     out.append((LOST, number, 0, 0))
         return 0
 
@@ -617,6 +631,7 @@ cdef class MediaThreads:
 
 cdef extern from "Python.h":
     object PyErr_SetFromErrno(object type)
+    void Py_CLEAR(PyObject* reference)
 
 
 @cython.final
@@ -625,8 +640,39 @@ cdef class _Port:
 
 
 @cython.final
+@cython.no_gc_clear    # __dealloc__ needs the threads
 cdef class _Peer:
-    """A peer of the plane; freed by remove_peer."""
+    """A peer of the plane, and what keeps its session's audio alive."""
+
+    def __dealloc__(self):
+        self.remove()
+
+    cdef void hold(self, Inbound inbound, Outbound outbound, VadFrames frames) noexcept:
+        inbound.attach()
+        outbound.attach()
+        for owned in (inbound, outbound, frames):    # cold: when a call begins
+            Py_INCREF(owned)
+        self.inbound, self.outbound = <PyObject*>inbound, <PyObject*>outbound
+        self.frames = <PyObject*>frames
+
+    cdef void detach(self) noexcept:
+        if self.inbound == NULL:
+            return
+        with nogil:
+            plane_detach(self.threads.ptr, self.ptr)
+        (<Inbound>self.inbound).detach()
+        (<Outbound>self.outbound).detach()
+        Py_CLEAR(self.inbound)
+        Py_CLEAR(self.outbound)
+        Py_CLEAR(self.frames)
+
+    cdef void remove(self) noexcept:
+        if self.ptr == NULL:
+            return
+        self.detach()
+        with nogil:
+            plane_remove_peer(self.threads.ptr, self.ptr)
+        self.ptr = NULL
 
 
 @cython.final
@@ -644,7 +690,8 @@ cdef class MediaSession:
 
     Raises:
         MisuseError: no such peer, it has a session, a key or profile that doesn't fit, or
-            ``vad`` without weights.
+            ``vad`` without weights; a number out of range; audio that is closed or another
+            session's.
     """
 
     def __cinit__(self, MediaThreads threads not None, peer: int, *, Inbound inbound not None,
@@ -657,12 +704,22 @@ cdef class MediaSession:
         cdef _Peer owner = threads._peer(peer)
         cdef bytes name = cname.encode("utf-8")[:31]
         cdef int status
-        if owner.session is not None:
+        if owner.used:
             raise MisuseError("the peer has a session", code="in_use")
         if vad and not threads.native_vad:
             raise MisuseError("the media threads were made without a VAD")
         if len(receive_key) != len(send_key):
             raise MisuseError("both keys must have the same length")
+        if inbound.attached or outbound.attached:
+            raise MisuseError("the audio belongs to another media session", code="in_use")
+        if inbound.closed or outbound.closed:
+            raise MisuseError("the audio is closed", code="closed")
+        if not 0.0 < threshold < 1.0 or not 1 <= start_ms <= LONGEST_START_MS:
+            raise MisuseError("threshold is between 0 and 1, start_ms 1 to "
+                              f"{LONGEST_START_MS}; got {threshold} and {start_ms}")
+        if not 8000 <= clock_hz <= 192_000 or not 10 <= report_interval_ms <= 60_000:
+            raise MisuseError("clock_hz is 8000 to 192000, report_interval_ms 10 to 60000; "
+                              f"got {clock_hz} and {report_interval_ms}")
         memset(&session, 0, sizeof(session))
         session.media = &_media
         session.inbound, session.outbound = <void*>inbound, <void*>outbound
@@ -678,22 +735,20 @@ cdef class MediaSession:
         session.rtcp.interval_ns = <int64_t>report_interval_ms * 1000000
         self.threads, self.peer = threads, peer
         self.inbound, self.outbound = inbound, outbound
-        self.frames = VadFrames(inbound.ring, inbound.ring.position)
-        session.frames = <void*>self.frames
-        inbound.attach()
-        outbound.attach()
+        frames = VadFrames(inbound.ring, inbound.ring.position)
+        session.frames = <void*>frames
+        owner.hold(inbound, outbound, frames)
         status = plane_attach(p, owner.ptr, &session)
         if status != 0:
-            inbound.detach()
-            outbound.detach()
+            owner.detach()
             if status > 0:
                 raise MemoryError("no memory for a media session")
             raise MisuseError(f"{srtp_profile} doesn't take keys of {len(receive_key)} bytes")
         self.owner = owner
-        owner.session = self
+        owner.used = True
 
     cdef plane_peer* _open(self) except NULL:
-        if self.owner is None:
+        if self.owner.inbound == NULL:
             raise MisuseError("the media session is closed", code="closed")
         return self.owner.ptr
 
@@ -743,9 +798,9 @@ cdef class MediaSession:
         cdef plane_peer* peer = self._open()
         with nogil:
             plane_session_read(peer, &c, &remote, &ignored)
-            # Released by another call below: reading stats makes a dict, which needs the GIL,
-            # and the threads never wait for it while they hold this lock.
-            plane_lock_receiving(peer)
+        # With the GIL held: to wait for it with the lock taken would hold up a media thread by
+        # as much Python as others run. Who has the lock keeps it for a packet's work at most.
+        plane_lock_receiving(peer)
         try:
             out = self.inbound.stats()
         finally:
@@ -817,12 +872,4 @@ cdef class MediaSession:
 
     def close(self) -> None:
         """Say BYE and give ``inbound`` and ``outbound`` back.  A second call does nothing."""
-        cdef plane_peer* peer
-        if self.owner is None:
-            return
-        peer = self.owner.ptr
-        with nogil:
-            plane_detach(self.threads.ptr, peer)
-        self.owner = None
-        self.inbound.detach()
-        self.outbound.detach()
+        self.owner.detach()

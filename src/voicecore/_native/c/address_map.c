@@ -94,6 +94,13 @@ void map_remove(address_map *m, const map_key *key)
     memset(&m->entries[hole], 0, sizeof m->entries[hole]);
 }
 
+void *map_any_name(const address_map *m)
+{
+    for (uint32_t i = 0; m->entries && i <= m->mask; i++)
+        if (m->entries[i].key.name.tag == NAME_TAG) return m->entries[i].value;
+    return NULL;
+}
+
 void map_address_key(map_key *key, uint32_t local, const struct sockaddr_storage *from)
 {
     memset(key, 0, sizeof *key);

@@ -48,6 +48,9 @@ void *map_get(const address_map *m, const map_key *key);
 int map_put(address_map *m, const map_key *key, void *value);
 void map_remove(address_map *m, const map_key *key);
 
+/* The value of one of the names; NULL: there is none. */
+void *map_any_name(const address_map *m);
+
 /* Keys. An address of another family than IPv4 and IPv6 gives a key that is never stored. */
 void map_address_key(map_key *key, uint32_t local, const struct sockaddr_storage *from);
 /* -1: longer than MAP_MOST_NAME or empty. */

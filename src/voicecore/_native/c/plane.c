@@ -127,7 +127,9 @@ void plane_destroy(plane *p)
     __atomic_store_n(&p->stopping, 1, __ATOMIC_RELEASE);
     pthread_cond_broadcast(&p->attached_changed);
     pthread_mutex_unlock(&p->lock);
-    while (p->port_count) plane_close_port(p, p->ports[0]);
+    void *left;
+    while ((left = map_any_name(&p->known)) != NULL) plane_remove_peer(p, left);
+    while (p->ports) plane_close_port(p, p->ports);
     for (int i = 0; i < p->config.tx_threads; i++) end_tx(&p->tx[i]);
     for (int i = 0; i < p->config.rx_threads; i++) end_rx(p, &p->rx[i]);
     map_free(&p->known);
@@ -234,6 +236,10 @@ int plane_attach(plane *p, plane_peer *peer, const plane_session *s)
     sent_packet *history = s->rtcp.nack ? calloc(HISTORY, sizeof *history) : NULL;
 
     if (s->rtcp.nack && history == NULL) return 1;
+    if (peer->tx_srtp) { /* an attempt before ran out of memory half-way */
+        free(history);
+        return 1;
+    }
     const vc_srtp_api *srtp = p->config.srtp;
     if (srtp->open(srtp, s->srtp_profile, s->receive_key, s->key_bytes, 0, &receive)
         || srtp->open(srtp, s->srtp_profile, s->send_key, s->key_bytes, 1, &send)) {
@@ -272,7 +278,10 @@ void plane_detach(plane *p, plane_peer *peer)
 void plane_set_route(plane *p, plane_peer *peer, plane_port *port,
                      const struct sockaddr_storage *to, socklen_t to_bytes, int relayed)
 {
-    if (port) port_hold(port);
+    if (port) {
+        port_hold(port);
+        peer_pin_address(p, peer, port, to);
+    }
     pthread_mutex_lock(&peer->tx_lock);
     plane_port *before = peer->port;
     peer->port = port;
@@ -293,11 +302,19 @@ void plane_wake_at(plane *p, plane_peer *peer, int64_t position)
     if (reached) queue_event(p, peer, PLANE_AUDIO, now, 0);
 }
 
+/* Each word is counted on its own, meanwhile too. */
+static void copy_words(void *out, const void *in, size_t bytes)
+{
+    uint64_t *to = out;
+    const uint64_t *from = in;
+    for (size_t i = 0; i < bytes / sizeof *to; i++) to[i] = counted(&from[i]);
+}
+
 void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp_remote *remote,
                         int64_t *edge_offset_ns)
 {
     pthread_mutex_lock(&peer->rx_lock);
-    *counters = peer->counters;
+    copy_words(counters, &peer->counters, sizeof *counters);
     *edge_offset_ns = media_clock_time(&peer->clock, 0);
     pthread_mutex_unlock(&peer->rx_lock);
     pthread_mutex_lock(&peer->rtcp_lock);
@@ -323,13 +340,13 @@ void plane_set_sparing(plane *p, int sparing)
 
 void plane_read_counters(plane *p, plane_counters *out)
 {
-    *out = p->counters; /* each is a word of its own */
+    copy_words(out, &p->counters, sizeof *out);
     out->tx_late_max_ns = __atomic_exchange_n(&p->counters.tx_late_max_ns, 0, __ATOMIC_RELAXED);
     out->rx_late_max_ns = __atomic_exchange_n(&p->counters.rx_late_max_ns, 0, __ATOMIC_RELAXED);
     pthread_mutex_lock(&p->lock);
     out->kernel_drops = p->old_kernel_drops;
-    for (int i = 0; i < p->port_count; i++)
-        for (int t = 0; t < p->ports[i]->sockets; t++)
-            out->kernel_drops += p->ports[i]->kernel_drops[t];
+    for (const plane_port *port = p->ports; port; port = port->next)
+        for (int t = 0; t < port->sockets; t++)
+            out->kernel_drops += counted(&port->kernel_drops[t]);
     pthread_mutex_unlock(&p->lock);
 }

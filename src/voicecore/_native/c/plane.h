@@ -157,7 +157,7 @@ typedef struct {
 } plane_session_counters;
 
 plane *plane_create(const plane_config *config, int *error /* errno */);
-/* Stops the threads and waits for them; every session was detached before. */
+/* Stops the threads and waits for them; sessions, peers and ports that are left end with it. */
 void plane_destroy(plane *p);
 int plane_event_fd(const plane *p);
 
@@ -167,19 +167,21 @@ plane_port *plane_open_port(plane *p, const struct sockaddr_storage *address, so
 void plane_port_address(const plane_port *port, struct sockaddr_storage *out);
 void plane_close_port(plane *p, plane_port *port);
 
-/* Owned by the caller until plane_remove_peer. NULL: no memory, or the name is too long. */
-plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n);
+/* Owned by the caller until plane_remove_peer. NULL: no memory, or a name that is too long
+ * (*error EINVAL) or taken (EEXIST). */
+plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n, int *error);
 /* Detaches if need be; the peer may not be used afterwards. */
 void plane_remove_peer(plane *p, plane_peer *peer);
 /* Sends a datagram and knows its receiver from now on: 0, or an errno. */
 int plane_send(plane *p, plane_peer *peer, plane_port *port, const uint8_t *data, size_t n,
                const struct sockaddr_storage *to, socklen_t to_bytes);
 
-/* 0, -1 for keys that libsrtp refuses, 1 without memory. */
+/* Once for a peer. 0, -1 for keys that libsrtp refuses, 1 without memory. */
 int plane_attach(plane *p, plane_peer *peer, const plane_session *session);
 /* Says BYE; afterwards nothing touches the session's audio. Twice is fine. */
 void plane_detach(plane *p, plane_peer *peer);
-/* Where media goes: port NULL and `relayed`: by PLANE_PACKET; neither: nowhere. */
+/* Where media goes: port NULL and `relayed`: by PLANE_PACKET; neither: nowhere. What comes
+ * from there is the peer's, unless another one has talked to that address before. */
 void plane_set_route(plane *p, plane_peer *peer, plane_port *port,
                      const struct sockaddr_storage *to, socklen_t to_bytes, int relayed);
 /* One SRTP or SRTCP datagram that came by way of a relay. */
@@ -197,14 +199,17 @@ void plane_unlock_receiving(plane_peer *peer);
 void plane_set_sparing(plane *p, int sparing);
 void plane_read_counters(plane *p, plane_counters *out);
 
-/* Up to `most` events; then, call again for datagrams. Returns how many. */
+/* Up to `most` events. Returns how many. */
 int plane_take_events(plane *p, plane_event *out, int most);
 /* The oldest datagram, valid until plane_drop_datagram; NULL: none. One thread takes. */
 const plane_datagram *plane_first_datagram(plane *p);
 void plane_drop_datagram(plane *p);
-int plane_peer_lost_events(plane_peer *peer);
-/* To be called before taking: wake-ups count anew from here. */
+/* 1: since the last look events of this peer were dropped; after the full queue was taken. */
+int plane_peer_lost_events(plane *p, plane_peer *peer);
+/* To be called before taking: wake-ups count anew from here; and after it, so that the
+ * descriptor is readable again if something is left. */
 void plane_begin_taking(plane *p);
+void plane_end_taking(plane *p);
 
 int64_t plane_now(void); /* CLOCK_MONOTONIC, ns */
 

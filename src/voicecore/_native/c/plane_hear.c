@@ -27,10 +27,8 @@ static void bound_streams(plane *p, plane_peer *peer, uint32_t ssrc)
 
 static void note_rejection(plane_peer *peer, int status)
 {
-    if (status == VC_SRTP_REPLAY_FAIL || status == VC_SRTP_REPLAY_OLD)
-        peer->counters.replayed++;
-    else
-        peer->counters.rejected++;
+    const int replay = status == VC_SRTP_REPLAY_FAIL || status == VC_SRTP_REPLAY_OLD;
+    count_up(replay ? &peer->counters.replayed : &peer->counters.rejected);
 }
 
 static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns)
@@ -40,7 +38,7 @@ static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t ar
         note_rejection(peer, status);
         return 0;
     }
-    peer->counters.packets++;
+    count_up(&peer->counters.packets);
     bound_streams(p, peer, rtp_u32(data + 8));
     __atomic_store_n(&peer->remote_ssrc, rtp_u32(data + 8), __ATOMIC_RELAXED);
     peer->media->push(peer->inbound, data, (size_t)n, arrival_ns);
@@ -71,9 +69,10 @@ static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t a
 {
     const int status = p->config.srtp->unprotect_rtcp(peer->rx_srtp, data, &n);
     if (status != VC_SRTP_OK) {
-        peer->counters.reports_rejected++;
+        count_up(&peer->counters.reports_rejected);
         return 0;
     }
+    bound_streams(p, peer, rtp_u32(data + 4));
     pthread_mutex_lock(&peer->rtcp_lock);
     rtcp_read(&peer->rtcp, data, (size_t)n, arrival_ns);
     const rtcp_remote *remote = rtcp_remote_of(&peer->rtcp);
@@ -90,15 +89,14 @@ static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t a
     return asked;
 }
 
-int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns,
-                  int64_t now_ns)
+int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns)
 {
     uint16_t again[MOST_ASKED];
     int asked = 0, heard = 0;
 
     pthread_mutex_lock(&peer->rx_lock);
     if (peer->media == NULL || n < 12)
-        peer->counters.rejected++;
+        count_up(&peer->counters.rejected);
     else if (rtp_is_rtcp(data[0], data[1]))
         asked = take_rtcp(p, peer, data, n, arrival_ns, again);
     else
@@ -170,10 +168,10 @@ void plane_inject(plane *p, plane_peer *peer, const uint8_t *data, size_t n)
         return;
     }
     __builtin_memcpy(copy, data, n);
-    if (!hear_datagram(p, peer, copy, (int)n, now_ns, now_ns)) return;
+    if (!hear_datagram(p, peer, copy, (int)n, now_ns)) return;
     /* The RX thread decodes and scores: due at once. */
     __atomic_store_n(&peer->deadline_ns, 0, __ATOMIC_RELAXED);
     const uint64_t one = 1;
-    rx_thread *rx = &p->rx[peer->id % (uint32_t)p->config.rx_threads];
+    rx_thread *rx = &p->rx[__atomic_load_n(&peer->hearing, __ATOMIC_RELAXED)];
     if (write(rx->wake_fd, &one, sizeof one) < 0) return;
 }

@@ -23,6 +23,11 @@ void port_release(plane_port *port)
     free(port);
 }
 
+int port_is_closed(const plane_port *port)
+{
+    return __atomic_load_n(&port->closed, __ATOMIC_RELAXED);
+}
+
 static void set_option(int fd, int level, int name, int value)
 {
     /* None is vital: without them packets are stamped here, drops go uncounted, and so on. */
@@ -63,12 +68,33 @@ void plane_port_address(const plane_port *port, struct sockaddr_storage *out)
     getsockname(port->socket[0].fd, (struct sockaddr *)out, &n);
 }
 
+/* Sockets of a shared port are shared with any other process of this user that wants it so:
+ * whether it is free, an unshared one finds out first, and chooses the number. */
+static int find_free(struct sockaddr_storage *address, socklen_t n)
+{
+    socklen_t room = sizeof *address;
+    const int fd = open_socket(address, n, 0, 1 << 16);
+    if (fd < 0) return -1;
+    getsockname(fd, (struct sockaddr *)address, &room);
+    close(fd);
+    return 0;
+}
+
 static int listen_with(plane *p, plane_port *port, int i)
 {
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = &port->socket[i] };
-    if (epoll_ctl(p->rx[i].epoll_fd, EPOLL_CTL_ADD, port->socket[i].fd, &event) != 0) return -1;
-    port_hold(port); /* RX thread i's own, let go when it has seen the port closed */
-    return 0;
+    return epoll_ctl(p->rx[i].epoll_fd, EPOLL_CTL_ADD, port->socket[i].fd, &event);
+}
+
+static void enlist(plane *p, plane_port *port)
+{
+    pthread_mutex_lock(&p->lock);
+    port->next = p->ports;
+    if (p->ports) p->ports->before = port;
+    p->ports = port;
+    /* The RX threads' own, let go when they have seen the port closed. */
+    port->refs += port->sockets;
+    pthread_mutex_unlock(&p->lock);
 }
 
 plane_port *plane_open_port(plane *p, const struct sockaddr_storage *address, socklen_t n,
@@ -81,20 +107,19 @@ plane_port *plane_open_port(plane *p, const struct sockaddr_storage *address, so
     if (port == NULL) return NULL;
     port->refs = 1;
     port->id = id;
+    if (threads > 1 && find_free(&bound, n) != 0) goto failed;
     for (int i = 0; i < threads; i++) {
         const int fd = open_socket(&bound, n, threads > 1, receive_buffer_bytes);
         if (fd < 0) goto failed;
         port->socket[i] = (port_socket){ port, fd };
         port->sockets++;
-        plane_port_address(port, &bound); /* the others share the number that the first got */
     }
-    pthread_mutex_lock(&p->lock);
-    const int room = p->port_count < (int)(sizeof p->ports / sizeof p->ports[0]);
-    if (room) p->ports[p->port_count++] = port;
-    pthread_mutex_unlock(&p->lock);
+    enlist(p, port);
     for (int i = 0; i < threads; i++)
         if (listen_with(p, port, i) != 0) {
+            const int reason = errno;
             plane_close_port(p, port);
+            errno = reason;
             return NULL;
         }
     return port;
@@ -109,14 +134,14 @@ failed:;
 void plane_close_port(plane *p, plane_port *port)
 {
     pthread_mutex_lock(&p->lock);
-    for (int i = 0; i < p->port_count; i++)
-        if (p->ports[i] == port) p->ports[i] = p->ports[--p->port_count];
+    *(port->before ? &port->before->next : &p->ports) = port->next;
+    if (port->next) port->next->before = port->before;
     for (int i = 0; i < port->sockets; i++) {
-        p->old_kernel_drops += port->kernel_drops[i];
+        p->old_kernel_drops += counted(&port->kernel_drops[i]);
         port->next_closed[i] = p->closed[i];
         p->closed[i] = port;
     }
-    port->closed = 1;
+    __atomic_store_n(&port->closed, 1, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&p->lock);
     for (int i = 0; i < p->config.rx_threads; i++) {
         const uint64_t one = 1;
@@ -143,9 +168,10 @@ void peer_release(plane *p, plane_peer *peer)
     free(peer);
 }
 
-plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n)
+plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n, int *error)
 {
     plane_peer *peer = calloc(1, sizeof *peer);
+    *error = peer == NULL ? ENOMEM : EINVAL;
     if (peer == NULL || map_name_key(&peer->name, name, n) != 0) {
         free(peer);
         return NULL;
@@ -157,13 +183,16 @@ plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n)
     peer->tokens_ns = plane_now();
     peer->wake_at = PLANE_NEVER;
     peer->deadline_ns = PLANE_NEVER;
+    peer->hearing = (int)(id % (uint32_t)p->config.rx_threads); /* until one hears it */
     pthread_mutex_init(&peer->rx_lock, NULL);
     pthread_mutex_init(&peer->tx_lock, NULL);
     pthread_mutex_init(&peer->rtcp_lock, NULL);
     pthread_mutex_lock(&p->lock);
-    const int status = map_put(&p->known, &peer->name, peer);
+    const int taken = map_get(&p->known, &peer->name) != NULL;
+    const int status = taken ? -1 : map_put(&p->known, &peer->name, peer);
     pthread_mutex_unlock(&p->lock);
     if (status != 0) {
+        *error = taken ? EEXIST : ENOMEM;
         peer_release(p, peer);
         return NULL;
     }
@@ -188,41 +217,52 @@ void plane_remove_peer(plane *p, plane_peer *peer)
     peer_release(p, peer);
 }
 
-static void learn_address(plane *p, plane_peer *peer, uint32_t port,
-                          const struct sockaddr_storage *to)
+static int is_media_address(const plane_peer *peer, int at)
 {
-    map_key key;
-    map_address_key(&key, port, to);
-    pthread_mutex_lock(&p->lock);
-    const plane_peer *holder = map_get(&p->known, &key);
+    return memcmp(&peer->addresses[at], &peer->media_address, sizeof peer->media_address) == 0;
+}
+
+/* The plane's lock is held. */
+static void learn_address(plane *p, plane_peer *peer, const map_key *key)
+{
+    const plane_peer *holder = map_get(&p->known, key);
     /* Who talks to an address first has it for as long as he is here: two calls can't be told
      * apart by one address, and a newcomer must not silence a running one. */
     if (holder == NULL && !peer->removed) {
         int at = peer->address_count;
         if (at == MOST_ADDRESSES) {
             at = peer->next_address++ % MOST_ADDRESSES;
+            if (is_media_address(peer, at)) at = peer->next_address++ % MOST_ADDRESSES;
             forget(p, peer, &peer->addresses[at]);
         } else {
             peer->address_count++;
         }
-        peer->addresses[at] = key;
-        if (map_put(&p->known, &key, peer) != 0) peer->addresses[at].words[0] = 0;
+        peer->addresses[at] = *key;
+        if (map_put(&p->known, key, peer) != 0) peer->addresses[at].words[0] = 0;
     }
+}
+
+void peer_pin_address(plane *p, plane_peer *peer, const plane_port *port,
+                      const struct sockaddr_storage *to)
+{
+    pthread_mutex_lock(&p->lock);
+    map_address_key(&peer->media_address, port->id, to);
+    learn_address(p, peer, &peer->media_address);
     pthread_mutex_unlock(&p->lock);
 }
 
 int plane_send(plane *p, plane_peer *peer, plane_port *port, const uint8_t *data, size_t n,
                const struct sockaddr_storage *to, socklen_t to_bytes)
 {
-    learn_address(p, peer, port->id, to);
+    map_key key;
+
+    map_address_key(&key, port->id, to);
+    pthread_mutex_lock(&p->lock);
+    learn_address(p, peer, &key);
+    pthread_mutex_unlock(&p->lock);
     if (sendto(port->socket[0].fd, data, n, MSG_DONTWAIT, (const struct sockaddr *)to, to_bytes)
         >= 0)
         return 0;
     count_up(&p->counters.unsent);
     return errno;
-}
-
-int plane_peer_lost_events(plane_peer *peer)
-{
-    return __atomic_exchange_n(&peer->lost_events, 0, __ATOMIC_RELAXED);
 }

@@ -35,15 +35,14 @@ void queue_event(plane *p, plane_peer *peer, uint32_t kind, int64_t a, int64_t b
 {
     pthread_mutex_lock(&p->queue_lock);
     const int full = p->event_count == EVENTS;
-    if (!full) {
+    if (full) {
+        peer->lost_events = 1; /* seen by whoever takes the full queue */
+    } else {
         plane_event *e = &p->events[(p->event_head + p->event_count++) % EVENTS];
         *e = (plane_event){ a, b, peer->id, kind };
     }
     pthread_mutex_unlock(&p->queue_lock);
-    if (full) {
-        count_up(&p->counters.events_lost);
-        __atomic_store_n(&peer->lost_events, 1, __ATOMIC_RELAXED);
-    }
+    if (full) count_up(&p->counters.events_lost);
     wake_python(p);
 }
 
@@ -72,7 +71,16 @@ void plane_begin_taking(plane *p)
     uint64_t count;
     ssize_t ignored = read(p->event_fd, &count, sizeof count);
     (void)ignored;
-    __atomic_store_n(&p->signalled, 0, __ATOMIC_RELEASE);
+    /* Before the queues are looked at: what comes later signals anew. */
+    __atomic_exchange_n(&p->signalled, 0, __ATOMIC_SEQ_CST);
+}
+
+void plane_end_taking(plane *p)
+{
+    pthread_mutex_lock(&p->queue_lock);
+    const int more = p->event_count > 0 || p->datagram_count > 0;
+    pthread_mutex_unlock(&p->queue_lock);
+    if (more) wake_python(p);
 }
 
 int plane_take_events(plane *p, plane_event *out, int most)
@@ -83,10 +91,17 @@ int plane_take_events(plane *p, plane_event *out, int most)
         out[n] = p->events[p->event_head];
         p->event_head = (p->event_head + 1) % EVENTS;
     }
-    const int more = p->event_count > 0;
     pthread_mutex_unlock(&p->queue_lock);
-    if (more) wake_python(p);
     return n;
+}
+
+int plane_peer_lost_events(plane *p, plane_peer *peer)
+{
+    pthread_mutex_lock(&p->queue_lock);
+    const int lost = peer->lost_events;
+    peer->lost_events = 0;
+    pthread_mutex_unlock(&p->queue_lock);
+    return lost;
 }
 
 const plane_datagram *plane_first_datagram(plane *p)

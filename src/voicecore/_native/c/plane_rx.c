@@ -196,9 +196,11 @@ static int read_once(rx_thread *rx, plane_port *port, int fd, inbox *in)
         if (!is_media(data))
             queue_datagram(p, peer, PLANE_DATAGRAM, port->id, data, in->messages[i].msg_len,
                            &in->from[i]);
-        else if (hear_datagram(p, peer, data, (int)in->messages[i].msg_len, in->arrival_ns[i],
-                               now_ns))
+        else if (hear_datagram(p, peer, data, (int)in->messages[i].msg_len,
+                               in->arrival_ns[i])) {
+            __atomic_store_n(&peer->hearing, rx->index, __ATOMIC_RELAXED);
             touch(rx, peer);
+        }
         peer_release(p, peer);
     }
     run_touched(rx);
@@ -221,7 +223,7 @@ static void scan_deadlines(rx_thread *rx, int64_t now_ns)
     pthread_mutex_lock(&p->lock);
     for (int i = 0; i < p->attached; i++) {
         plane_peer *peer = p->peers[i];
-        if ((int)(peer->id % (uint32_t)p->config.rx_threads) != rx->index) continue;
+        if (__atomic_load_n(&peer->hearing, __ATOMIC_RELAXED) != rx->index) continue;
         const int64_t due = __atomic_load_n(&peer->deadline_ns, __ATOMIC_RELAXED);
         if (due <= now_ns && rx->touched_count < BATCH)
             touch(rx, peer);
@@ -288,12 +290,14 @@ void *rx_main(void *argument)
     while (!__atomic_load_n(&p->stopping, __ATOMIC_ACQUIRE)) {
         const int n = epoll_wait(rx->epoll_fd, ready, 16, wait_ms(rx, plane_now()));
         const int64_t began_ns = plane_now();
+        int woken = 0;
         for (int i = 0; i < n; i++) {
             if (ready[i].data.ptr == NULL)
-                on_wake(rx);
+                woken = 1;
             else
                 read_socket(rx, ready[i].data.ptr, &in);
         }
+        if (woken) on_wake(rx); /* last: a closed port may be among those just read */
         if (rx->scan_ns <= plane_now()) scan_deadlines(rx, plane_now());
         const int attached = __atomic_load_n(&p->attached, __ATOMIC_RELAXED);
         if (rx->due_count

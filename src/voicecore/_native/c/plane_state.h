@@ -40,10 +40,11 @@ struct plane_port {
     int32_t refs;
     uint32_t id;
     int sockets;
-    int closed;
-    uint64_t kernel_drops[PLANE_MOST_THREADS]; /* each written by its RX thread */
+    int closed; /* atomic: nothing is sent by it any more */
+    uint64_t kernel_drops[PLANE_MOST_THREADS]; /* atomic; each written by its RX thread */
     port_socket socket[PLANE_MOST_THREADS];    /* [i] is read by RX thread i; [0] sends */
     plane_port *next_closed[PLANE_MOST_THREADS];
+    plane_port *next, *before; /* among the open ones, under the plane's lock */
 };
 
 typedef struct {
@@ -54,12 +55,14 @@ typedef struct {
 struct plane_peer {
     int32_t refs;
     uint32_t id;
-    int lost_events;
+    int lost_events; /* under the queue's lock */
+    int hearing;     /* atomic: index of the RX thread that its packets come to */
 
     /* Under the plane's lock. */
     map_key name;
     map_key addresses[MOST_ADDRESSES];
     int address_count, next_address;
+    map_key media_address; /* where its media goes: never forgotten while it does */
     int removed;
     int tokens;
     int64_t tokens_ns;
@@ -103,7 +106,7 @@ struct plane_peer {
     uint32_t remote_ssrc; /* atomic: of the last packet heard */
     sent_packet *history; /* NULL unless the far end may ask again */
 
-    plane_session_counters counters; /* each field written under one of the locks */
+    plane_session_counters counters; /* atomic words */
 };
 
 typedef struct {
@@ -156,11 +159,10 @@ struct plane {
     plane_peer **peers; /* attached, references */
     int peer_capacity;
     plane_port *closed[PLANE_MOST_THREADS]; /* to be let go by RX thread i */
-    plane_port *ports[256];                 /* open ones, for their counters */
-    int port_count;
+    plane_port *ports;                      /* open ones */
     uint64_t old_kernel_drops; /* of ports closed */
 
-    plane_counters counters; /* atomic adds; tx_late by TX threads */
+    plane_counters counters; /* atomic words */
 
     pthread_mutex_t queue_lock;
     plane_event *events;
@@ -177,6 +179,11 @@ static inline void count_up(uint64_t *counter)
     __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
+static inline uint64_t counted(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
 static inline void raise_to(int64_t *highest, int64_t value)
 {
     int64_t seen = __atomic_load_n(highest, __ATOMIC_RELAXED);
@@ -191,6 +198,10 @@ void peer_hold(plane_peer *peer);
 void peer_release(plane *p, plane_peer *peer);
 void port_hold(plane_port *port);
 void port_release(plane_port *port);
+int port_is_closed(const plane_port *port);
+/* Media goes there from now on: what comes from there is the peer's. */
+void peer_pin_address(plane *p, plane_peer *peer, const plane_port *port,
+                      const struct sockaddr_storage *to);
 
 /* plane_queue.c */
 int queue_init(plane *p);
@@ -202,8 +213,7 @@ void queue_datagram(plane *p, plane_peer *peer, uint32_t kind, uint32_t port,
 /* plane_rx.c, plane_hear.c, plane_vad.c */
 void *rx_main(void *rx);
 /* One SRTP or SRTCP datagram, decrypted in place. rx_lock is not held. 1: RTP was taken. */
-int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns,
-                  int64_t now_ns);
+int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns);
 /* Decodes what is due. Returns 1 if VAD frames wait. */
 int hear_run(plane *p, plane_peer *peer, int64_t now_ns);
 void vad_list(rx_thread *rx, plane_peer *peer, int64_t now_ns);

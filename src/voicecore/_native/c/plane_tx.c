@@ -70,6 +70,12 @@ static void let_port_go(plane *p, tx_batch *b)
     b->port = NULL;
 }
 
+/* tx_lock is held. */
+static int has_way(const plane_peer *peer)
+{
+    return peer->port != NULL && !port_is_closed(peer->port);
+}
+
 /* The packet in the batch's next place goes where the peer's media goes. tx_lock is held. */
 static void enqueue(plane *p, tx_batch *b, plane_peer *peer, int n)
 {
@@ -78,8 +84,8 @@ static void enqueue(plane *p, tx_batch *b, plane_peer *peer, int n)
         queue_datagram(p, peer, PLANE_PACKET, 0, packet, (size_t)n, NULL);
         return;
     }
-    if (peer->port == NULL) {
-        peer->counters.unsent++;
+    if (!has_way(peer)) {
+        count_up(&peer->counters.unsent);
         return;
     }
     if (peer->port != b->port) {
@@ -122,7 +128,7 @@ static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
     const int happened = peer->tx_media->sent(peer->outbound, &position, &generation);
 
     if (n <= 0 || p->config.srtp->protect(peer->tx_srtp, packet, &n) != VC_SRTP_OK) {
-        peer->counters.unsent++;
+        count_up(&peer->counters.unsent);
     } else {
         remember(peer, packet, n);
         enqueue(p, b, peer, n);
@@ -220,7 +226,7 @@ static int wait_for_calls(tx_thread *tx)
 {
     plane *p = tx->plane;
     pthread_mutex_lock(&p->lock);
-    while (!p->stopping && p->sending[tx->index] == 0)
+    while (!__atomic_load_n(&p->stopping, __ATOMIC_RELAXED) && p->sending[tx->index] == 0)
         pthread_cond_wait(&p->attached_changed, &p->lock);
     pthread_mutex_unlock(&p->lock);
     return !__atomic_load_n(&p->stopping, __ATOMIC_ACQUIRE);
@@ -275,10 +281,10 @@ void tx_send_now(plane *p, plane_peer *peer, uint8_t *packet, int n, int is_rtcp
         return;
     if (peer->relayed)
         queue_datagram(p, peer, PLANE_PACKET, 0, packet, (size_t)n, NULL);
-    else if (peer->port == NULL
+    else if (!has_way(peer)
              || sendto(peer->port->socket[0].fd, packet, (size_t)n, MSG_DONTWAIT,
                        (const struct sockaddr *)&peer->to, peer->to_bytes) < 0)
-        peer->counters.unsent++;
+        count_up(&peer->counters.unsent);
 }
 
 void tx_send_again(plane *p, plane_peer *peer, const uint16_t *sequences, int count)
@@ -288,13 +294,13 @@ void tx_send_again(plane *p, plane_peer *peer, const uint16_t *sequences, int co
         const sent_packet *packet = &peer->history[sequences[i] % HISTORY];
         if (packet->length == 0 || packet->sequence != sequences[i]) continue;
         /* As it was, already protected: the same nonce never covers two texts. */
-        peer->counters.retransmitted++;
+        count_up(&peer->counters.retransmitted);
         if (peer->relayed)
             queue_datagram(p, peer, PLANE_PACKET, 0, packet->data, packet->length, NULL);
-        else if (peer->port
-                 && sendto(peer->port->socket[0].fd, packet->data, packet->length, MSG_DONTWAIT,
+        else if (!has_way(peer)
+                 || sendto(peer->port->socket[0].fd, packet->data, packet->length, MSG_DONTWAIT,
                            (const struct sockaddr *)&peer->to, peer->to_bytes) < 0)
-            peer->counters.unsent++;
+            count_up(&peer->counters.unsent);
     }
     pthread_mutex_unlock(&peer->tx_lock);
 }
@@ -309,7 +315,7 @@ void tx_ask_again(plane *p, plane_peer *peer, const uint16_t *sequences, int cou
         const size_t n = rtcp_write_nack(&peer->rtcp, remote_ssrc(peer), sequences, count, packet,
                                          RTCP_MOST);
         pthread_mutex_unlock(&peer->rtcp_lock);
-        peer->counters.asked_again += (uint64_t)count;
+        __atomic_fetch_add(&peer->counters.asked_again, (uint64_t)count, __ATOMIC_RELAXED);
         if (n) tx_send_now(p, peer, packet, (int)n, 1);
     }
     pthread_mutex_unlock(&peer->tx_lock);

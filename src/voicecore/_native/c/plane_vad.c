@@ -8,6 +8,7 @@ typedef struct {
     int64_t end;
     float powers[BLOCKS];
     int repeated; /* under overload: not scored, the last result stands */
+    int failed;   /* the scorer refused it */
     int guessed;  /* mostly concealment: the VAD hears it, its word doesn't count */
 } vad_frame;
 
@@ -30,7 +31,7 @@ static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *fra
     int taken = 0;
 
     pthread_mutex_lock(&peer->rx_lock);
-    if (peer->media && peer->position - peer->frame_end >= PLANE_VAD_NEW) {
+    if (peer->media && peer->vad == PLANE_VAD_NATIVE && peer->position - peer->frame_end >= PLANE_VAD_NEW) {
         frame->end = peer->media->frame(peer->frames, samples);
         taken = frame->end >= 0;
     }
@@ -40,10 +41,11 @@ static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *fra
         /* Rounds follow each other, so the gate has judged the frame before. */
         frame->repeated = __atomic_load_n(&p->sparing, __ATOMIC_RELAXED)
                           && speech_gate_may_repeat(&peer->gate);
+        frame->failed = 0;
         frame->guessed
             = 2 * peer->media->guessed(peer->inbound, start, frame->end) >= PLANE_VAD_NEW;
         peer->frame_end = frame->end;
-        peer->counters.vad_frames++;
+        count_up(&peer->counters.vad_frames);
         speech_gate_powers(p->config.pcm, samples + CONTEXT, PLANE_VAD_NEW, frame->powers);
     } else {
         peer->vad_listed = 0;
@@ -95,28 +97,40 @@ static int take_round(rx_thread *rx, vad_frame *frames)
     return n;
 }
 
+/* Its frame can't be scored. Samples come from int16, so none is infinite: a fault of ours. */
+static void give_up(plane *p, vad_frame *frame)
+{
+    pthread_mutex_lock(&frame->peer->rx_lock);
+    frame->peer->vad = PLANE_VAD_OFF;
+    pthread_mutex_unlock(&frame->peer->rx_lock);
+    queue_event(p, frame->peer, PLANE_VAD_FAILED, 0, 0);
+    frame->failed = 1;
+}
+
 static void score_round(rx_thread *rx, vad_frame *frames, int n)
 {
     plane *p = rx->plane;
     const float *samples[VAD_BATCH];
     float *states[VAD_BATCH];
-    float scores[VAD_BATCH], probability[VAD_BATCH];
-    int at[VAD_BATCH], count = 0;
+    float scores[VAD_BATCH], probability[VAD_BATCH] = { 0 };
+    int at[VAD_BATCH], count;
+    ptrdiff_t bad;
 
-    for (int i = 0; i < n; i++) {
-        probability[i] = 0.0f;
-        if (frames[i].repeated) continue;
-        samples[count] = rx->frames[i];
-        states[count] = frames[i].peer->vad_state;
-        at[count++] = i;
-    }
-    /* Samples come from int16, so none is infinite: a refusal is a fault of ours. */
-    if (count && p->config.score(p->config.scorers[rx->index], samples, states, count, scores) >= 0) {
-        for (int i = 0; i < n; i++) queue_event(p, frames[i].peer, PLANE_VAD_FAILED, 0, 0);
-        return;
-    }
+    do {
+        count = 0;
+        for (int i = 0; i < n; i++) {
+            if (frames[i].repeated || frames[i].failed) continue;
+            samples[count] = rx->frames[i];
+            states[count] = frames[i].peer->vad_state;
+            at[count++] = i;
+        }
+        bad = count ? p->config.score(p->config.scorers[rx->index], samples, states, count, scores)
+                    : -1;
+        if (bad >= 0) give_up(p, &frames[at[bad]]);
+    } while (bad >= 0);
     for (int i = 0; i < count; i++) probability[at[i]] = scores[i];
-    for (int i = 0; i < n; i++) judge(p, &frames[i], probability[i]);
+    for (int i = 0; i < n; i++)
+        if (!frames[i].failed) judge(p, &frames[i], probability[i]);
     count_up(&p->counters.vad_rounds);
     __atomic_fetch_add(&p->counters.vad_frames, (uint64_t)count, __ATOMIC_RELAXED);
 }
