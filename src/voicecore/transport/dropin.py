@@ -395,9 +395,10 @@ class DropIn:
 @cache
 def _our_codecs() -> list[Any]:
     """Those of aiortc's that our receive path decodes (not G.722), in its order."""
+    capabilities = RTCRtpReceiver.getCapabilities("audio")
     return [
         codec
-        for codec in RTCRtpReceiver.getCapabilities("audio").codecs
+        for codec in (capabilities.codecs if capabilities else [])
         if codec.mimeType in ("audio/opus", "audio/PCMU", "audio/PCMA")
     ]
 
