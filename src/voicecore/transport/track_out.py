@@ -20,7 +20,6 @@ from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamSta
 from numpy.typing import NDArray
 
 from voicecore._native.outbound import Outbound
-from voicecore._native.pcm import peak
 from voicecore._native.resample import Resampler
 from voicecore.errors import MisuseError
 from voicecore.transport.adoption import transport_stats
@@ -32,9 +31,6 @@ _AHEAD_S = 0.04
 
 _PAUSE_S = 0.06
 """Who gave nothing for so long begins anew."""
-
-_QUIET_S = 0.2
-"""Zeros for so long are silence, which costs no encode, and no more a pause in a word."""
 
 _IDLE_S = 0.005
 """Between frames that are dropped: a track may give them without waiting."""
@@ -93,7 +89,8 @@ class Playout:
 
     The sending clock takes one every 20 ms; a track's own clock is never in
     step with it, so what begins after a pause is preceded by one frame of
-    silence: from then on a frame may come up to 20 ms late.
+    silence: from then on a frame may come up to 20 ms late. Zeros are queued
+    like sound, and cost no encode there.
     """
 
     def __init__(self, outbound: Outbound, now_s: Callable[[], float]) -> None:
@@ -102,7 +99,6 @@ class Playout:
         self._frame = outbound.rate_hz // 50
         self._rest = np.zeros(0, np.int16)
         self._last_s = -1.0
-        self._quiet = 0
 
     @property
     def ahead_s(self) -> float:
@@ -111,9 +107,6 @@ class Playout:
 
     def offer(self, pcm: Pcm) -> Pcm:
         """Take ``pcm``; returns what found no place, to be given to :meth:`write` again."""
-        self._quiet = 0 if peak(pcm) else self._quiet + len(pcm)
-        if self._quiet > _QUIET_S * self._outbound.rate_hz and not len(self._rest):
-            return pcm[:0]
         now_s = self._now_s()
         if now_s - self._last_s > _PAUSE_S and not self._outbound.queued:
             padding = np.zeros(self._frame - len(self._rest), np.int16)
