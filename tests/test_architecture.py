@@ -1,4 +1,4 @@
-"""Imports go down only: errors -> _native -> core -> engines, transport -> service."""
+"""Imports go down only: errors -> _native -> core -> engines, transport -> service, aiortc."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ ALLOWED = {
     "engines": {"errors", "_native", "core"},
     "transport": {"errors", "_native", "core"},
     "service": {"errors", "_native", "core", "engines", "transport"},
+    "aiortc": {"errors", "_native", "core", "transport"},
     "info": {"errors", "_native", "engines"},
     "__init__": {"errors", "core"},
 }
 PYTHON = sorted(PACKAGE.rglob("*.py"))
 CYTHON = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
 SEAM = PACKAGE / "transport" / "aiortc_seam.py"
+SEAMS = {SEAM, PACKAGE / "transport" / "adoption.py"}
 
 
 def floor_of(path: Path) -> str:
@@ -81,7 +83,9 @@ def test_only_the_seam_touches_aioice() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in PYTHON if floor_of(p) == "transport" and p != SEAM], ids=lambda p: p.name
+    "path",
+    [p for p in PYTHON if floor_of(p) in ("transport", "aiortc") and p not in SEAMS],
+    ids=lambda p: p.name,
 )
 def test_private_names_of_others_stay_in_the_seam(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -95,6 +99,17 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = (
         "import sys, voicecore; "
         "bad = {'numpy', 'aiortc', 'av', 'onnxruntime', 'aiohttp'} & set(sys.modules); "
+        "sys.exit(', '.join(bad) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_native_audio_needs_nothing_of_the_service() -> None:
+    code = (
+        "import sys, voicecore.aiortc; "
+        "bad = {'aiohttp', 'uvloop', 'onnxruntime', 'pydantic', 'voicecore.service', "
+        "'voicecore.engines'} & set(sys.modules); "
         "sys.exit(', '.join(bad) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

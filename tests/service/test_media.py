@@ -34,7 +34,7 @@ class FakeCounters:
     def counters(self) -> dict[str, Any]:
         return self.now | {"tx_late_ms": list(self.late)}
 
-    def set_vad_stride(self, stride: int) -> None:
+    def set_sparing(self, sparing: bool) -> None:
         self.spared.append(stride > 1)
 
     def set_sparing(self, sparing: bool) -> None:

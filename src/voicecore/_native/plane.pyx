@@ -80,6 +80,7 @@ cdef extern from "plane.h" nogil:
         PLANE_DATAGRAM
         PLANE_PACKET
         PLANE_LOST
+        PLANE_OTHER
     int64_t PLANE_NEVER
     ctypedef struct rtcp_config:
         uint32_t ssrc
@@ -210,6 +211,8 @@ cdef extern from "plane.h" nogil:
                          const sockaddr_storage* to, socklen_t to_bytes, int relayed)
     void plane_inject(plane* p, plane_peer* peer, const uint8_t* data, size_t n)
     void plane_wake_at(plane* p, plane_peer* peer, int64_t position)
+    void plane_share(plane_peer* peer, const uint8_t* types)
+    void plane_silence(plane_peer* peer, int silent)
     void plane_session_read(plane_peer* peer, plane_session_counters* counters,
                             rtcp_remote* remote, int64_t* edge_offset_ns)
     void plane_judged(plane_peer* peer, int64_t* position, int64_t* edges)
@@ -246,6 +249,7 @@ VAD_FAILED = PLANE_VAD_FAILED
 DATAGRAM = PLANE_DATAGRAM
 PACKET = PLANE_PACKET
 LOST = PLANE_LOST
+OTHER = PLANE_OTHER
 
 
 # -- how the threads reach a session's audio ---------------------------------------------------
@@ -545,7 +549,8 @@ cdef class MediaThreads:
         ``(BYE, peer, 0, 0)``; ``(VAD_FAILED, peer, 0, 0)``;
         ``(LOST, peer, 0, 0)``: events of this peer were dropped, its state can't be known;
         ``(DATAGRAM, peer, port, data, (host, udp_port))``: STUN or DTLS;
-        ``(PACKET, peer, data)``: to be sent by way of the relay.
+        ``(PACKET, peer, data)``: to be sent by way of the relay;
+        ``(OTHER, peer, data)``: a decrypted packet, see :meth:`MediaSession.share`.
 
         At most 256 events and 64 datagrams at a time; ``fd`` stays readable for the rest.
         """
@@ -583,7 +588,7 @@ cdef class MediaThreads:
                 out.append((DATAGRAM, first.peer, first.port, data,
                             _from_sockaddr(&first.sender)))
             else:
-                out.append((PACKET, first.peer, data))
+                out.append((OTHER if first.kind == PLANE_OTHER else PACKET, first.peer, data))
             plane_drop_datagram(self.ptr)
         return 0
 
@@ -783,6 +788,51 @@ cdef class MediaSession:
         cdef plane_peer* peer = self._open()
         with nogil:
             plane_wake_at(self.threads.ptr, peer, at)
+
+    def share(self, types: frozenset[int] | None) -> None:
+        """Leave to Python (``OTHER``) what isn't this session's on the same transport.
+
+        ``types``: payload types (0..127) of the session's own RTP; RTP of any other and a copy
+        of all RTCP are handed over decrypted, as video needs them.  None: nothing is.  At most
+        256 packets wait for Python, those beyond are dropped and counted
+        (``datagrams_lost``).
+        """
+        cdef uint8_t own[16]
+        cdef plane_peer* peer = self._open()
+        memset(own, 0, sizeof(own))
+        if types is None:
+            plane_share(peer, NULL)
+            return
+        for number in types:
+            if not 0 <= number <= 127:
+                raise MisuseError(f"a payload type is 0 to 127, got {number}")
+            own[number // 8] |= <uint8_t>(1 << number % 8)
+        plane_share(peer, own)
+
+    def silence(self, bint silent) -> None:
+        """While ``silent`` send no RTP, and receiver reports instead of sender reports.
+
+        What is queued in ``outbound`` waits.
+        """
+        cdef plane_peer* peer = self._open()
+        with nogil:
+            plane_silence(peer, silent)
+
+    def skipped(self) -> int:
+        """Return how many samples (at 16 kHz) of the caller's time are missing in the ring.
+
+        They were lost and too many to be concealed, or a pause too long to be filled.
+        """
+        cdef jb_stats stats
+        cdef int64_t count
+        cdef plane_peer* peer = self._open()
+        with nogil:
+            plane_lock_receiving(peer)
+            self.inbound.jitter.read_stats(&stats)
+            count = (<int64_t>stats.skipped * 16000 // self.inbound.jitter.clock_hz
+                     + self.inbound.skipped_samples)
+            plane_unlock_receiving(peer)
+        return count
 
     def stats(self) -> dict[str, object]:
         """Return the counters of both directions, a fresh dict.

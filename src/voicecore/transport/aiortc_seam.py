@@ -1,4 +1,4 @@
-"""Every private name of aiortc 1.16 and aioice 0.13 that we touch, in one file.
+"""Every private name of aiortc 1.16 and aioice 0.13 that we touch, but for ``adoption``'s.
 
 aiortc does signaling state, ICE, DTLS and SCTP for us. Its audio path is
 replaced: its jitter buffer stalls and drops (16 slots, 80 ms fixed), and its
@@ -172,15 +172,21 @@ async def stop_ice(connection: RTCPeerConnection) -> None:
 # -- DTLS -----------------------------------------------------------------------------
 
 
-def capture_keys(transport: RTCDtlsTransport, on_keys: Callable[[SrtpKeys], None]) -> None:
+def capture_keys(
+    transport: RTCDtlsTransport, on_keys: Callable[[SrtpKeys], None], *, beside: bool = False
+) -> None:
     """Give SRTP's keys to ``on_keys`` when DTLS is done, instead of making sessions of them.
 
     RFC 5764, section 4.2: both write keys, then both salts, the client's first.
-    aiortc drops the SRTP that reaches it, having no session.
+    aiortc drops the SRTP that reaches it, having no session. With ``beside`` it
+    makes its sessions too, for streams (SSRCs) that nobody else sends.
     """
     insides: Any = transport
+    setup: Callable[[], None] = insides._setup_srtp
 
     def export() -> None:
+        if beside:
+            setup()
         chosen = insides._ssl.get_selected_srtp_profile()
         profile = next((p for p in insides._srtp_profiles if p.openssl_profile == chosen), None)
         if profile is None:

@@ -69,6 +69,8 @@ class PathConfig:
     ports: Callable[[], int] | None = None
     tries: int = 1
     on_no_relay: Callable[[], None] | None = None
+    relay_only: bool = False
+    """No candidate but a relay's: our own addresses stay unknown to the far end."""
 
 
 class MediaPath:
@@ -155,6 +157,8 @@ class MediaPath:
         return seam.CallProtocol(self._connection, self._on_packet, self._on_dropped)
 
     async def _gather(self) -> list[Any]:
+        if self._config.relay_only:
+            return await self._relay()
         ports = self._open_own() if self._config.ports else self._open_shared()
         candidates = self._host_candidates(ports)
         for more in await asyncio.gather(self._reflexive_candidates(ports), self._relay()):

@@ -221,6 +221,7 @@ static void begin_receiving(plane_peer *peer, const plane_session *s, void *srtp
     peer->rx_srtp = srtp;
     peer->vad = s->vad;
     peer->nack = s->rtcp.nack;
+    peer->shared = 0;
     peer->wake_at = PLANE_NEVER;
     speech_gate_init(&peer->gate, s->vad_threshold, s->vad_start_samples);
     media_clock_init(&peer->clock, 16000);
@@ -254,6 +255,7 @@ int plane_attach(plane *p, plane_peer *peer, const plane_session *s)
     peer->history = history;
     rtcp_init(&peer->rtcp, &s->rtcp);
     peer->sending = 1;
+    peer->silent = 0;
     pthread_mutex_unlock(&peer->tx_lock);
     begin_receiving(peer, s, receive);
     if (enlist(p, peer) == 0) return 0;
@@ -300,6 +302,21 @@ void plane_wake_at(plane *p, plane_peer *peer, int64_t position)
     const int64_t now = peer->position;
     pthread_mutex_unlock(&peer->rx_lock);
     if (reached) queue_event(p, peer, PLANE_AUDIO, now, 0);
+}
+
+void plane_share(plane_peer *peer, const uint8_t types[16])
+{
+    pthread_mutex_lock(&peer->rx_lock);
+    peer->shared = types != NULL;
+    if (types) memcpy(peer->types, types, sizeof peer->types);
+    pthread_mutex_unlock(&peer->rx_lock);
+}
+
+void plane_silence(plane_peer *peer, int silent)
+{
+    pthread_mutex_lock(&peer->tx_lock);
+    peer->silent = silent;
+    pthread_mutex_unlock(&peer->tx_lock);
 }
 
 /* Each word is counted on its own, meanwhile too. */

@@ -21,6 +21,7 @@
  * Overflow. Events: EVENTS wait; what doesn't fit is dropped, counted, and its peer marked as
  * having lost events. Datagrams for Python: DATAGRAMS wait and each peer may have a burst of
  * PEER_BURST and PEER_RATE a second; the rest is dropped and counted, STUN and DTLS repeat.
+ * Packets of other streams may fill half of it: video must not cost another call its DTLS.
  */
 #ifndef VOICECORE_PLANE_H
 #define VOICECORE_PLANE_H
@@ -114,6 +115,7 @@ enum {
     PLANE_DATAGRAM,    /* STUN or DTLS of the peer */
     PLANE_PACKET,      /* to be sent by way of a relay */
     PLANE_LOST,        /* events of this peer were dropped */
+    PLANE_OTHER,       /* a decrypted packet of another stream on the same transport */
 };
 
 typedef struct {
@@ -125,7 +127,7 @@ typedef struct {
 typedef struct {
     uint32_t peer;
     uint32_t port; /* PLANE_DATAGRAM */
-    uint32_t kind; /* PLANE_DATAGRAM or PLANE_PACKET */
+    uint32_t kind; /* PLANE_DATAGRAM, PLANE_PACKET or PLANE_OTHER */
     uint32_t length;
     struct sockaddr_storage from;
     uint8_t data[PLANE_MOST_DATAGRAM + VC_SRTP_TRAILER];
@@ -188,6 +190,12 @@ void plane_set_route(plane *p, plane_peer *peer, plane_port *port,
 void plane_inject(plane *p, plane_peer *peer, const uint8_t *data, size_t n);
 /* One PLANE_AUDIO when the caller's audio reaches `position`; PLANE_NEVER: none. */
 void plane_wake_at(plane *p, plane_peer *peer, int64_t position);
+/* The transport carries other streams too (video): RTP whose payload type isn't in `types`
+ * (bit n of byte n / 8 is type n), and a copy of all RTCP, goes to Python as PLANE_OTHER,
+ * authenticated and decrypted. NULL: all that comes is this session's. */
+void plane_share(plane_peer *peer, const uint8_t types[16]);
+/* While `silent` no RTP is sent, and receiver reports instead of sender reports. */
+void plane_silence(plane_peer *peer, int silent);
 void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp_remote *remote,
                         int64_t *edge_offset_ns);
 /* How far voice activity was judged, and how many edges were told up to there. */

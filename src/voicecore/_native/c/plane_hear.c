@@ -31,6 +31,12 @@ static void note_rejection(plane_peer *peer, int status)
     count_up(replay ? &peer->counters.replayed : &peer->counters.rejected);
 }
 
+static int is_anothers(const plane_peer *peer, const uint8_t *data)
+{
+    const int type = data[1] & 127;
+    return peer->shared && !(peer->types[type / 8] >> type % 8 & 1);
+}
+
 static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns)
 {
     const int status = p->config.srtp->unprotect(peer->rx_srtp, data, &n);
@@ -40,6 +46,10 @@ static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t ar
     }
     count_up(&peer->counters.packets);
     bound_streams(p, peer, rtp_u32(data + 8));
+    if (is_anothers(peer, data)) {
+        queue_datagram(p, peer, PLANE_OTHER, 0, data, (size_t)n, NULL);
+        return 0;
+    }
     __atomic_store_n(&peer->remote_ssrc, rtp_u32(data + 8), __ATOMIC_RELAXED);
     peer->media->push(peer->inbound, data, (size_t)n, arrival_ns);
     const int sequence = peer->media->transport_sequence(peer->inbound);
@@ -73,6 +83,7 @@ static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t a
         return 0;
     }
     bound_streams(p, peer, rtp_u32(data + 4));
+    if (peer->shared) queue_datagram(p, peer, PLANE_OTHER, 0, data, (size_t)n, NULL);
     pthread_mutex_lock(&peer->rtcp_lock);
     rtcp_read(&peer->rtcp, data, (size_t)n, arrival_ns);
     const rtcp_remote *remote = rtcp_remote_of(&peer->rtcp);

@@ -49,8 +49,10 @@ void queue_event(plane *p, plane_peer *peer, uint32_t kind, int64_t a, int64_t b
 void queue_datagram(plane *p, plane_peer *peer, uint32_t kind, uint32_t port,
                     const uint8_t *data, size_t n, const struct sockaddr_storage *from)
 {
+    const uint32_t room = kind == PLANE_OTHER ? DATAGRAMS / 2 : DATAGRAMS;
+
     pthread_mutex_lock(&p->queue_lock);
-    const int full = p->datagram_count == DATAGRAMS || n > sizeof p->datagrams->data;
+    const int full = p->datagram_count >= room || n > sizeof p->datagrams->data;
     if (!full) {
         plane_datagram *d = &p->datagrams[(p->datagram_head + p->datagram_count) % DATAGRAMS];
         d->peer = peer->id;

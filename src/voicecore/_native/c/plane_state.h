@@ -82,6 +82,8 @@ struct plane_peer {
     media_clock clock;
     nack_list nacks;
     int nack;
+    int shared;             /* other streams come this way; `types` are the session's own */
+    uint8_t types[16];
     int64_t deadline_ns; /* atomic: read by the scan */
     float vad_state[PLANE_VAD_STATE];
     uint32_t stamp[PLANE_MOST_THREADS]; /* last round of RX thread i that touched it; its own */
@@ -103,6 +105,7 @@ struct plane_peer {
     struct sockaddr_storage to;
     socklen_t to_bytes;
     int relayed;
+    int silent; /* nothing of ours is to be heard */
     uint32_t remote_ssrc; /* atomic: of the last packet heard */
     sent_packet *history; /* NULL unless the far end may ask again */
 

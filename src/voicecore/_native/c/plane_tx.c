@@ -162,6 +162,7 @@ static void send_reports(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns
     if (!due) return;
     memset(&local, 0, sizeof local);
     peer->tx_media->transmission(peer->outbound, &local);
+    if (peer->silent) local.sending = 0;
     pthread_mutex_lock(&peer->rx_lock);
     if (peer->media) peer->media->reception(peer->inbound, &local);
     pthread_mutex_unlock(&peer->rx_lock);
@@ -175,7 +176,7 @@ static void serve(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
 {
     pthread_mutex_lock(&peer->tx_lock);
     if (peer->sending) {
-        send_audio(p, b, peer, now_ns);
+        if (!peer->silent) send_audio(p, b, peer, now_ns);
         send_reports(p, b, peer, now_ns);
     }
     pthread_mutex_unlock(&peer->tx_lock);
