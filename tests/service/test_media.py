@@ -35,9 +35,6 @@ class FakeCounters:
         return self.now | {"tx_late_ms": list(self.late)}
 
     def set_sparing(self, sparing: bool) -> None:
-        self.spared.append(stride > 1)
-
-    def set_sparing(self, sparing: bool) -> None:
         self.spared.append(sparing)
 
 

@@ -162,6 +162,40 @@ class ConnectTasks:
         await asyncio.gather(*running, return_exceptions=True)
 
 
+class Remains:
+    """What is left of a connection when it is closed: one knot of objects that hold each other.
+
+    The collector would undo it, but comes seldom to objects of this age, and
+    doesn't know of the OpenSSL state and the buffers that hang on them: a
+    server whose callers come and go would grow for minutes.
+    """
+
+    def __init__(self, connection: RTCPeerConnection) -> None:
+        self._parts: list[Any] = [connection]
+        self._tasks: list[asyncio.Future[None]] = []
+        for transceiver in connection.getTransceivers():
+            self._parts += [transceiver, transceiver.receiver, transceiver.sender]
+            self._take_transport(transceiver.receiver.transport)
+        if connection.sctp is not None:
+            self._parts.append(connection.sctp)
+            self._take_transport(connection.sctp.transport)
+
+    def _take_transport(self, dtls: RTCDtlsTransport) -> None:
+        ice_transport = dtls.transport
+        connection = ice_transport._connection
+        self._parts += [dtls, ice_transport, ice_transport.iceGatherer, connection]
+        self._parts += connection._protocols
+        if dtls._task is not None:
+            self._tasks.append(dtls._task)
+
+    async def dissolve(self) -> None:
+        """Undo the knot: reference counts free all of it. After ``connection.close()``."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for part in self._parts:
+            vars(part).clear()
+        self._parts.clear()
+
+
 async def stop_ice(connection: RTCPeerConnection) -> None:
     """Stop what a failed ``close()`` of a half-negotiated connection leaves running."""
     insides: Any = connection

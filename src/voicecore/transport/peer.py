@@ -130,13 +130,14 @@ class Peer:
         self._link: AudioLink | None = None
         self._answered = False
         self._closing = False
+        self._state = ""  # of a connection that is no more
         self._pc.on("connectionstatechange", self._on_state)
         self._pc.on("datachannel", self._take_channel)
 
     @property
     def state(self) -> str:
         """``new``, ``connecting``, ``connected``, ``failed`` or ``closed``."""
-        return str(self._pc.connectionState)
+        return self._state or str(self._pc.connectionState)
 
     @property
     def link(self) -> AudioLink | None:
@@ -212,8 +213,11 @@ class Peer:
     async def close(self) -> None:
         """Close sockets and free everything. No event comes afterwards."""
         self._closing = True
+        if self._state:
+            return
         self._pc.remove_all_listeners()
         await self._connecting.cancel()
+        remains = seam.Remains(self._pc)
         try:
             await self._pc.close()
         except Exception:  # a description that was refused half-way leaves it inconsistent
@@ -221,6 +225,9 @@ class Peer:
             await seam.stop_ice(self._pc)
         finally:
             self._path.close()
+        self._state = "closed"
+        self._channel = None
+        await remains.dissolve()
 
     # -- private --------------------------------------------------------------
 
