@@ -84,6 +84,13 @@ def _bound_by_pylibsrtp() -> Path | None:
     return Path(_binding.__file__)
 
 
+def _is_in_pylibsrtp(path: Path) -> bool:
+    """Whether that file is the binding's, which is initialised by it and by nobody else."""
+    package = importlib.util.find_spec("pylibsrtp")
+    folders = (package and package.submodule_search_locations) or ()
+    return any(path.resolve().parent == Path(folder).resolve() for folder in folders)
+
+
 def find_libsrtp() -> tuple[Path, bool]:
     """Return the libsrtp to use, and whether it is loaded and initialised already.
 
@@ -100,7 +107,7 @@ def find_libsrtp() -> tuple[Path, bool]:
             raise MissingLibraryError(
                 f"{LIBSRTP_VARIABLE} names {named!r}, which is not a file", code="missing_libsrtp"
             )
-        return Path(named), False
+        return Path(named), _is_in_pylibsrtp(Path(named)) and _bound_by_pylibsrtp() is not None
     bound = _bound_by_pylibsrtp()
     if bound is not None:
         return bound, True
