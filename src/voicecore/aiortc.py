@@ -9,8 +9,8 @@
     native_audio(pc)  # the line
 
 The program stays as it is. See ``docs/aiortc.md`` for what changes, what it
-brings and where it ends. Needs aiortc 1.16.0, aioice 0.13.0, av and numpy
-(``pip install voicecore[aiortc]``), and libsrtp and libopus as these bring them.
+brings and where it ends. Needs aiortc 1.16.0 and aioice 0.13.0 (libsrtp and
+libopus come with what they install), and nothing of the service.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def native_audio(
 
     Raises:
         MisuseError: ``pc`` is in use, closed or has native audio; no event loop
-            runs; a rate that isn't one of those.
-        MissingLibraryError: no usable libsrtp.
+            runs; a rate that isn't one of those; an aiortc whose insides are others.
+        MissingLibraryError: no usable libsrtp or libopus.
     """
     if frame_rate_hz not in FRAME_RATES_HZ:
         raise MisuseError(f"frame_rate_hz must be one of {FRAME_RATES_HZ}, got {frame_rate_hz}")

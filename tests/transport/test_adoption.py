@@ -19,8 +19,10 @@ from aiortc import (
     rtcrtptransceiver,
 )
 from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.sdp import candidate_from_sdp
 
 from transport.test_seam_contract import Handshaken
+from voicecore.errors import MisuseError
 from voicecore.transport import adoption
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport.srtp_keys import SrtpKeys
@@ -45,8 +47,9 @@ class Notes:
         self.heard.append(f"describe {made.type}")
         return RTCSessionDescription(sdp=made.sdp.replace("s=-", "s=ours"), type=made.type)
 
-    def before_remote(self, theirs: RTCSessionDescription) -> None:
+    def before_remote(self, theirs: RTCSessionDescription) -> RTCSessionDescription:
         self.heard.append(f"remote {theirs.type}")
+        return theirs
 
     def on_described(self) -> None:
         self.heard.append("described")
@@ -89,6 +92,7 @@ def test_aiortc_calls_what_is_overridden_through_the_instance() -> None:
     for call, times in (
         ("self.__createDtlsTransport()", 2),
         ("self.__createTransceiver(", 3),
+        ("self.__createSctpTransport()", 3),
         ("await self.createAnswer()", 1),
         ("await self.createOffer()", 1),
     ):
@@ -116,6 +120,46 @@ async def test_one_transport_serves_all_media_without_touching_the_callers_objec
     pc.createDataChannel("x")
     assert notes.heard == ["transport", "audio", "video"]
     await pc.close()
+
+
+@pytest.mark.parametrize("first", ["audio", "video", "channel"])
+async def test_whatever_is_made_first_the_one_transport_survives_a_bundle(stock, first) -> None:
+    """aiortc would stop it as that of a section that moved."""
+    pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    notes = Notes()
+    adoption.adopt(pc, notes)
+    for kind in sorted(("audio", "video", "channel"), key=lambda kind: kind != first):
+        if kind == "channel":
+            pc.createDataChannel("x")
+        else:
+            pc.addTransceiver(kind)
+    (transport,) = [made for made in notes.made if isinstance(made, RTCDtlsTransport)]
+    await pc.setLocalDescription()
+    await stock.setRemoteDescription(pc.localDescription)
+    await stock.setLocalDescription(await stock.createAnswer())
+    await pc.setRemoteDescription(stock.localDescription)
+    assert transport.transport.state != "closed"
+    for section in (*(t.receiver for t in pc.getTransceivers()), pc.sctp):
+        assert section.transport is transport
+    await pc.close()
+
+
+@pytest.mark.parametrize("mid", ["0", "1"])
+async def test_a_trickled_candidate_is_the_transports_whatever_it_names(
+    stock, adopted, mid
+) -> None:
+    pc, _ = adopted
+    stock.addTransceiver("audio")
+    stock.createDataChannel("x")
+    offer = await stock.createOffer()
+    await stock.setLocalDescription(offer)
+    await pc.setRemoteDescription(offer)
+    candidate = candidate_from_sdp("1 1 udp 2130706431 192.0.2.7 5000 typ host")
+    candidate.sdpMid = mid
+    await pc.addIceCandidate(candidate)
+    transport = pc.getTransceivers()[0].receiver.transport.transport
+    assert [c.ip for c in transport.getRemoteCandidates()] == ["192.0.2.7"]
+    await pc.addIceCandidate(None)
 
 
 async def test_every_step_is_told_in_order(stock, adopted) -> None:
@@ -187,6 +231,13 @@ async def test_decrypted_packets_go_where_aiortc_puts_its_own(stock) -> None:
     (first, at_ms), second = got
     assert (first, second) == (media, report)
     assert at_ms > 0
+
+
+async def test_an_aiortc_without_our_names_is_refused_untouched(stock, monkeypatch) -> None:
+    monkeypatch.delattr(RTCPeerConnection, "_RTCPeerConnection__createTransceiver")
+    with pytest.raises(MisuseError):
+        adoption.adopt(stock, Notes())
+    assert type(stock) is RTCPeerConnection
 
 
 async def test_transport_stats_are_a_report(stock) -> None:

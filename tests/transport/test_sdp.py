@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from voicecore.errors import PeerError
-from voicecore.transport.sdp import for_stack, may_be_dtls_client, require_audio
+from voicecore.transport.sdp import (
+    for_stack,
+    may_be_dtls_client,
+    require_audio,
+    with_candidates_everywhere,
+)
 from voicecore.transport.sdp_audio import (
     AudioWants,
     complete_answer,
@@ -208,3 +213,13 @@ def test_recorded_fuzz_seeds_never_break() -> None:
     for file in files:
         sdp = file.read_bytes().decode("utf-8", "replace")
         survive(sdp)
+
+
+def test_candidates_named_once_are_every_sections() -> None:
+    first = "v=0\r\nm=audio 9 X 0\r\na=candidate:1 x\r\na=end-of-candidates\r\na=mid:0\r\n"
+    second = "m=application 9 X\r\na=mid:1\r\n"
+    made = with_candidates_everywhere(first + second)
+    assert made == first + second + "a=candidate:1 x\r\na=end-of-candidates\r\n"
+    assert with_candidates_everywhere(made) == made
+    assert with_candidates_everywhere(second) == second
+    assert with_candidates_everywhere("") == ""

@@ -183,3 +183,18 @@ async def test_the_receiver_makes_its_track_of_aiortcs_and_tells_of_its_stream(d
     await receiver.stop()
     with pytest.raises(MediaStreamError):
         await receiver.track.recv()
+
+
+async def test_a_receiver_that_is_not_enabled_drops_what_comes(dtls) -> None:
+    """Pipecat switches it off while nobody reads."""
+    receiver = AudioReceiver(dtls, FrameForm(16_000, False), lambda: None)
+    receiver._enabled = False
+    receiver._track = NativeTrack("their-id", FrameForm(16_000, False))
+    source = HandSource()
+    source.track = receiver.track
+    receiver.feed(source)
+    source.say(np.full(5 * FRAME, 1, np.int16))
+    receiver._enabled = True
+    source.say(np.full(FRAME, 2, np.int16))
+    assert set((await receiver.track.recv()).to_ndarray()[0]) == {2}
+    assert receiver.track._queue.empty(), "some programs empty it"

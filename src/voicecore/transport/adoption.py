@@ -14,6 +14,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCBundlePolicy,
     RTCConfiguration,
+    RTCIceCandidate,
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpSender,
@@ -24,6 +25,16 @@ from aiortc.clock import current_ms
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.rtp import is_rtcp
 from aiortc.stats import RTCStatsReport
+
+from voicecore.errors import MisuseError
+
+_NEEDED = (
+    "configuration",
+    "iceTransports",
+    "createDtlsTransport",
+    "createSctpTransport",
+    "createTransceiver",
+)
 
 
 class ConnectionHooks(Protocol):
@@ -39,8 +50,9 @@ class ConnectionHooks(Protocol):
         """Complete our description."""
         ...
 
-    def before_remote(self, theirs: RTCSessionDescription) -> None:
-        """Read the far end's description; what is raised refuses it."""
+    def before_remote(self, theirs: RTCSessionDescription) -> RTCSessionDescription:
+        """The far end's description as aiortc shall read it; what is raised refuses it."""
+        ...
 
     def on_described(self) -> None:
         """A description was set."""
@@ -53,7 +65,13 @@ class ConnectionHooks(Protocol):
 
 
 class _Adopted(RTCPeerConnection):
-    """The methods of a connection that tell its hooks."""
+    """The methods of a connection that tell its hooks.
+
+    Everything is on one transport from the beginning, and marked so
+    (``_bundled``): what aiortc believes to be on another than the first section
+    of a description it would move there, and stop the transport it was on,
+    which is the same one. Candidates go to that one whatever section they name.
+    """
 
     _voicecore: ConnectionHooks
 
@@ -70,9 +88,17 @@ class _Adopted(RTCPeerConnection):
         self._voicecore.on_described()
 
     async def setRemoteDescription(self, sessionDescription: RTCSessionDescription) -> None:
-        self._voicecore.before_remote(sessionDescription)
-        await super().setRemoteDescription(sessionDescription)
-        self._voicecore.on_described()
+        theirs = self._voicecore.before_remote(sessionDescription)
+        try:
+            await super().setRemoteDescription(theirs)
+        finally:
+            self._voicecore.on_described()
+
+    async def addIceCandidate(self, candidate: RTCIceCandidate | None) -> None:
+        await super().addIceCandidate(candidate)
+        above: Any = self
+        for transport in above._RTCPeerConnection__iceTransports if candidate else ():
+            await transport.addRemoteCandidate(candidate)
 
     async def close(self) -> None:
         await self._voicecore.before_close()
@@ -94,8 +120,15 @@ class _Adopted(RTCPeerConnection):
         made: RTCRtpTransceiver = above._RTCPeerConnection__createTransceiver(
             direction, kind, sender_track
         )
+        made._bundled = True
         self._voicecore.on_transceiver(made)
         return made
+
+    def _RTCPeerConnection__createSctpTransport(self) -> None:
+        above: Any = super()
+        above._RTCPeerConnection__createSctpTransport()
+        insides: Any = self.sctp
+        insides._bundled = True
 
 
 @cache
@@ -107,8 +140,16 @@ def adopt(connection: RTCPeerConnection, hooks: ConnectionHooks) -> RTCConfigura
     """Tell ``hooks`` what a fresh connection does, from now on; returns its configuration.
 
     One transport serves all its media from now on (the policy ``max-bundle``).
+
+    Raises MisuseError, and changes nothing, for an aiortc without the names we need.
     """
     insides: Any = connection
+    lacking = [name for name in _NEEDED if not hasattr(insides, f"_RTCPeerConnection__{name}")]
+    if lacking:
+        raise MisuseError(
+            f"this release of aiortc can't be used, 1.16.0 can: it has no {lacking[0]}",
+            code="unsupported_aiortc",
+        )
     configuration: RTCConfiguration = insides._RTCPeerConnection__configuration
     insides._RTCPeerConnection__configuration = replace(
         configuration, bundlePolicy=RTCBundlePolicy.MAX_BUNDLE

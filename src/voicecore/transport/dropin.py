@@ -40,6 +40,7 @@ from voicecore.errors import MisuseError, PeerError
 from voicecore.transport import adoption, ice_servers, shared_hub
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
+from voicecore.transport.sdp import with_candidates_everywhere
 from voicecore.transport.sdp_audio import (
     AudioFormat,
     AudioWants,
@@ -175,7 +176,11 @@ class DropIn:
         self._handing: asyncio.Task[None] | None = None
         self._closed = False
         self._released = False
-        self._configuration: RTCConfiguration = adoption.adopt(connection, self)
+        try:
+            self._configuration: RTCConfiguration = adoption.adopt(connection, self)
+        except MisuseError:
+            shared_hub.release()
+            raise
 
     # -- what aiortc makes --------------------------------------------------------------
 
@@ -224,7 +229,7 @@ class DropIn:
             sdp = complete_answer(made.sdp, read_audio(self._theirs), AudioWants())
         return RTCSessionDescription(sdp=sdp, type=made.type)
 
-    def before_remote(self, theirs: RTCSessionDescription) -> None:
+    def before_remote(self, theirs: RTCSessionDescription) -> RTCSessionDescription:
         """See :class:`~voicecore.transport.adoption.ConnectionHooks`."""
         active = [part for part in sections(theirs.sdp)[1:] if part[0].split()[1:2] != ["0"]]
         if sum(is_audio(part) and "a=inactive" not in part for part in active) > 1:
@@ -237,6 +242,7 @@ class DropIn:
             )
         self._theirs = theirs.sdp
         self._reading = True
+        return RTCSessionDescription(sdp=with_candidates_everywhere(theirs.sdp), type=theirs.type)
 
     def on_described(self) -> None:
         """See :class:`~voicecore.transport.adoption.ConnectionHooks`."""

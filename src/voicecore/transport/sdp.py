@@ -13,6 +13,7 @@ from voicecore.transport.sdp_audio import is_audio, read_section, sections
 _DIRECTION = re.compile(r"^a=(?:sendrecv|sendonly|recvonly|inactive)\s*$")
 _NOT_FOR_THE_STACK = ("a=fmtp:", "a=rtcp-fb:", "a=ssrc:", "a=ssrc-group:", "a=rtcp-xr:")
 """Read by ``sdp_audio``; the stack would stumble over odd ones and uses none."""
+_CANDIDATES = ("a=candidate:", "a=end-of-candidates")
 _STATIC_NAMES = {0: "PCMU/8000", 8: "PCMA/8000"}
 
 
@@ -53,6 +54,22 @@ def _is_useless(line: str) -> bool:
             fields[1] != "1" or fields[2].lower() != "udp" or fields[4].lower().endswith(".local")
         )
     return line.strip() == "a=end-of-candidates"
+
+
+def with_candidates_everywhere(sdp: str) -> str:
+    """A bundled description whose every section has the candidates of the first with any.
+
+    Far ends name them once (RFC 8843, section 10.1.3); of a transport's sections
+    the stack asks the last.
+    """
+    parts = sections(sdp)
+    lists = [[line for line in part if line.startswith(_CANDIDATES)] for part in parts[1:]]
+    found = next((lines for lines in lists if lines), [])
+    for part, lines in zip(parts[1:], lists, strict=True):
+        if not lines:
+            at = len(part) - (part[-1] == "")
+            part[at:at] = found
+    return "\r\n".join(line for part in parts for line in part)
 
 
 def may_be_dtls_client(sdp: str) -> bool:
