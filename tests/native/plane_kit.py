@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native.inbound import Inbound
+from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
-from voicecore._native.plane import MediaSession, MediaThreads
+from voicecore._native.plane import MediaThreads
 from voicecore._native.srtp import SrtpContext
 
 Event = tuple[Any, ...]

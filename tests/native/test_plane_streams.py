@@ -12,8 +12,9 @@ import pytest
 
 from voicecore._native import plane
 from voicecore._native.inbound import Inbound
+from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
-from voicecore._native.plane import MediaSession, MediaThreads
+from voicecore._native.plane import MediaThreads
 from voicecore.errors import MisuseError
 
 HOST = "127.0.0.1"

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native.inbound import Inbound
+from voicecore._native.media_session import MediaSession
 from voicecore._native.opus import Encoder
 from voicecore._native.outbound import Outbound
-from voicecore._native.plane import MediaSession, MediaThreads
+from voicecore._native.plane import MediaThreads
 from voicecore._native.rtp import header
 from voicecore._native.silero import SileroWeights
 from voicecore._native.srtp import SrtpContext
@@ -34,6 +35,10 @@ Pcm = NDArray[np.int16]
 def tone(seconds: float, rate_hz: int = PLAY_HZ, peak: int = 8000, hz: float = 440.0) -> Pcm:
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     return (peak * np.sin(2 * np.pi * hz * t)).astype(np.int16)
+
+
+def rms_dbfs(pcm: Pcm) -> float:
+    return 20 * np.log10(max(np.sqrt((pcm.astype(np.float64) ** 2).mean()), 1e-3) / 32768)
 
 
 def loud(plane: NativePlane) -> bool:

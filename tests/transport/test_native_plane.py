@@ -25,8 +25,8 @@ from transport.kit import (
 )
 from voicecore._native import plane as native
 from voicecore._native.inbound import Inbound
+from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
-from voicecore._native.plane import MediaSession
 from voicecore._native.resample import Resampler
 from voicecore._native.ring import AudioRing
 from voicecore._native.rtp import parse

@@ -8,13 +8,9 @@ from voicecore._native.chunks cimport VadFrames
 from voicecore._native.inbound cimport Inbound
 from voicecore._native.outbound cimport Outbound
 
-cdef extern from "plane.h" nogil:
-    ctypedef struct plane:
-        pass
-    ctypedef struct plane_peer:
-        pass
-    ctypedef struct plane_port:
-        pass
+from voicecore._native.plane_c cimport (plane, plane_peer, plane_port, plane_session,
+                                        plane_session_counters, rtcp_remote, sockaddr_storage,
+                                        socklen_t)
 
 cdef class MediaThreads:
     cdef plane* ptr            # owned; NULL once closed
@@ -46,14 +42,21 @@ cdef class _Peer:
     cdef PyObject* frames
 
     cdef void hold(self, Inbound inbound, Outbound outbound, VadFrames frames) noexcept
+    # plane.h's functions of the same names, for the session's module.
+    cdef int attach(self, const plane_session* session) noexcept
+    cdef void set_route(self, _Port port, const sockaddr_storage* to, socklen_t n,
+                        bint relayed) noexcept
+    cdef void inject(self, const uint8_t* data, size_t n) noexcept nogil
+    cdef void wake_at(self, int64_t position) noexcept nogil
+    cdef void share(self, const uint8_t* types) noexcept
+    cdef void silence(self, bint silent) noexcept nogil
+    cdef void read(self, plane_session_counters* counters, rtcp_remote* remote,
+                   int64_t* edge_offset_ns) noexcept nogil
+    cdef void judged(self, int64_t* position, int64_t* edges) noexcept nogil
+    cdef void lock_receiving(self) noexcept nogil
+    cdef void unlock_receiving(self) noexcept nogil
     cdef void detach(self) noexcept
     cdef void remove(self) noexcept
 
-cdef class MediaSession:
-    cdef readonly MediaThreads threads
-    cdef readonly uint32_t peer
-    cdef readonly Inbound inbound
-    cdef readonly Outbound outbound
-    cdef _Peer owner             # whose peer this is
-
-    cdef plane_peer* _open(self) except NULL
+# Fills in `out` from an IPv4 or IPv6 address in numbers; returns its length, or raises.
+cdef socklen_t to_sockaddr(str host, port, sockaddr_storage* out) except 0

@@ -4,7 +4,7 @@
 decrypt, run the jitter buffers, decode, tell speech from silence, encode and encrypt; they
 never take the GIL.  Python keeps what happens rarely: it opens ports, names peers (ICE), sends
 STUN and DTLS by :meth:`MediaThreads.send`, and once DTLS is through makes a
-:class:`MediaSession` for the call.  What happened is fetched by :meth:`MediaThreads.take` when
+``MediaSession`` (:mod:`voicecore._native.media_session`) for the call.  What happened is fetched by :meth:`MediaThreads.take` when
 ``fd`` is readable.
 
 All methods belong to one thread, the event loop's, and none waits longer than a packet's work.
@@ -22,22 +22,13 @@ from libc.string cimport memcpy, memset
 
 from voicecore._native._buffers cimport borrow_bytes
 from voicecore._native.inbound cimport Inbound
-from voicecore._native.jitter cimport jb_stats
-from voicecore._native.outbound cimport DRAINED_EVENT, STARTED_EVENT, Outbound
+from voicecore._native.outbound cimport Outbound
+from voicecore._native.plane_c cimport *
 from voicecore._native.silero cimport SileroScorer, SileroWeights
-from voicecore._native.simd cimport kernels, vc_pcm_kernels
-from voicecore._native.srtp cimport profile_of, srtp_api, vc_srtp_api
+from voicecore._native.simd cimport kernels
+from voicecore._native.srtp cimport srtp_api
 
 from voicecore.errors import MisuseError
-
-cdef extern from "<sys/socket.h>" nogil:
-    ctypedef unsigned short sa_family_t
-    ctypedef unsigned int socklen_t
-    struct sockaddr_storage:
-        sa_family_t ss_family
-    enum:
-        AF_INET
-        AF_INET6
 
 cdef extern from "<arpa/inet.h>" nogil:
     struct in_addr:
@@ -57,181 +48,13 @@ cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t value)
     uint16_t ntohs(uint16_t value)
 
-cdef extern from "plane.h" nogil:
-    enum:
-        PLANE_MOST_THREADS
-        PLANE_LATE_BINS
-        PLANE_SENT_STARTED
-        PLANE_SENT_DRAINED
-        PLANE_VAD_OFF
-        PLANE_VAD_NATIVE
-        PLANE_ONSET
-        PLANE_CONFIRMED
-        PLANE_RELEASED
-        PLANE_AUDIO
-        PLANE_STARTED
-        PLANE_DRAINED
-        PLANE_DIGIT
-        PLANE_STALL_BEGIN
-        PLANE_STALL_END
-        PLANE_REPORT
-        PLANE_BYE
-        PLANE_VAD_FAILED
-        PLANE_DATAGRAM
-        PLANE_PACKET
-        PLANE_LOST
-        PLANE_OTHER
-    int64_t PLANE_NEVER
-    ctypedef struct rtcp_config:
-        uint32_t ssrc
-        int clock_hz
-        char cname[32]
-        int transport_cc
-        int nack
-        int reduced_size
-        int64_t interval_ns
-    ctypedef struct rtcp_local:
-        uint64_t packets
-        uint64_t octets
-        uint32_t rtp_timestamp
-        int sending
-        uint32_t remote_ssrc
-        uint64_t expected
-        uint64_t received
-        int64_t highest
-        double jitter_ticks
-    ctypedef struct rtcp_remote:
-        int64_t round_trip_ns
-        double fraction_lost
-        int64_t packets_lost
-        double jitter_ms
-        uint64_t reports
-        int64_t last_report_ns
-        uint64_t cc_reported
-        uint64_t cc_lost
-        uint64_t cc_feedbacks
-        int64_t last_cc_ns
-        int64_t cc_queue_ns
-        uint64_t nacks
-        uint64_t malformed
-        double remb_bps
-    ctypedef struct plane_media:
-        int (*push)(void*, const uint8_t*, size_t, int64_t) noexcept nogil
-        int64_t (*run)(void*, int64_t) noexcept nogil
-        int64_t (*deadline)(void*) noexcept nogil
-        int64_t (*position)(void*) noexcept nogil
-        int (*stalled)(void*) noexcept nogil
-        int64_t (*guessed)(void*, int64_t, int64_t) noexcept nogil
-        int (*dtmf)(void*, int64_t, int*, int*) noexcept nogil
-        int (*transport_sequence)(void*) noexcept nogil
-        int (*missing)(void*, uint16_t*, int) noexcept nogil
-        void (*set_round_trip)(void*, int64_t) noexcept nogil
-        void (*reception)(void*, rtcp_local*) noexcept nogil
-        int64_t (*frame)(void*, float*) noexcept nogil
-        int (*build)(void*, uint8_t*, size_t) noexcept nogil
-        int (*sent)(void*, int64_t*, int64_t*) noexcept nogil
-        void (*transmission)(void*, rtcp_local*) noexcept nogil
-        int (*next_transport_sequence)(void*) noexcept nogil
-    ctypedef Py_ssize_t (*plane_score)(void*, const float* const*, float* const*, Py_ssize_t,
-                                       float*) noexcept nogil
-    ctypedef struct plane_config:
-        int rx_threads
-        int tx_threads
-        plane_score score
-        void* scorers[8]
-        const vc_srtp_api* srtp
-        const vc_pcm_kernels* pcm
-        uint64_t seed
-    ctypedef struct plane_session:
-        const plane_media* media
-        void* inbound
-        void* frames
-        void* outbound
-        int srtp_profile
-        const uint8_t* receive_key
-        const uint8_t* send_key
-        size_t key_bytes
-        int vad
-        float vad_threshold
-        int vad_start_samples
-        rtcp_config rtcp
-    ctypedef struct plane_event:
-        int64_t a
-        int64_t b
-        uint32_t peer
-        uint32_t kind
-    ctypedef struct plane_datagram:
-        uint32_t peer
-        uint32_t port
-        uint32_t kind
-        uint32_t length
-        sockaddr_storage sender "from"
-        uint8_t* data
-    ctypedef struct plane_counters:
-        uint64_t received
-        uint64_t unknown_address
-        uint64_t unknown_name
-        uint64_t malformed
-        uint64_t oversized
-        uint64_t throttled
-        uint64_t kernel_drops
-        uint64_t events_lost
-        uint64_t datagrams_lost
-        uint64_t unsent
-        uint64_t vad_rounds
-        uint64_t vad_frames
-        uint64_t tx_skipped
-        uint64_t tx_late[64]
-        int64_t tx_late_max_ns
-        int64_t rx_late_max_ns
-    ctypedef struct plane_session_counters:
-        uint64_t packets
-        uint64_t rejected
-        uint64_t replayed
-        uint64_t reports_rejected
-        uint64_t unsent
-        uint64_t retransmitted
-        uint64_t asked_again
-        uint64_t vad_frames
-    plane* plane_create(const plane_config* config, int* error)
-    void plane_destroy(plane* p)
-    int plane_event_fd(const plane* p)
-    plane_port* plane_open_port(plane* p, const sockaddr_storage* address, socklen_t n,
-                                uint32_t number, int receive_buffer_bytes)
-    void plane_port_address(const plane_port* port, sockaddr_storage* out)
-    void plane_close_port(plane* p, plane_port* port)
-    plane_peer* plane_add_peer(plane* p, uint32_t number, const uint8_t* name, size_t n,
-                               int* error)
-    void plane_remove_peer(plane* p, plane_peer* peer)
-    int plane_send(plane* p, plane_peer* peer, plane_port* port, const uint8_t* data, size_t n,
-                   const sockaddr_storage* to, socklen_t to_bytes)
-    int plane_attach(plane* p, plane_peer* peer, const plane_session* session)
-    void plane_detach(plane* p, plane_peer* peer)
-    void plane_set_route(plane* p, plane_peer* peer, plane_port* port,
-                         const sockaddr_storage* to, socklen_t to_bytes, int relayed)
-    void plane_inject(plane* p, plane_peer* peer, const uint8_t* data, size_t n)
-    void plane_wake_at(plane* p, plane_peer* peer, int64_t position)
-    void plane_share(plane_peer* peer, const uint8_t* types)
-    void plane_silence(plane_peer* peer, int silent)
-    void plane_session_read(plane_peer* peer, plane_session_counters* counters,
-                            rtcp_remote* remote, int64_t* edge_offset_ns)
-    void plane_judged(plane_peer* peer, int64_t* position, int64_t* edges)
-    void plane_lock_receiving(plane_peer* peer)
-    void plane_unlock_receiving(plane_peer* peer)
-    void plane_set_sparing(plane* p, int sparing)
-    void plane_read_counters(plane* p, plane_counters* out)
-    int plane_take_events(plane* p, plane_event* out, int most)
-    const plane_datagram* plane_first_datagram(plane* p)
-    void plane_drop_datagram(plane* p)
-    int plane_peer_lost_events(plane* p, plane_peer* peer)
-    void plane_begin_taking(plane* p)
-    void plane_end_taking(plane* p)
-    int64_t plane_now()
+cdef extern from "Python.h":
+    object PyErr_SetFromErrno(object type)
+    void Py_CLEAR(PyObject* reference)
 
 cdef enum:
     EVENTS_AT_A_TIME = 256
     DATAGRAMS_AT_A_TIME = 64
-    LONGEST_START_MS = 60000
 
 # Kinds of what take() gives.
 ONSET = PLANE_ONSET
@@ -252,98 +75,9 @@ LOST = PLANE_LOST
 OTHER = PLANE_OTHER
 
 
-# -- how the threads reach a session's audio ---------------------------------------------------
-# Borrowed references: a session keeps its objects alive until the plane has let go of it.
-
-cdef int _push(void* inbound, const uint8_t* packet, size_t n, int64_t arrival_ns) noexcept nogil:
-    return (<Inbound>inbound).push_packet(packet, n, arrival_ns)
-
-cdef int64_t _run(void* inbound, int64_t now_ns) noexcept nogil:
-    return (<Inbound>inbound).run(now_ns)
-
-cdef int64_t _deadline(void* inbound) noexcept nogil:
-    return (<Inbound>inbound).next_deadline()
-
-cdef int64_t _position(void* inbound) noexcept nogil:
-    return (<Inbound>inbound).ring.end_position()
-
-cdef int _stalled(void* inbound) noexcept nogil:
-    return (<Inbound>inbound).is_stalled
-
-cdef int64_t _guessed(void* inbound, int64_t start, int64_t end) noexcept nogil:
-    return (<Inbound>inbound).concealed_in(start, end)
-
-cdef int _dtmf(void* inbound, int64_t now_ns, int* digit, int* duration_ms) noexcept nogil:
-    return (<Inbound>inbound).take_dtmf(digit, duration_ms)
-
-cdef int _transport_sequence(void* inbound) noexcept nogil:
-    return (<Inbound>inbound).last_transport_sequence
-
-cdef int _missing(void* inbound, uint16_t* sequences, int most) noexcept nogil:
-    return (<Inbound>inbound).jitter.missing_into(sequences, most)
-
-cdef void _set_round_trip(void* inbound, int64_t round_trip_ns) noexcept nogil:
-    (<Inbound>inbound).set_rtt(round_trip_ns)
-
-cdef void _reception(void* inbound, rtcp_local* out) noexcept nogil:
-    cdef jb_stats stats
-    (<Inbound>inbound).jitter.read_stats(&stats)
-    out.remote_ssrc = (<Inbound>inbound).current_ssrc
-    out.expected, out.received = stats.expected, stats.received
-    out.highest, out.jitter_ticks = stats.highest, stats.jitter
-
-cdef int64_t _frame(void* frames, float* out) noexcept nogil:
-    return (<VadFrames>frames).next_into(out)
-
-cdef int _build(void* outbound, uint8_t* out, size_t room) noexcept nogil:
-    cdef int n = (<Outbound>outbound).build()
-    if n > 0 and <size_t>n <= room:
-        memcpy(out, (<Outbound>outbound).packet, <size_t>n)
-        return n
-    return 0
-
-cdef int _sent(void* outbound, int64_t* position, int64_t* generation) noexcept nogil:
-    cdef int happened = (<Outbound>outbound).take_events(position, generation)
-    return ((PLANE_SENT_STARTED if happened & STARTED_EVENT else 0)
-            | (PLANE_SENT_DRAINED if happened & DRAINED_EVENT else 0))
-
-cdef void _transmission(void* outbound, rtcp_local* out) noexcept nogil:
-    out.packets = (<Outbound>outbound).packets
-    out.octets = (<Outbound>outbound).octets
-    out.rtp_timestamp = (<Outbound>outbound).timestamp
-    out.sending = 1
-
-cdef int _next_transport_sequence(void* outbound) noexcept nogil:
-    if (<Outbound>outbound).transport_cc_id == 0:
-        return -1
-    return (<Outbound>outbound).transport_sequence
-
-cdef Py_ssize_t _score(void* scorer, const float* const* frames, float* const* states,
-                       Py_ssize_t n, float* out) noexcept nogil:
-    return (<SileroScorer>scorer).score_into(frames, states, n, out)
-
-cdef plane_media _media
-_media.push = _push
-_media.run = _run
-_media.deadline = _deadline
-_media.position = _position
-_media.stalled = _stalled
-_media.guessed = _guessed
-_media.dtmf = _dtmf
-_media.transport_sequence = _transport_sequence
-_media.missing = _missing
-_media.set_round_trip = _set_round_trip
-_media.reception = _reception
-_media.frame = _frame
-_media.build = _build
-_media.sent = _sent
-_media.transmission = _transmission
-_media.next_transport_sequence = _next_transport_sequence
-
-
 # -- addresses ---------------------------------------------------------------------------------
 
-cdef socklen_t _to_sockaddr(str host, port, sockaddr_storage* out) except 0:
+cdef socklen_t to_sockaddr(str host, port, sockaddr_storage* out) except 0:
     cdef sockaddr_in* v4 = <sockaddr_in*>out
     cdef sockaddr_in6* v6 = <sockaddr_in6*>out
     cdef bytes text = host.encode("ascii", "replace")
@@ -361,7 +95,7 @@ cdef socklen_t _to_sockaddr(str host, port, sockaddr_storage* out) except 0:
     raise MisuseError("wanted an IPv4 or IPv6 address in numbers")
 
 
-cdef tuple _from_sockaddr(const sockaddr_storage* address):
+cdef tuple from_sockaddr(const sockaddr_storage* address):
     cdef char text[64]
     cdef const sockaddr_in* v4 = <const sockaddr_in*>address
     cdef const sockaddr_in6* v6 = <const sockaddr_in6*>address
@@ -373,6 +107,11 @@ cdef tuple _from_sockaddr(const sockaddr_storage* address):
 
 
 # -- the threads -------------------------------------------------------------------------------
+
+cdef Py_ssize_t _score(void* scorer, const float* const* frames, float* const* states,
+                       Py_ssize_t n, float* out) noexcept nogil:
+    return (<SileroScorer>scorer).score_into(frames, states, n, out)
+
 
 @cython.final
 @cython.no_gc_clear    # its peers refer to it until the end
@@ -459,7 +198,7 @@ cdef class MediaThreads:
         """
         cdef sockaddr_storage address
         cdef plane* p = self._open()
-        cdef socklen_t n = _to_sockaddr(host, port, &address)
+        cdef socklen_t n = to_sockaddr(host, port, &address)
         cdef _Port made = _Port.__new__(_Port)
         cdef int size = self.receive_buffer_bytes
         number = self.next_id
@@ -474,7 +213,7 @@ cdef class MediaThreads:
         """Return the address a port is bound to."""
         cdef sockaddr_storage address
         plane_port_address(self._port(port).ptr, &address)
-        return _from_sockaddr(&address)
+        return from_sockaddr(&address)
 
     def close_port(self, port: int) -> None:
         """Close a port; a route that still leads there loses its packets.  Twice is fine."""
@@ -531,7 +270,7 @@ cdef class MediaThreads:
         cdef plane* p = self._open()
         cdef _Peer receiver = self._peer(peer)
         cdef _Port way = self._port(port)
-        cdef socklen_t n = _to_sockaddr(host, udp_port, &to)
+        cdef socklen_t n = to_sockaddr(host, udp_port, &to)
         borrow_bytes(data, &view, "data")
         plane_send(p, receiver.ptr, way.ptr, <const uint8_t*>view.buf, <size_t>view.len, &to, n)
         PyBuffer_Release(&view)
@@ -586,7 +325,7 @@ cdef class MediaThreads:
             data = PyBytes_FromStringAndSize(<const char*>first.data, first.length)
             if first.kind == PLANE_DATAGRAM:
                 out.append((DATAGRAM, first.peer, first.port, data,
-                            _from_sockaddr(&first.sender)))
+                            from_sockaddr(&first.sender)))
             else:
                 out.append((OTHER if first.kind == PLANE_OTHER else PACKET, first.peer, data))
             plane_drop_datagram(self.ptr)
@@ -634,11 +373,6 @@ cdef class MediaThreads:
         self.fd = -1
 
 
-cdef extern from "Python.h":
-    object PyErr_SetFromErrno(object type)
-    void Py_CLEAR(PyObject* reference)
-
-
 @cython.final
 cdef class _Port:
     """A socket of the plane; the plane frees it."""
@@ -660,6 +394,39 @@ cdef class _Peer:
         self.inbound, self.outbound = <PyObject*>inbound, <PyObject*>outbound
         self.frames = <PyObject*>frames
 
+    cdef int attach(self, const plane_session* session) noexcept:
+        return plane_attach(self.threads.ptr, self.ptr, session)
+
+    cdef void set_route(self, _Port port, const sockaddr_storage* to, socklen_t n,
+                        bint relayed) noexcept:
+        plane_set_route(self.threads.ptr, self.ptr, NULL if port is None else port.ptr, to, n,
+                        relayed)
+
+    cdef void inject(self, const uint8_t* data, size_t n) noexcept nogil:
+        plane_inject(self.threads.ptr, self.ptr, data, n)
+
+    cdef void wake_at(self, int64_t position) noexcept nogil:
+        plane_wake_at(self.threads.ptr, self.ptr, position)
+
+    cdef void share(self, const uint8_t* types) noexcept:
+        plane_share(self.ptr, types)
+
+    cdef void silence(self, bint silent) noexcept nogil:
+        plane_silence(self.ptr, silent)
+
+    cdef void read(self, plane_session_counters* counters, rtcp_remote* remote,
+                   int64_t* edge_offset_ns) noexcept nogil:
+        plane_session_read(self.ptr, counters, remote, edge_offset_ns)
+
+    cdef void judged(self, int64_t* position, int64_t* edges) noexcept nogil:
+        plane_judged(self.ptr, position, edges)
+
+    cdef void lock_receiving(self) noexcept nogil:
+        plane_lock_receiving(self.ptr)
+
+    cdef void unlock_receiving(self) noexcept nogil:
+        plane_unlock_receiving(self.ptr)
+
     cdef void detach(self) noexcept:
         if self.inbound == NULL:
             return
@@ -678,248 +445,3 @@ cdef class _Peer:
         with nogil:
             plane_remove_peer(self.threads.ptr, self.ptr)
         self.ptr = NULL
-
-
-@cython.final
-cdef class MediaSession:
-    """The audio of one call on the media threads, from DTLS to the end of the call.
-
-    ``peer`` (of :meth:`MediaThreads.add_peer`) has one session at most.  ``inbound`` and
-    ``outbound`` are driven by the threads until :meth:`close`: of their methods only those for
-    other threads may be called.  ``srtp_profile`` is named as in RFC 5764; the keys are master
-    key and salt in one, and aren't kept.  With ``vad`` edges are told, as
-    :class:`voicecore._native.speech_gate.SpeechGate` finds them with ``threshold`` and
-    ``start_ms``.  RTCP: ``ssrc`` and ``clock_hz`` of what we send, ``cname`` (at most 31
-    bytes), reports each ``report_interval_ms`` on average; ``transport_cc``, ``nack`` and
-    ``reduced_size`` as negotiated.
-
-    Raises:
-        MisuseError: no such peer, it has a session, a key or profile that doesn't fit, or
-            ``vad`` without weights; a number out of range; audio that is closed or another
-            session's.
-    """
-
-    def __cinit__(self, MediaThreads threads not None, peer: int, *, Inbound inbound not None,
-                  Outbound outbound not None, str srtp_profile, bytes receive_key not None,
-                  bytes send_key not None, bint vad, float threshold=0.5, int start_ms=64,
-                  str cname="", int clock_hz=48000, bint transport_cc=False, bint nack=False,
-                  bint reduced_size=False, int report_interval_ms=1000):
-        cdef plane_session session
-        cdef plane* p = threads._open()
-        cdef _Peer owner = threads._peer(peer)
-        cdef bytes name = cname.encode("utf-8")[:31]
-        cdef int status
-        if owner.used:
-            raise MisuseError("the peer has a session", code="in_use")
-        if vad and not threads.native_vad:
-            raise MisuseError("the media threads were made without a VAD")
-        if len(receive_key) != len(send_key):
-            raise MisuseError("both keys must have the same length")
-        if inbound.attached or outbound.attached:
-            raise MisuseError("the audio belongs to another media session", code="in_use")
-        if inbound.closed or outbound.closed:
-            raise MisuseError("the audio is closed", code="closed")
-        if not 0.0 < threshold < 1.0 or not 1 <= start_ms <= LONGEST_START_MS:
-            raise MisuseError("threshold is between 0 and 1, start_ms 1 to "
-                              f"{LONGEST_START_MS}; got {threshold} and {start_ms}")
-        if not 8000 <= clock_hz <= 192_000 or not 10 <= report_interval_ms <= 60_000:
-            raise MisuseError("clock_hz is 8000 to 192000, report_interval_ms 10 to 60000; "
-                              f"got {clock_hz} and {report_interval_ms}")
-        memset(&session, 0, sizeof(session))
-        session.media = &_media
-        session.inbound, session.outbound = <void*>inbound, <void*>outbound
-        session.srtp_profile = profile_of(srtp_profile)
-        session.receive_key, session.send_key = receive_key, send_key
-        session.key_bytes = <size_t>len(receive_key)
-        session.vad = PLANE_VAD_NATIVE if vad else PLANE_VAD_OFF
-        session.vad_threshold, session.vad_start_samples = threshold, start_ms * 16
-        session.rtcp.ssrc, session.rtcp.clock_hz = outbound.ssrc, clock_hz
-        memcpy(session.rtcp.cname, <const char*>name, len(name))
-        session.rtcp.transport_cc, session.rtcp.nack = transport_cc, nack
-        session.rtcp.reduced_size = reduced_size
-        session.rtcp.interval_ns = <int64_t>report_interval_ms * 1000000
-        self.threads, self.peer = threads, peer
-        self.inbound, self.outbound = inbound, outbound
-        frames = VadFrames(inbound.ring, inbound.ring.position)
-        session.frames = <void*>frames
-        owner.hold(inbound, outbound, frames)
-        status = plane_attach(p, owner.ptr, &session)
-        if status != 0:
-            owner.detach()
-            if status > 0:
-                raise MemoryError("no memory for a media session")
-            raise MisuseError(f"{srtp_profile} doesn't take keys of {len(receive_key)} bytes")
-        self.owner = owner
-        owner.used = True
-
-    cdef plane_peer* _open(self) except NULL:
-        if self.owner.inbound == NULL:
-            raise MisuseError("the media session is closed", code="closed")
-        return self.owner.ptr
-
-    def route(self, port: int, host: str, udp_port: int) -> None:
-        """Send by way of a port to an address from now on."""
-        cdef sockaddr_storage to
-        cdef plane_peer* peer = self._open()
-        cdef _Port way = self.threads._port(port)
-        cdef socklen_t n = _to_sockaddr(host, udp_port, &to)
-        plane_set_route(self.threads.ptr, peer, way.ptr, &to, n, 0)
-
-    def route_relayed(self) -> None:
-        """Hand outgoing packets to Python from now on (``PACKET``), for a TURN relay."""
-        plane_set_route(self.threads.ptr, self._open(), NULL, NULL, 0, 1)
-
-    def unroute(self) -> None:
-        """Send nothing from now on; what would have been sent is counted as unsent."""
-        plane_set_route(self.threads.ptr, self._open(), NULL, NULL, 0, 0)
-
-    def inject(self, data: bytes) -> None:
-        """Take one SRTP or SRTCP datagram that came by way of a relay."""
-        cdef Py_buffer view
-        cdef plane_peer* peer = self._open()
-        borrow_bytes(data, &view, "data")
-        with nogil:
-            plane_inject(self.threads.ptr, peer, <const uint8_t*>view.buf, <size_t>view.len)
-        PyBuffer_Release(&view)
-
-    def wake_at(self, position: int | None) -> None:
-        """Ask for one ``AUDIO`` event when the ring reaches ``position`` (None: for none)."""
-        cdef int64_t at = PLANE_NEVER if position is None else position
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_wake_at(self.threads.ptr, peer, at)
-
-    def share(self, types: frozenset[int] | None) -> None:
-        """Leave to Python (``OTHER``) what isn't this session's on the same transport.
-
-        ``types``: payload types (0..127) of the session's own RTP; RTP of any other and a copy
-        of all RTCP are handed over decrypted, as video needs them.  None: nothing is.  At most
-        256 packets wait for Python, those beyond are dropped and counted
-        (``datagrams_lost``).
-        """
-        cdef uint8_t own[16]
-        cdef plane_peer* peer = self._open()
-        memset(own, 0, sizeof(own))
-        if types is None:
-            plane_share(peer, NULL)
-            return
-        for number in types:
-            if not 0 <= number <= 127:
-                raise MisuseError(f"a payload type is 0 to 127, got {number}")
-            own[number // 8] |= <uint8_t>(1 << number % 8)
-        plane_share(peer, own)
-
-    def silence(self, bint silent) -> None:
-        """While ``silent`` send no RTP, and receiver reports instead of sender reports.
-
-        What is queued in ``outbound`` waits.
-        """
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_silence(peer, silent)
-
-    def skipped(self) -> int:
-        """Return how many samples (at 16 kHz) of the caller's time are missing in the ring.
-
-        They were lost and too many to be concealed, or a pause too long to be filled.
-        """
-        cdef jb_stats stats
-        cdef int64_t count
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_lock_receiving(peer)
-            self.inbound.jitter.read_stats(&stats)
-            count = (<int64_t>stats.skipped * 16000 // self.inbound.jitter.clock_hz
-                     + self.inbound.skipped_samples)
-            plane_unlock_receiving(peer)
-        return count
-
-    def stats(self) -> dict[str, object]:
-        """Return the counters of both directions, a fresh dict.
-
-        Those of :meth:`voicecore._native.inbound.Inbound.stats`, and: ``srtp_packets``
-        (authentic), ``rejected``, ``replayed`` and ``reports_rejected`` datagrams, ``unsent``,
-        ``retransmitted``, ``asked_again`` (sequences we asked for), ``vad_frames``, ``sent``,
-        ``encoded``, ``redundant``.
-        """
-        cdef plane_session_counters c
-        cdef rtcp_remote remote
-        cdef int64_t ignored
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_session_read(peer, &c, &remote, &ignored)
-        # With the GIL held: to wait for it with the lock taken would hold up a media thread by
-        # as much Python as others run. Who has the lock keeps it for a packet's work at most.
-        plane_lock_receiving(peer)
-        try:
-            out = self.inbound.stats()
-        finally:
-            plane_unlock_receiving(peer)
-        out.update(
-            srtp_packets=c.packets, rejected=c.rejected, replayed=c.replayed,
-            reports_rejected=c.reports_rejected, unsent=c.unsent,
-            retransmitted=c.retransmitted, asked_again=c.asked_again,
-            vad_frames=c.vad_frames, sent=self.outbound.packets,
-            encoded=self.outbound.encodes, redundant=self.outbound.redundant)
-        return out
-
-    def network(self) -> dict[str, float]:
-        """Return what the far end says of our stream, a fresh dict.
-
-        ``round_trip_ms`` (-1: unknown), ``jitter_ms``; by receiver reports ``reports``,
-        ``fraction_lost`` (0..1, last one), ``packets_lost``, ``last_report_ns``; by
-        transport-wide feedback, cumulative, ``cc_reported``, ``cc_lost``, ``cc_feedbacks``,
-        ``last_cc_ns``, ``queue_ms`` (one-way delay above its least); ``nacks``,
-        ``malformed`` (RTCP packets), ``remb_bps``.
-        """
-        cdef plane_session_counters c
-        cdef rtcp_remote r
-        cdef int64_t ignored
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_session_read(peer, &c, &r, &ignored)
-        return {
-            "round_trip_ms": r.round_trip_ns / 1e6 if r.round_trip_ns >= 0 else -1.0,
-            "jitter_ms": r.jitter_ms, "reports": r.reports, "fraction_lost": r.fraction_lost,
-            "packets_lost": r.packets_lost, "last_report_ns": r.last_report_ns,
-            "cc_reported": r.cc_reported, "cc_lost": r.cc_lost,
-            "cc_feedbacks": r.cc_feedbacks, "last_cc_ns": r.last_cc_ns,
-            "queue_ms": r.cc_queue_ns / 1e6, "nacks": r.nacks, "malformed": r.malformed,
-            "remb_bps": r.remb_bps,
-        }
-
-    def judged(self) -> tuple[int, int]:
-        """Return how far voice activity was judged, and how many edges were told by then.
-
-        Who has taken so many edges from :meth:`MediaThreads.take` knows all of them up to
-        that position.
-        """
-        cdef int64_t position, edges
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_judged(peer, &position, &edges)
-        return position, edges
-
-    def concealed(self, int64_t start, int64_t end) -> int:
-        """Return how many samples of ring positions [start, end) concealment made."""
-        cdef int64_t count
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_lock_receiving(peer)
-            count = self.inbound.concealed_in(start, end)
-            plane_unlock_receiving(peer)
-        return count
-
-    def time_of(self, sample: int) -> int:
-        """Return when a sample of the caller was due here, monotonic ns (an estimate)."""
-        cdef plane_session_counters c
-        cdef rtcp_remote r
-        cdef int64_t offset_ns
-        cdef plane_peer* peer = self._open()
-        with nogil:
-            plane_session_read(peer, &c, &r, &offset_ns)
-        return sample * 62500 + offset_ns
-
-    def close(self) -> None:
-        """Say BYE and give ``inbound`` and ``outbound`` back.  A second call does nothing."""
-        self.owner.detach()

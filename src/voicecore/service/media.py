@@ -13,8 +13,9 @@ from typing import Any
 from aiortc import RTCIceServer
 
 from voicecore._native.inbound import Inbound
+from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
-from voicecore._native.plane import MediaSession, MediaThreads
+from voicecore._native.plane import MediaThreads
 from voicecore._native.silero import SileroWeights
 from voicecore._native.speech_gate import SpeechGate
 from voicecore.core.overload import OverloadLevel

@@ -32,8 +32,8 @@ from aiortc.rtcicetransport import RTCIceGatherer
 
 from voicecore._native import plane as native
 from voicecore._native.inbound import Inbound
+from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
-from voicecore._native.plane import MediaSession
 from voicecore._native.ring import AudioRing
 from voicecore.core.send_policy import SendLimits
 from voicecore.errors import MisuseError, PeerError

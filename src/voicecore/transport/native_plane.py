@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from voicecore._native import plane as native
 from voicecore._native.inbound import Inbound
+from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
-from voicecore._native.plane import MediaSession
 from voicecore._native.ring import AudioRing
 from voicecore.core.speech_gate import EDGE_KINDS, SpeechEdge
 from voicecore.errors import VoicecoreError

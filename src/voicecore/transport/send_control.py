@@ -19,7 +19,7 @@ class Reported(Protocol):
     """The far end's word (``MediaSession.network``)."""
 
     def network(self) -> dict[str, float]:
-        """See :meth:`voicecore._native.plane.MediaSession.network`."""
+        """See :meth:`voicecore._native.media_session.MediaSession.network`."""
         ...
 
 

@@ -52,7 +52,7 @@ class Source(Protocol):
         ...
 
     def stats(self) -> dict[str, Any]:
-        """As :meth:`voicecore._native.plane.MediaSession.stats`."""
+        """As :meth:`voicecore._native.media_session.MediaSession.stats`."""
         ...
 
     @property

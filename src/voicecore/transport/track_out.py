@@ -141,7 +141,7 @@ class Sink(Protocol):
         """Whether RTP goes out."""
 
     def network(self) -> dict[str, float]:
-        """As :meth:`voicecore._native.plane.MediaSession.network`; empty at the end."""
+        """As :meth:`voicecore._native.media_session.MediaSession.network`; empty at the end."""
         ...
 
 

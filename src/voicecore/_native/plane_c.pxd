@@ -1,0 +1,193 @@
+# What plane.h declares, for the two modules over it; it explains every field and function. The
+# functions are compiled into plane.pyx's module: media_session.pyx calls them by way of _Peer.
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from voicecore._native.simd cimport vc_pcm_kernels
+from voicecore._native.srtp cimport vc_srtp_api
+
+cdef extern from "<sys/socket.h>" nogil:
+    ctypedef unsigned short sa_family_t
+    ctypedef unsigned int socklen_t
+    struct sockaddr_storage:
+        sa_family_t ss_family
+    enum:
+        AF_INET
+        AF_INET6
+
+cdef extern from "plane.h" nogil:
+    ctypedef struct plane:
+        pass
+    ctypedef struct plane_peer:
+        pass
+    ctypedef struct plane_port:
+        pass
+    enum:
+        PLANE_MOST_THREADS
+        PLANE_LATE_BINS
+        PLANE_SENT_STARTED
+        PLANE_SENT_DRAINED
+        PLANE_VAD_OFF
+        PLANE_VAD_NATIVE
+        PLANE_ONSET
+        PLANE_CONFIRMED
+        PLANE_RELEASED
+        PLANE_AUDIO
+        PLANE_STARTED
+        PLANE_DRAINED
+        PLANE_DIGIT
+        PLANE_STALL_BEGIN
+        PLANE_STALL_END
+        PLANE_REPORT
+        PLANE_BYE
+        PLANE_VAD_FAILED
+        PLANE_DATAGRAM
+        PLANE_PACKET
+        PLANE_LOST
+        PLANE_OTHER
+    int64_t PLANE_NEVER
+    ctypedef struct rtcp_config:
+        uint32_t ssrc
+        int clock_hz
+        char cname[32]
+        int transport_cc
+        int nack
+        int reduced_size
+        int64_t interval_ns
+    ctypedef struct rtcp_local:
+        uint64_t packets
+        uint64_t octets
+        uint32_t rtp_timestamp
+        int sending
+        uint32_t remote_ssrc
+        uint64_t expected
+        uint64_t received
+        int64_t highest
+        double jitter_ticks
+    ctypedef struct rtcp_remote:
+        int64_t round_trip_ns
+        double fraction_lost
+        int64_t packets_lost
+        double jitter_ms
+        uint64_t reports
+        int64_t last_report_ns
+        uint64_t cc_reported
+        uint64_t cc_lost
+        uint64_t cc_feedbacks
+        int64_t last_cc_ns
+        int64_t cc_queue_ns
+        uint64_t nacks
+        uint64_t malformed
+        double remb_bps
+    ctypedef struct plane_media:
+        int (*push)(void*, const uint8_t*, size_t, int64_t) noexcept nogil
+        int64_t (*run)(void*, int64_t) noexcept nogil
+        int64_t (*deadline)(void*) noexcept nogil
+        int64_t (*position)(void*) noexcept nogil
+        int (*stalled)(void*) noexcept nogil
+        int64_t (*guessed)(void*, int64_t, int64_t) noexcept nogil
+        int (*dtmf)(void*, int64_t, int*, int*) noexcept nogil
+        int (*transport_sequence)(void*) noexcept nogil
+        int (*missing)(void*, uint16_t*, int) noexcept nogil
+        void (*set_round_trip)(void*, int64_t) noexcept nogil
+        void (*reception)(void*, rtcp_local*) noexcept nogil
+        int64_t (*frame)(void*, float*) noexcept nogil
+        int (*build)(void*, uint8_t*, size_t) noexcept nogil
+        int (*sent)(void*, int64_t*, int64_t*) noexcept nogil
+        void (*transmission)(void*, rtcp_local*) noexcept nogil
+        int (*next_transport_sequence)(void*) noexcept nogil
+    ctypedef Py_ssize_t (*plane_score)(void*, const float* const*, float* const*, Py_ssize_t,
+                                       float*) noexcept nogil
+    ctypedef struct plane_config:
+        int rx_threads
+        int tx_threads
+        plane_score score
+        void* scorers[8]
+        const vc_srtp_api* srtp
+        const vc_pcm_kernels* pcm
+        uint64_t seed
+    ctypedef struct plane_session:
+        const plane_media* media
+        void* inbound
+        void* frames
+        void* outbound
+        int srtp_profile
+        const uint8_t* receive_key
+        const uint8_t* send_key
+        size_t key_bytes
+        int vad
+        float vad_threshold
+        int vad_start_samples
+        rtcp_config rtcp
+    ctypedef struct plane_event:
+        int64_t a
+        int64_t b
+        uint32_t peer
+        uint32_t kind
+    ctypedef struct plane_datagram:
+        uint32_t peer
+        uint32_t port
+        uint32_t kind
+        uint32_t length
+        sockaddr_storage sender "from"
+        uint8_t* data
+    ctypedef struct plane_counters:
+        uint64_t received
+        uint64_t unknown_address
+        uint64_t unknown_name
+        uint64_t malformed
+        uint64_t oversized
+        uint64_t throttled
+        uint64_t kernel_drops
+        uint64_t events_lost
+        uint64_t datagrams_lost
+        uint64_t unsent
+        uint64_t vad_rounds
+        uint64_t vad_frames
+        uint64_t tx_skipped
+        uint64_t tx_late[64]
+        int64_t tx_late_max_ns
+        int64_t rx_late_max_ns
+    ctypedef struct plane_session_counters:
+        uint64_t packets
+        uint64_t rejected
+        uint64_t replayed
+        uint64_t reports_rejected
+        uint64_t unsent
+        uint64_t retransmitted
+        uint64_t asked_again
+        uint64_t vad_frames
+    plane* plane_create(const plane_config* config, int* error)
+    void plane_destroy(plane* p)
+    int plane_event_fd(const plane* p)
+    plane_port* plane_open_port(plane* p, const sockaddr_storage* address, socklen_t n,
+                                uint32_t number, int receive_buffer_bytes)
+    void plane_port_address(const plane_port* port, sockaddr_storage* out)
+    void plane_close_port(plane* p, plane_port* port)
+    plane_peer* plane_add_peer(plane* p, uint32_t number, const uint8_t* name, size_t n,
+                               int* error)
+    void plane_remove_peer(plane* p, plane_peer* peer)
+    int plane_send(plane* p, plane_peer* peer, plane_port* port, const uint8_t* data, size_t n,
+                   const sockaddr_storage* to, socklen_t to_bytes)
+    int plane_attach(plane* p, plane_peer* peer, const plane_session* session)
+    void plane_detach(plane* p, plane_peer* peer)
+    void plane_set_route(plane* p, plane_peer* peer, plane_port* port,
+                         const sockaddr_storage* to, socklen_t to_bytes, int relayed)
+    void plane_inject(plane* p, plane_peer* peer, const uint8_t* data, size_t n)
+    void plane_wake_at(plane* p, plane_peer* peer, int64_t position)
+    void plane_share(plane_peer* peer, const uint8_t* types)
+    void plane_silence(plane_peer* peer, int silent)
+    void plane_session_read(plane_peer* peer, plane_session_counters* counters,
+                            rtcp_remote* remote, int64_t* edge_offset_ns)
+    void plane_judged(plane_peer* peer, int64_t* position, int64_t* edges)
+    void plane_lock_receiving(plane_peer* peer)
+    void plane_unlock_receiving(plane_peer* peer)
+    void plane_set_sparing(plane* p, int sparing)
+    void plane_read_counters(plane* p, plane_counters* out)
+    int plane_take_events(plane* p, plane_event* out, int most)
+    const plane_datagram* plane_first_datagram(plane* p)
+    void plane_drop_datagram(plane* p)
+    int plane_peer_lost_events(plane* p, plane_peer* peer)
+    void plane_begin_taking(plane* p)
+    void plane_end_taking(plane* p)
+    int64_t plane_now()
