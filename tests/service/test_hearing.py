@@ -262,10 +262,19 @@ def test_an_engine_that_raises_anything_is_a_failure_of_this_turn_alone() -> Non
         async def finish(self) -> str:
             raise ZeroDivisionError
 
+    class Deaf(FakeStt):
+        def push(self, pcm: np.ndarray) -> None:
+            raise ZeroDivisionError
+
     async def main() -> None:
-        hearing = Hearing(Raising(), AudioRing(16_000))
-        hearing.utterance.finish(0)
-        told = await hearing.over()
-        assert [kind for kind, _ in told] == ["failed"], "the turn would hang for ever"
+        for stt, opened_first in ((Raising(), False), (Deaf(), False), (Deaf(), True)):
+            ring = AudioRing(16_000)
+            ring.write(ramp(0, 100))
+            hearing = Hearing(stt, ring)
+            if opened_first:
+                await stt.opened.wait()
+            hearing.utterance.finish(100)
+            told = await hearing.over()
+            assert [kind for kind, _ in told] == ["failed"], "the turn would hang for ever"
 
     virtually(main())

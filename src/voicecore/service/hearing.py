@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native.chunks import Chunks
@@ -56,18 +55,17 @@ class Utterance:
         self._on_final = on_final
         self._on_failed = on_failed
         self._stream: SttStream | None = None
-        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._over = False
         self._waiting: deque[NDArray[Any]] = deque(maxlen=_MOST_WAITING_MS // chunk_ms)
+        self._complete = False
         self.dropped = 0
         self.task = asyncio.get_running_loop().create_task(self._run(), name="utterance")
 
     def pump(self) -> None:
         """Take every whole chunk that has arrived."""
-        if self._over or self._end.done():
-            return
-        while (chunk := self._chunks.next()) is not None:
-            self._hand_on(chunk)
+        if not self._over and not self._end.done():
+            self._take_chunks()
 
     @property
     def due(self) -> int | None:
@@ -80,11 +78,11 @@ class Utterance:
         """The utterance ends at ``to_sample``: push the rest, ask for the text."""
         if self._end.done():
             return
-        self.pump()
-        rest: NDArray[np.int16] = self._chunks.rest(min(to_sample, self._ring.position))
-        if len(rest):
-            self._hand_on(rest)
-        self._end.set_result(None)
+        end = min(to_sample, self._ring.position)
+        if self._stream is None:
+            # Until it is open the ring may have gone on.
+            self._take(end)
+        self._end.set_result(end)
 
     def cancel(self) -> None:
         """Give it up; the owner awaits :attr:`task`."""
@@ -103,7 +101,9 @@ class Utterance:
             return
         try:
             self._begin(stream)
-            await self._end
+            end = await self._end
+            if not self._complete:
+                self._take(end)
             async with asyncio.timeout(_FINISH_TIMEOUT_S):
                 text = await stream.finish()
         except TimeoutError:
@@ -126,6 +126,17 @@ class Utterance:
         while self._waiting:
             stream.push(self._waiting.popleft())
         self._stream = stream
+
+    def _take_chunks(self) -> None:
+        while (chunk := self._chunks.next()) is not None:
+            self._hand_on(chunk)
+
+    def _take(self, end: int) -> None:
+        self._take_chunks()
+        rest = self._chunks.rest(end)
+        if len(rest):
+            self._hand_on(rest)
+        self._complete = True
 
     def _hand_on(self, chunk: NDArray[Any]) -> None:
         if self._stream is not None:
