@@ -79,7 +79,7 @@ def test_audio_goes_both_ways_under_every_profile(make_end: MakeEnd, threads: in
             stats = session.stats()
             assert stats["srtp_packets"] >= 30
             assert stats["highest_sequence"] > 65_536, "wrapped"
-            assert stats["rejected"] == stats["replayed"] == stats["unsent"] == 0
+            assert stats["rejected"] == stats["replayed"] == 0
     assert [e[:2] for e in a.of(plane.AUDIO)].count((plane.AUDIO, calls[0].peer_a)) == 1
 
 

@@ -7,7 +7,6 @@ took too long, 2 when settings or the port can't be used, 130 when cut short.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 
 from voicecore.errors import EngineError, MissingLibraryError
-from voicecore.service import cli
+from voicecore.service import cli, memory
 from voicecore.service.config_load import ConfigError, Loaded, load
 from voicecore.service.logs import configure_logging
 
@@ -66,6 +65,7 @@ def _reporter(log_format: str) -> Callable[[str], None]:
 
 async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
     report("voicecore is loading")
+    memory.keep_flat()
     # Late, so that a wrong setting is told without loading the web stack.
     from voicecore.service.server import Server
 
@@ -75,7 +75,7 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
     code = 0
     try:
         if await _started(server.start(), stop):
-            _spare_what_is_loaded()
+            memory.spare_what_is_loaded()
             for line in server.banner():
                 report(line)
             report("  Ctrl-C stops.")
@@ -93,16 +93,6 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
         _log.error("shutting down took over %s s; giving up", SHUTDOWN_S)
         code = 1
     return code
-
-
-def _spare_what_is_loaded() -> None:
-    """Take what start-up left out of the garbage collector's rounds.
-
-    A full round over all of it holds the event loop for 70 ms, and with it the
-    voices of all calls; over what calls leave it takes a millisecond.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 async def _started(start: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
