@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ADMITTED = ("--overload", "off")
+"""For parts with one call: whatever else runs on the machine, it is let in."""
+
 STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
 
 

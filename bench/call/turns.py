@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 
-from call.subjects import PLAIN_AIORTC, VOICECORE, Subject
+from call.subjects import ADMITTED, PLAIN_AIORTC, VOICECORE, Subject
 from load import figures
 from load.barge_in import schedule
 from load.caller import origin
@@ -59,7 +59,8 @@ async def _turns(
 async def _call(subject: Subject, seconds: float) -> tuple[Timed, Timed, Stalls]:
     rng = random.Random(_SEED)
     tell(f"turns: starting {subject.name}")
-    async with stage(1, _ANSWER_S, subject) as on:
+    flags = ADMITTED if subject is VOICECORE else ()
+    async with stage(1, _ANSWER_S, subject, *flags) as on:
         await on.warm_up(rng)
         caller = on.caller(origin(rng), seconds + 20)
         await caller.call()

@@ -115,6 +115,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
         folder = tmp_path_factory.mktemp("service")
 
         def start(*flags: str) -> Server:
+            # The machine of a test may be busy with other things.
+            flags = ("--overload", "off", *flags)
             log = folder / f"{len(list(folder.iterdir()))}.log"
             return runner.run(stack.enter_async_context(running(*flags, log=log)))
 

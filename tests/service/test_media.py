@@ -65,6 +65,22 @@ async def test_load_is_of_the_time_since_it_was_last_asked(monkeypatch: pytest.M
         assert made.counters()["kernel_drops"] == 3
 
 
+async def test_of_few_slots_a_single_late_one_is_the_maximum_and_not_the_quantile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with media() as made:
+        counted = FakeCounters()
+        monkeypatch.setattr(made, "_threads", counted)
+        counted.late[0], counted.late[31] = 49, 1
+        counted.now |= {"tx_late_max_ms": 31.6}
+        assert made.load() == MediaLoad(0.0, 31.6, 0.0, 0)
+        counted.late[0] += 48
+        counted.late[15] += 2
+        assert made.load().tx_late_p99_ms == 16.0, "two are no accident"
+        counted.late[20] += 1
+        assert made.load().tx_late_p99_ms == 0.0
+
+
 async def test_the_level_decides_whether_frames_are_spared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

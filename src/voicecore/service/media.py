@@ -251,8 +251,15 @@ def _port_source(low: int, high: int) -> Callable[[], int]:
 
 
 def _quantile_ms(bins: list[int], quantile: float) -> float:
-    """Upper end (ms) of the bin of 1 ms that holds the quantile; 0 without any."""
-    wanted = sum(bins) * quantile
+    """Upper end (ms) of the bin of 1 ms that holds the quantile; 0 of less than two.
+
+    The latest alone never is the quantile: one call has fifty slots a second, and
+    a single hiccup of the machine, which is in the maximum, must refuse no caller.
+    """
+    total = sum(bins)
+    if total < 2:
+        return 0.0
+    wanted = min(total * quantile, total - 1)
     seen = 0
     for ms, count in enumerate(bins):
         seen += count
