@@ -217,7 +217,8 @@ def test_reading_counters_holds_up_no_thread() -> None:
     try:
         spinner.start()
         b.threads.counters()
-        for _ in range(3):
+        until = time.monotonic() + 0.7
+        while time.monotonic() < until:  # now and then a media thread has the lock just then
             call.at_b.stats()
         late_ms = b.threads.counters()["rx_late_max_ms"]
     finally:
