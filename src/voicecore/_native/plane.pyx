@@ -307,10 +307,10 @@ cdef class MediaThreads:
         cdef plane_counters counters
         cdef int i, n = plane_take_events(self.ptr, events, EVENTS_AT_A_TIME)
         cdef _Peer peer
-        for i in range(n):
+        for i in range(n):    # cold: a few events a second
             out.append((events[i].kind, events[i].peer, events[i].a, events[i].b))
         if n == EVENTS_AT_A_TIME:    # only then can the queue have been full
-            for number, peer in self.peers.items():
+            for number, peer in self.peers.items():    # cold: only after a full queue
                 if plane_peer_lost_events(self.ptr, peer.ptr):
                     out.append((LOST, number, 0, 0))
         return 0
@@ -318,7 +318,7 @@ cdef class MediaThreads:
     cdef int _take_datagrams(self, list out) except -1:
         cdef const plane_datagram* first
         cdef int i
-        for i in range(DATAGRAMS_AT_A_TIME):
+        for i in range(DATAGRAMS_AT_A_TIME):    # cold: STUN and DTLS, or a relay's packets
             first = plane_first_datagram(self.ptr)
             if first == NULL:
                 break
@@ -364,7 +364,7 @@ cdef class MediaThreads:
         """Close every session and port and stop the threads.  A second call does nothing."""
         if self.ptr == NULL:
             return
-        for peer in list(self.peers):
+        for peer in list(self.peers):    # cold: at the end
             self.remove_peer(peer)
         self.ports.clear()    # closed with the plane
         with nogil:

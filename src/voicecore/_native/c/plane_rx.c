@@ -80,7 +80,7 @@ static int may_go_to_python(plane *p, plane_peer *peer, int64_t now_ns)
     if (earned > 0) {
         peer->tokens = peer->tokens + earned > PEER_BURST ? PEER_BURST
                                                           : peer->tokens + (int)earned;
-        peer->tokens_ns = now_ns;
+        peer->tokens_ns += earned * (INT64_C(1000000000) / PEER_RATE); /* the rest counts on */
     }
     if (peer->tokens <= 0) {
         count_up(&p->counters.throttled);
