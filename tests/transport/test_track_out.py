@@ -16,6 +16,7 @@ from fakes.virtual_loop import virtually
 from transport.kit import tone
 from voicecore._native import outbound as out
 from voicecore._native.outbound import Outbound
+from voicecore.transport.shared_hub import StallWatch
 from voicecore.transport.track_out import AudioSender, Mixdown, Playout
 
 HZ = 24_000
@@ -147,9 +148,13 @@ class HandSink:
         self.silent: list[bool] = []
         self.kinds: list[int] = []
         self.reports = 0.0
+        self.stood_still_s = 0.0
 
     def silence(self, silent: bool) -> None:
         self.silent.append(silent)
+
+    def stalled_s(self) -> float:
+        return self.stood_still_s
 
     def network(self) -> dict[str, float]:
         return {
@@ -271,6 +276,97 @@ def test_while_it_may_not_send_frames_are_dropped_as_they_come() -> None:
         assert sink.kinds[-5:] == [out.SPEECH] * 5
 
     sending(tape, work)
+
+
+class LateTape(Tape):
+    """On its own clock, but once the program stood still for ``late_s``; loud until frame 40."""
+
+    def __init__(self, late_s: float, *, noisy: bool) -> None:
+        super().__init__(paced=True)
+        self.late_s, self.noisy = late_s, noisy
+        self.sink: HandSink | None = None
+
+    async def recv(self) -> Any:
+        if self.pulled == 20:
+            await asyncio.sleep(self.late_s)
+            if self.sink is not None:
+                self.sink.stood_still_s += self.late_s
+        frame = await super().recv()
+        if self.pulled > 40 and not self.noisy:
+            quiet = np.random.default_rng(self.pulled).integers(-20, 21, FRAME).astype(np.int16)
+            frame = frame_of(quiet, HZ)
+        return frame
+
+
+def test_a_delay_is_made_up_for_in_the_next_pause() -> None:
+    tape = LateTape(0.6, noisy=False)
+
+    async def work(_: AudioSender, sink: HandSink) -> None:
+        tape.sink = sink
+        await sink.send(45)
+        assert tape.pulled <= 20 + 3, "late"
+        spoken = sink.kinds.count(out.SPEECH)
+        await sink.send(55)
+        assert tape.pulled * 0.02 >= 2.0 - 0.16
+        assert sink.outbound.queued <= 3 * FRAME
+        assert sink.kinds.count(out.SPEECH) >= spoken + 20, "no word is left out"
+
+    sending(tape, work)
+
+
+def test_a_long_delay_is_cut_even_without_a_pause() -> None:
+    tape = LateTape(2.0, noisy=True)
+
+    async def work(_: AudioSender, sink: HandSink) -> None:
+        tape.sink = sink
+        await sink.send(200)
+        assert 4.0 - 1.2 <= tape.pulled * 0.02 <= 4.0 + 0.06
+
+    sending(tape, work)
+
+
+def test_a_track_that_was_late_itself_loses_nothing() -> None:
+    tape = LateTape(1.5, noisy=False)
+
+    async def work(_: AudioSender, sink: HandSink) -> None:
+        await sink.send(200)
+        assert tape.pulled * 0.02 <= 4.0 - 1.5 + 0.1
+
+    sending(tape, work)
+
+
+class HandLoop:
+    """An event loop's clock and its one timer, in the test's hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.at_s, self.work = 0.0, lambda: None
+
+    def time(self) -> float:
+        return self.now_s
+
+    def call_at(self, at_s: float, work: Callable[[], None]) -> Any:
+        self.at_s, self.work = at_s, work
+        return self
+
+    def run(self, until_s: float) -> None:
+        while self.at_s <= until_s:
+            self.now_s = max(self.now_s, self.at_s)
+            self.work()
+        self.now_s = until_s
+
+
+def test_the_loops_stalls_add_up() -> None:
+    loop: Any = HandLoop()
+    watch = StallWatch(loop)
+    loop.run(101.01)
+    assert watch.stalled_s() == 0.0
+    loop.now_s += 0.7
+    assert 0.64 < watch.stalled_s() <= 0.7, "told before the timer ran"
+    loop.run(103.0)
+    assert 0.64 < watch.stalled_s() <= 0.7
+    loop.now_s += 0.2
+    assert 0.79 < watch.stalled_s() <= 0.9
 
 
 class Broken(Tape):

@@ -16,6 +16,7 @@ import random
 import secrets
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -72,8 +73,11 @@ _NO_AUDIO = AudioFormat(codec="opus", payload_type=127, opus_pt=127)
 class CallAudio:
     """The audio of one connection on the media threads; source and sink of its tracks."""
 
-    def __init__(self, session: MediaSession, form: AudioFormat) -> None:
+    def __init__(
+        self, session: MediaSession, form: AudioFormat, stalled_s: Callable[[], float]
+    ) -> None:
         self._session = session
+        self.stalled_s = stalled_s
         self.inbound: Inbound = session.inbound
         self.outbound: Outbound = session.outbound
         self.clock_hz = _RTP_CLOCK_HZ[form.codec]
@@ -161,7 +165,7 @@ class DropIn:
         self._connection = connection
         self._form = form
         self._send_rate_hz = send_rate_hz
-        self._hub, self._threads = shared_hub.acquire()
+        self._shared = shared_hub.acquire()
         self._path: MediaPath | None = None
         self._transport: RTCDtlsTransport | None = None
         self._keys: SrtpKeys | None = None
@@ -195,7 +199,7 @@ class DropIn:
         stun, turn = ice_servers.read(servers)
         relay_only = configuration.iceTransportPolicy == RTCIceTransportPolicy.RELAY
         self._path = MediaPath(
-            self._hub,
+            self._shared.hub,
             seam.ice_of(transport),
             PathConfig(stun=tuple(stun), turn=tuple(turn), relay_only=relay_only),
         )
@@ -268,7 +272,8 @@ class DropIn:
         form = negotiated(ours, read_audio(self._theirs), red_first=False)
         self._audio_format = form or _NO_AUDIO
         assert self._path is not None
-        self._audio = CallAudio(self._session(self._audio_format), self._audio_format)
+        session = self._session(self._audio_format)
+        self._audio = CallAudio(session, self._audio_format, self._shared.stalls.stalled_s)
         self._audio.silence(True)
         self._share()
         self._path.attach(self)
@@ -289,7 +294,7 @@ class DropIn:
             transport_cc_id=form.transport_cc_id,
         )
         return MediaSession(
-            self._threads,
+            self._shared.threads,
             self._path.peer,
             inbound=Inbound(
                 opus_pt=form.opus_pt,

@@ -108,6 +108,13 @@ class NativeTrack(RemoteStreamTrack):
         super().stop()
         self._changed.set()
 
+    @property
+    def waiting_s(self) -> float:
+        """How much came and was not read yet."""
+        if self._source is None:
+            return 0.0
+        return (self._source.ring.position - self._next) / _RING_HZ
+
     # -- for the receiver ---------------------------------------------------------------
 
     def feed(self, source: Source) -> None:

@@ -20,9 +20,11 @@ from aiortc.stats import RTCOutboundRtpStreamStats, RTCRemoteInboundRtpStreamSta
 from numpy.typing import NDArray
 
 from voicecore._native.outbound import Outbound
+from voicecore._native.pcm import peak
 from voicecore._native.resample import Resampler
 from voicecore.errors import MisuseError
 from voicecore.transport.adoption import transport_stats
+from voicecore.transport.track_in import NativeTrack
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +33,18 @@ _AHEAD_S = 0.04
 
 _PAUSE_S = 0.06
 """Who gave nothing for so long begins anew."""
+
+_WAITED_S = 0.002
+"""A frame that takes so long was not there yet."""
+
+_BEHIND_S = 0.1
+"""Who is later leaves out quiet frames …"""
+
+_FAR_BEHIND_S = 1.0
+"""… and who is so late, any."""
+
+_QUIET_PEAK = 100
+"""-50 dBFS: a room's noise, not a voice."""
 
 _IDLE_S = 0.005
 """Between frames that are dropped: a track may give them without waiting."""
@@ -96,6 +110,7 @@ class Playout:
     def __init__(self, outbound: Outbound, now_s: Callable[[], float]) -> None:
         self._outbound = outbound
         self._now_s = now_s
+        self.rate_hz = outbound.rate_hz
         self._frame = outbound.rate_hz // 50
         self._rest = np.zeros(0, np.int16)
         self._last_s = -1.0
@@ -103,7 +118,7 @@ class Playout:
     @property
     def ahead_s(self) -> float:
         """How long what is queued will last."""
-        return self._outbound.queued / self._outbound.rate_hz
+        return self._outbound.queued / self.rate_hz
 
     def offer(self, pcm: Pcm) -> Pcm:
         """Take ``pcm``; returns what found no place, to be given to :meth:`write` again."""
@@ -124,6 +139,45 @@ class Playout:
         return pcm[max(taken, 0) :]
 
 
+class LiveEdge:
+    """How far we are behind a track because this program stood still.
+
+    What waited meanwhile comes at once, but the sending clock never hurries, so
+    the delay would last for the rest of the call. ``stalled_s`` says how long
+    the event loop stood still since it began. A track that makes us wait for
+    two frames in a row has no more than them: we have caught up.
+    """
+
+    def __init__(self, track: MediaStreamTrack, stalled_s: Callable[[], float]) -> None:
+        self._track = track
+        self._stalled_s = stalled_s
+        self._seen_s = stalled_s()
+        self._behind_s = 0.0
+        self._waited = False
+
+    def pulled(self, took_s: float) -> None:
+        """A frame came ``took_s`` after it was asked for."""
+        stalled_s = self._stalled_s() - self._seen_s
+        self._seen_s += stalled_s
+        self._behind_s += stalled_s
+        waited = took_s > _WAITED_S and not stalled_s
+        if waited and self._waited:
+            self._behind_s = 0.0
+        self._waited = waited
+
+    def leaves_out(self, pcm: Pcm, length_s: float) -> bool:
+        """Whether the frame that came is to be left out, to be less late."""
+        behind_s = self._behind_s
+        if isinstance(self._track, NativeTrack):
+            behind_s = max(behind_s, self._track.waiting_s)
+        if self._waited or behind_s < _BEHIND_S:
+            return False
+        if behind_s < _FAR_BEHIND_S and peak(pcm) >= _QUIET_PEAK:
+            return False
+        self._behind_s = max(self._behind_s - length_s, 0.0)
+        return True
+
+
 class Sink(Protocol):
     """Where a sender's audio goes."""
 
@@ -135,6 +189,10 @@ class Sink(Protocol):
     @property
     def clock_hz(self) -> int:
         """The RTP clock."""
+        ...
+
+    def stalled_s(self) -> float:
+        """How long the event loop stood still until now."""
         ...
 
     def silence(self, silent: bool) -> None:
@@ -258,7 +316,9 @@ class AudioSender(RTCRtpSender):
             self._pull = None
         self._tell()
         if self._sink is not None and self._source is not None and self._playout is not None:
-            work = self._run(self._source, Mixdown(self._sink.outbound.rate_hz), self._playout)
+            track, playout = self._source, self._playout
+            edge = LiveEdge(track, self._sink.stalled_s)
+            work = self._run(track, Mixdown(playout.rate_hz), playout, edge)
             task = self._pull = asyncio.get_running_loop().create_task(work, name="track")
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
@@ -267,10 +327,16 @@ class AudioSender(RTCRtpSender):
         if self._sink is not None:
             self._sink.silence(not self._sends or self._source is None)
 
-    async def _run(self, track: MediaStreamTrack, mixdown: Mixdown, playout: Playout) -> None:
+    async def _run(
+        self, track: MediaStreamTrack, mixdown: Mixdown, playout: Playout, edge: LiveEdge
+    ) -> None:
         try:
             while True:
-                await self._pull_one(track, mixdown, playout)
+                pcm = await self._pull_one(track, mixdown, edge)
+                if not self._sends:
+                    await asyncio.sleep(_IDLE_S)
+                elif not edge.leaves_out(pcm, len(pcm) / playout.rate_hz):
+                    await self._play(pcm, playout)
         except MediaStreamError:
             pass
         except Exception:
@@ -283,16 +349,19 @@ class AudioSender(RTCRtpSender):
             await asyncio.sleep(playout.ahead_s)
             self._tell()
 
-    async def _pull_one(self, track: MediaStreamTrack, mixdown: Mixdown, playout: Playout) -> None:
-        if (early_s := playout.ahead_s - _AHEAD_S) > 0:
-            await asyncio.sleep(early_s)
+    async def _pull_one(self, track: MediaStreamTrack, mixdown: Mixdown, edge: LiveEdge) -> Pcm:
+        now_s = asyncio.get_running_loop().time
+        asked_s = now_s()
         frame = await track.recv()
-        if not self._sends:
-            await asyncio.sleep(_IDLE_S)
-            return
         if not isinstance(frame, av.AudioFrame):
             raise MisuseError("a track must yield av.AudioFrame: packets aren't sent as they are")
-        left = playout.offer(mixdown(frame))
+        edge.pulled(now_s() - asked_s)
+        return mixdown(frame)
+
+    async def _play(self, pcm: Pcm, playout: Playout) -> None:
+        left = playout.offer(pcm)
         while len(left):
             await asyncio.sleep(_AHEAD_S)
             left = playout.write(left)
+        if (early_s := playout.ahead_s - _AHEAD_S) > 0:
+            await asyncio.sleep(early_s)
