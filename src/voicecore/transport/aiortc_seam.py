@@ -155,11 +155,12 @@ class ConnectTasks:
             self._running.discard(task)
 
     async def cancel(self) -> None:
-        """Cancel them and wait until they are gone."""
+        """Cancel them and wait until they are gone. The object is of no use afterwards."""
         running = list(self._running)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        vars(self).clear()
 
 
 class Remains:

@@ -80,6 +80,22 @@ class PeerEvents(Protocol):
         """The connection failed or was closed by the far end."""
 
 
+class _Nobody:
+    """Hears of a peer that is closed: its call is free to go."""
+
+    def on_audio_link(self, link: AudioLink) -> None:
+        """Too late."""
+
+    def on_message(self, text: str) -> None:
+        """Too late."""
+
+    def on_channel_open(self) -> None:
+        """Too late."""
+
+    def on_peer_lost(self, reason: str) -> None:
+        """It is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
     """How peers reach us, and what is asked of them.
@@ -107,7 +123,7 @@ class Peer:
     """One connection. Use exactly one of :meth:`offer` and :meth:`accept`, once."""
 
     def __init__(self, config: PeerConfig, events: PeerEvents) -> None:
-        self._events = events
+        self._events: PeerEvents = events
         # An empty list, not None: aiortc's default is a public STUN server. The
         # servers are asked by the path, each in turn; aiortc takes the first alone.
         self._pc = seam.new_connection(
@@ -227,6 +243,7 @@ class Peer:
             self._path.close()
         self._state = "closed"
         self._channel = None
+        self._events = _Nobody()
         await remains.dissolve()
 
     # -- private --------------------------------------------------------------
