@@ -133,6 +133,14 @@ def refuse_other_media(connection: RTCPeerConnection, ours: RTCRtpTransceiver) -
             transceiver.direction = "inactive"
 
 
+async def _nothing() -> None:
+    """In place of connecting, once the connection is closed."""
+
+
+def _ignore(error: Exception) -> None:
+    """In place of the hearer of failures, once he is gone."""
+
+
 class ConnectTasks:
     """Owns the tasks in which aiortc connects; left alone, it never awaits them."""
 
@@ -155,12 +163,13 @@ class ConnectTasks:
             self._running.discard(task)
 
     async def cancel(self) -> None:
-        """Cancel them and wait until they are gone. The object is of no use afterwards."""
+        """Cancel them and wait until they are gone."""
         running = list(self._running)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        vars(self).clear()
+        # One that aiortc has made and nobody has run yet finds nothing to do.
+        self._connect, self._failed = _nothing, _ignore
 
 
 class Remains:
