@@ -6,7 +6,7 @@ import asyncio
 import random
 import re
 
-from call.subjects import ADMITTED, VOICECORE
+from call.subjects import ADMITTING
 from caller.server import Usage
 from load.caller import origin
 from load.stage import Stage, stage
@@ -20,7 +20,7 @@ async def measure(report: Report) -> None:
     """Add the bars."""
     calls = 10 if quick() else 50
     rng = random.Random(_SEED)
-    async with stage(1, 1.0, VOICECORE, *ADMITTED) as on:
+    async with stage(1, 1.0, ADMITTING) as on:
         # What is loaded and cached with the first calls is no leak.
         for _ in range(_WARM_UP):
             await _one(on, rng)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ADMITTED = ("--overload", "off")
-"""For parts with one call: whatever else runs on the machine, it is let in."""
-
 STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
 
 
@@ -25,4 +22,11 @@ class Subject:
 
 
 VOICECORE = Subject("voicecore", "voicecore.service", STUBS, "--stub-tts-seconds")
+ADMITTING = Subject(
+    "voicecore",
+    "voicecore.service",
+    (*STUBS, "--overload", "off", "--max-calls", "70"),
+    "--stub-tts-seconds",
+)
+"""Lets a few callers in whatever else runs on the machine."""
 PLAIN_AIORTC = Subject("plain aiortc", "peers.plain_aiortc", (), "--reply-seconds")

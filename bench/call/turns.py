@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 
-from call.subjects import ADMITTED, PLAIN_AIORTC, VOICECORE, Subject
+from call.subjects import ADMITTING, PLAIN_AIORTC, Subject
 from load import figures
 from load.barge_in import schedule
 from load.caller import origin
@@ -29,7 +29,7 @@ _POINTS = (50, 95, 100)
 
 async def measure(report: Report) -> None:
     """Add the two bars."""
-    latency_ms, barge_in_ms = await _turns(report, VOICECORE, 40 if quick() else 160)
+    latency_ms, barge_in_ms = await _turns(report, ADMITTING, 40 if quick() else 160)
     if not quick():
         await _turns(report, PLAIN_AIORTC, 55)
     report.bars += [
@@ -59,8 +59,7 @@ async def _turns(
 async def _call(subject: Subject, seconds: float) -> tuple[Timed, Timed, Stalls]:
     rng = random.Random(_SEED)
     tell(f"turns: starting {subject.name}")
-    flags = ADMITTED if subject is VOICECORE else ()
-    async with stage(1, _ANSWER_S, subject, *flags) as on:
+    async with stage(1, _ANSWER_S, subject) as on:
         await on.warm_up(rng)
         caller = on.caller(origin(rng), seconds + 20)
         await caller.call()
