@@ -230,14 +230,12 @@ cdef class MediaThreads:
         Raises:
             MisuseError: an empty or longer name, or one that is taken.
         """
-        cdef Py_buffer view
         cdef plane* p = self._open()
         cdef _Peer made = _Peer.__new__(_Peer)
+        cdef bytes name = ufrag.encode("utf-8")
         cdef int error = 0
         number = self.next_id
-        borrow_bytes(ufrag.encode("utf-8"), &view, "ufrag")
-        made.ptr = plane_add_peer(p, number, <const uint8_t*>view.buf, <size_t>view.len, &error)
-        PyBuffer_Release(&view)
+        made.ptr = plane_add_peer(p, number, <const uint8_t*>name, <size_t>len(name), &error)
         if made.ptr == NULL:
             if error == errno.EEXIST:
                 raise MisuseError("the ICE name is taken", code="in_use")
