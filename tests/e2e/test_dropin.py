@@ -17,7 +17,7 @@ import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from e2e.patience import TooLate, timely
+from e2e.patience import timely
 from e2e.udp_proxy import UdpProxy
 
 SEED = 20_240_611
@@ -72,11 +72,13 @@ class Figures:
     worst_delay_ms: float
     cpu_ms: float
     echoed: int
+    beeps: float
 
     def __str__(self) -> str:
         return (
             f"frames delivered {self.delivered:.1%}, sound in -> frame out "
-            f"{self.delay_ms:.0f} ms (median; worst {self.worst_delay_ms:.0f}), "
+            f"{self.delay_ms:.0f} ms (median; worst {self.worst_delay_ms:.0f}; "
+            f"{self.beeps:.0%} of the beeps were heard), "
             f"CPU {self.cpu_ms:.1f} ms per second, {self.echoed} loud frames came back"
         )
 
@@ -144,14 +146,14 @@ async def call(kind: str) -> Figures:
     assert program.returncode == 0
     frames = recorded["frames"]
     found = delays_ms(beeper.beeps_ns, frames)
-    if len(found) < TALK_S:
-        raise TooLate(f"{kind}: only {len(found)} of {len(beeper.beeps_ns)} beeps were heard")
+    timely(len(found) >= 5, f"{kind}: only {len(found)} of {len(beeper.beeps_ns)} beeps were heard")
     return Figures(
         delivered=sum(samples for _, _, samples, _ in frames) / 960 / sent,
         delay_ms=float(np.median(found)),
         worst_delay_ms=max(found),
         cpu_ms=recorded["cpu_s"] / recorded["wall_s"] * 1000,
         echoed=sum(level > LOUD for level in heard),
+        beeps=len(found) / len(beeper.beeps_ns),
     )
 
 
@@ -162,7 +164,8 @@ async def test_the_line_delivers_more_and_sooner_for_less() -> None:
     native = await call("native")
     print(f"with the line: {native}")
     assert native.delivered > stock.delivered
-    assert native.delivered > 0.95
     assert native.delay_ms < stock.delay_ms
     assert native.cpu_ms < stock.cpu_ms
     assert native.echoed > TALK_S, "what comes back suffers the same, at a stock receiver"
+    timely(native.delivered > 0.95, "frames were not read in time")
+    timely(native.beeps > 0.8, "beeps were heard too late to be told from the next")
