@@ -205,12 +205,12 @@ class Caller:
         """How loud each packet is; of all that came, or of a stretch of it."""
         assert self.answer is not None
         some = self.arrivals if arrivals is None else arrivals
-        return levels(some, self.arena, opus=self.answer.opus, red=self.answer.red)
+        return levels(some, self._arena, opus=self.answer.opus, red=self.answer.red)
 
     def payload(self, arrival: Any) -> bytes:
         """What was in a packet."""
         offset = int(arrival["offset"])
-        return self.arena[offset : offset + int(arrival["length"])].tobytes()
+        return self._arena[offset : offset + int(arrival["length"])].tobytes()
 
     @property
     def said(self) -> NDArray[Any]:
