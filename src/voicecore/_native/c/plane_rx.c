@@ -15,9 +15,9 @@ enum {
     READS = 8,           /* batches of one socket before the others have their turn */
     CONTROL_ROOM = 128,
     MANY = 16,           /* calls from which on datagrams are left to gather … */
-    GATHER_NS = 2000000, /* … so long: a wake-up costs as much as three packets */
+    GATHER_NS = 4000000, /* … so long: a wake-up costs as much as three packets */
     FEW_FOR_VAD = 5,
-    VAD_GATHER_NS = 8000000, /* a frame alone costs four times what it does in a batch */
+    VAD_GATHER_NS = 10000000, /* a frame alone costs four times what it does in a batch */
     LONGEST_WAIT_MS = 1000,
     NICE = -5,
 };

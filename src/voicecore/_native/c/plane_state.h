@@ -22,7 +22,7 @@ enum {
     DATAGRAM_ROOM = 2048,
     VAD_BATCH = 32,
     MOST_DUE = 4096,        /* peers that wait for the VAD */
-    TX_SLOTS = 10,          /* calls are spread over 20 ms in steps of 2 */
+    TX_SLOTS = 4,           /* calls are spread over 20 ms in steps of 5 */
     HISTORY = 64,           /* sent packets kept for a peer that may ask again: 1.3 s */
     HISTORY_ROOM = 508,
 };
