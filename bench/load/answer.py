@@ -34,6 +34,8 @@ class Answer:
     nack: bool
     red: int
     """Payload type of RED; 0: not promised."""
+    dtx: bool
+    """The server asks for no more than is said (``usedtx``): browsers do as they are asked."""
 
 
 def extend(offer: str, answer: str, wanted: Extras) -> Answer:
@@ -60,7 +62,7 @@ def extend(offer: str, answer: str, wanted: Extras) -> Answer:
         out.append(line)
         if re.match(rf"a=rtpmap:{opus} ", line):
             out += added
-    return Answer("\r\n".join(out), opus, int(extension or 0) if cc else 0, nack, red or 0)
+    return Answer("\r\n".join(out), opus, int(extension or 0) if cc else 0, nack, red or 0, _asks_for_dtx(theirs))
 
 
 def _lines(sdp: str) -> list[str]:
@@ -88,6 +90,10 @@ def _match(lines: list[str], pattern: str) -> str | None:
 def _payload_type(lines: list[str], codec: str) -> int | None:
     found = _match(lines, rf"(?i)a=rtpmap:(\d+) {codec}")
     return None if found is None else int(found)
+
+
+def _asks_for_dtx(lines: list[str]) -> bool:
+    return any(re.match(r"a=fmtp:\d+ (.*;)?usedtx=1(;|\s|$)", line) for line in lines)
 
 
 def _feedback(lines: list[str], name: str) -> bool:

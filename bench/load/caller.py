@@ -298,6 +298,7 @@ class Caller:
             arena=pointer(self._arena),
             arena_capacity=len(self._arena),
             nack=self.answer.nack,
+            dtx=self.answer.dtx,
             route=self._route(),
         )
 

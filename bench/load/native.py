@@ -99,6 +99,7 @@ class CallSetup(ct.Structure):
         ("arena", ct.c_void_p),
         ("arena_capacity", ct.c_uint32),
         ("nack", ct.c_uint32),
+        ("dtx", ct.c_uint32),
         ("route", Route),
     )
 

@@ -22,7 +22,11 @@ struct call {
     struct reception reception;
     struct feedback feedback;
     struct sent history[HISTORY];
-    uint64_t ticks; /* packets made, whether they were sent or lost */
+    uint64_t ticks;   /* of 20 ms */
+    uint64_t packets; /* made, whether they were sent or lost */
+    uint32_t quiet;   /* silent ticks in a row */
+    uint8_t pause;    /* the payload that says that silence follows (DTX) */
+    struct payload pausing; /* of it */
     uint64_t octets;
     uint64_t came; /* packets the down side's fates have been dealt to */
     uint32_t serial;

@@ -106,6 +106,7 @@ struct call_setup {
     uint8_t *arena;
     uint32_t arena_capacity;
     uint32_t nack; /* ask for what is missing, and repeat what is asked for */
+    uint32_t dtx;  /* send next to nothing while silent */
     struct route route;
 };
 

@@ -47,6 +47,7 @@ cdef extern from "comfort_noise.h" nogil:
 
     void comfort_noise_init(comfort_noise* c) noexcept
     void comfort_noise_set(comfort_noise* c, const uint8_t* payload, size_t n) noexcept
+    void comfort_noise_match(comfort_noise* c, int64_t energy, int n) noexcept
     void comfort_noise_make(comfort_noise* c, int16_t* out, int n) noexcept
 
 cdef extern from "marks.h" nogil:

@@ -23,6 +23,7 @@ from voicecore._native.jitter cimport (JB_CNG, JB_CONCEAL, JB_DISCONTINUITY, JB_
                                        JB_VOID_FLAG, JB_WAIT, jb_stats)
 from voicecore._native.opus_packet cimport packet_has_fec_of, packet_samples_of
 from voicecore._native.rtp cimport rtp_parse, rtp_red_parse, rtp_transport_sequence
+from voicecore._native.simd cimport kernels, vc_meter
 
 from voicecore.errors import MisuseError
 
@@ -267,6 +268,7 @@ cdef class Inbound:
         return ticks * 2 if self.narrow else ticks // 3
 
     cdef void _frame(self, const jb_event* event) noexcept nogil:
+        cdef vc_meter level
         cdef int wanted
         self.current_ssrc = event.ssrc
         if event.samples > 0:
@@ -280,6 +282,10 @@ cdef class Inbound:
         wanted = self._decode(event)
         if wanted > 0:
             self.ring.write_from(self.pcm, wanted)
+            if event.tag == OPUS and event.len <= 2:
+                # What the decoder makes up for a pause tells how loud the silence there is.
+                kernels.pcm.meter(self.pcm, wanted, &level)
+                comfort_noise_match(&self.noise, level.energy, wanted)
             return
         self.corrupt += 1
         wanted = packet_samples_of(event.data, event.len, RATE_HZ)
@@ -328,7 +334,7 @@ cdef class Inbound:
         return self._to_wide(samples // 2)
 
     cdef void _pause(self, int64_t samples) noexcept nogil:
-        # Comfort noise: Opus's decoder makes its own, for G.711 it is made here.
+        # Comfort noise of our own: what Opus's decoder makes costs as much as a frame of speech.
         cdef int n
         if samples > PAUSE_LIMIT:
             self.skipped_samples += samples - PAUSE_LIMIT
@@ -336,13 +342,14 @@ cdef class Inbound:
         while samples > 0:
             n = <int>min(samples, <int64_t>PAUSE_BLOCK)
             samples -= n
-            n = self._noise(n) if self.narrow else self._synthesise(n)
-            if n <= 0:
-                return
+            n = self._noise(n)
             self.ring.write_from(self.pcm, n)
             self.paused_samples += n
 
     cdef int _noise(self, int samples) noexcept nogil:
+        if not self.narrow:
+            comfort_noise_make(&self.noise, self.pcm, samples)
+            return samples
         comfort_noise_make(&self.noise, self.narrow_pcm, samples // 2)
         return self._to_wide(samples // 2)
 

@@ -285,6 +285,9 @@ class Settings(BaseSettings):
     ask_for_red: bool = setting(
         AUDIO, False, "ask callers to send redundancy (RED): half as many gaps, twice the bytes"
     )
+    ask_for_dtx: bool = setting(
+        AUDIO, True, "ask callers to send next to nothing while they are silent: half the packets"
+    )
     opus_complexity: int = setting(AUDIO, 0, "Opus encoder effort", ge=0, le=10)
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(

@@ -217,11 +217,13 @@ class AudioWants:
 
     ``max_average_bitrate_bps`` bounds what it sends: a recogniser gains
     nothing beyond about 32 kb/s mono. ``red_first``: it shall send RED, which
-    doubles that (browsers do where RED stands first in our list).
+    doubles that (browsers do where RED stands first in our list). ``dtx``: it
+    shall send next to nothing while its user is silent.
     """
 
     max_average_bitrate_bps: int = 32_000
     red_first: bool = False
+    dtx: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,7 @@ def _opus_lines(pt: int, extras: _Extras, wants: AudioWants) -> Iterable[str]:
         yield f"a=rtcp-fb:{pt} nack"
     yield (
         f"a=fmtp:{pt} minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0;"
-        f"maxaveragebitrate={wants.max_average_bitrate_bps}"
+        f"maxaveragebitrate={wants.max_average_bitrate_bps}{';usedtx=1' if wants.dtx else ''}"
     )
 
 

@@ -1,4 +1,5 @@
-/* Comfort noise for a codec that has none of its own (RFC 3389), white and uniform.
+/* Comfort noise, white and uniform: for a codec that has none of its own (RFC 3389), and for one
+ * whose own costs as much as decoding (Opus) while nobody listens but a machine.
  *
  * Caller-owned state, one thread at a time. */
 #ifndef VOICECORE_COMFORT_NOISE_H
@@ -22,6 +23,13 @@ static inline void comfort_noise_set(comfort_noise *c, const uint8_t *payload, s
     /* Uniform noise peaks at sqrt(3) times its RMS. */
     const double peak = 32768.0 * 1.7320508 * pow(10.0, level / -20.0);
     c->peak = peak > COMFORT_NOISE_MOST ? COMFORT_NOISE_MOST : peak < 2.0 ? 2 : (int32_t)peak;
+}
+
+/* The level from what the sender's own noise sounds like: the energy (sum of squares) of n
+ * samples. Louder than 40 dB below full scale is no silence. */
+static inline void comfort_noise_match(comfort_noise *c, int64_t energy, int n) {
+    const double peak = n > 0 ? 1.7320508 * sqrt((double)energy / n) : 0.0;
+    c->peak = peak > 567.0 ? 567 : peak < 2.0 ? 2 : (int32_t)peak;
 }
 
 static inline void comfort_noise_init(comfort_noise *c) {

@@ -265,7 +265,10 @@ static int wait_ms(const rx_thread *rx, int64_t now_ns)
     if (rx->due_count && rx->due_since_ns + VAD_GATHER_NS < until_ns)
         until_ns = rx->due_since_ns + VAD_GATHER_NS;
     if (until_ns == PLANE_NEVER) return LONGEST_WAIT_MS;
-    const int64_t ms = (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+    int64_t ms = (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+    /* Pauses of many callers are filled in few steps. */
+    const int attached = __atomic_load_n(&rx->plane->attached, __ATOMIC_RELAXED);
+    if (attached >= MANY && ms < GATHER_NS / NS_PER_MS) ms = GATHER_NS / NS_PER_MS;
     return ms < 0 ? 0 : ms > LONGEST_WAIT_MS ? LONGEST_WAIT_MS : (int)ms;
 }
 
