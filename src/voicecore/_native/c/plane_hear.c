@@ -67,7 +67,9 @@ static int is_news(plane_peer *peer, const rtcp_remote *remote, int64_t now_ns)
     const int64_t since_ns = now_ns - peer->report_told_ns;
     if (remote->fraction_lost > 0 || remote->cc_lost != peer->lost_seen) peer->trouble_ns = now_ns;
     peer->lost_seen = remote->cc_lost;
-    const int calm = peer->trouble_ns == 0 || now_ns - peer->trouble_ns > TROUBLE_NS;
+    /* Feedback tells of each packet: a loss must not be thinned by seconds before it. */
+    const int calm = remote->cc_feedbacks == 0
+                     && (peer->trouble_ns == 0 || now_ns - peer->trouble_ns > TROUBLE_NS);
     if (since_ns < (calm ? CALM_REPORT_NS : REPORT_NS)) return 0;
     peer->report_told_ns = now_ns;
     return 1;
