@@ -62,7 +62,14 @@ def extend(offer: str, answer: str, wanted: Extras) -> Answer:
         out.append(line)
         if re.match(rf"a=rtpmap:{opus} ", line):
             out += added
-    return Answer("\r\n".join(out), opus, int(extension or 0) if cc else 0, nack, red or 0, _asks_for_dtx(theirs))
+    return Answer(
+        "\r\n".join(out),
+        opus,
+        int(extension or 0) if cc else 0,
+        nack,
+        red or 0,
+        _asks_for_dtx(theirs),
+    )
 
 
 def _lines(sdp: str) -> list[str]:
