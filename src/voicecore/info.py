@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from voicecore._native import opus, simd
+from voicecore._native import opus, simd, srtp
 from voicecore.engines.vad.model_file import find_model
 from voicecore.errors import VoicecoreError
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m voicecore.info",
         description="Show which kernels, libraries and optional packages this installation uses.",
         epilog=f"{simd.ISA_VARIABLE} picks other kernels (one of: {', '.join(simd.available())}); "
-        "VOICECORE_LIBOPUS names another libopus.",
+        "VOICECORE_LIBOPUS and VOICECORE_LIBSRTP name other libraries.",
     )
     parser.add_argument("--json", action="store_true", help="for machines, on one line")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing")
@@ -51,6 +51,7 @@ def collect() -> dict[str, object]:
         "isa_available": list(simd.available()),
         "numpy": _version("numpy"),
         "libopus": _libopus(missing),
+        "libsrtp": _libsrtp(),
         "silero_model": _silero(missing),
         "extras": _extras(),
         "missing": missing,
@@ -66,6 +67,7 @@ def render(found: dict[str, object]) -> str:
         ("python", f"{found['python']}, {found['system']}, numpy {found['numpy']}"),
         ("kernels", kernels),
         ("libopus", found["libopus"] or "none"),
+        ("libsrtp", found["libsrtp"] or "none, which only calls need"),
         ("silero", found["silero_model"] or "none"),
     ]
     extras = found["extras"]
@@ -99,6 +101,15 @@ def _libopus(missing: list[str]) -> str | None:
         path, version = opus.library()
     except VoicecoreError as error:
         missing.append(str(error))
+        return None
+    return f"{version}, {path}"
+
+
+def _libsrtp() -> str | None:
+    """None isn't missing: the kernels alone do without."""
+    try:
+        path, version = srtp.library()
+    except VoicecoreError:
         return None
     return f"{version}, {path}"
 
