@@ -190,8 +190,19 @@ static void log_arrival(struct call *call, const struct rtp_seen *seen, int64_t 
     call->arena_used += seen->length;
 }
 
+/* One that the network loses is never decrypted: SRTP would take its repetition for a replay.
+ * Its payload is logged as it came, which nobody decodes. */
+static void lose(struct call *call, const uint8_t *packet, int length, int64_t at_ns)
+{
+    struct rtp_seen seen;
+    if (rtp_parse(packet, (size_t)length, call->setup.transport_cc_id, &seen))
+        return;
+    call->counts.received++;
+    log_arrival(call, &seen, at_ns, ARRIVAL_LOST);
+}
+
 static void take_rtp(struct shop *shop, struct call *call, const uint8_t *packet, int length,
-                     int64_t at_ns)
+                     int64_t at_ns, struct fate fate)
 {
     struct rtp_seen seen;
     if (rtp_parse(packet, (size_t)length, call->setup.transport_cc_id, &seen)) {
@@ -199,14 +210,6 @@ static void take_rtp(struct shop *shop, struct call *call, const uint8_t *packet
         return;
     }
     call->counts.received++;
-    struct fate fate = {0, 1};
-    if (call->setup.down_count)
-        fate = call->setup.down[call->came++ % call->setup.down_count];
-    at_ns += 1000ll * fate.delay_us;
-    if (fate.copies == 0) {
-        log_arrival(call, &seen, at_ns, ARRIVAL_LOST);
-        return;
-    }
     uint16_t highest = call->reception.highest;
     int known = call->reception.started;
     for (uint32_t copy = 0; copy < fate.copies; copy++) {
@@ -268,6 +271,14 @@ void call_take(struct shop *shop, struct call *call, uint8_t *packet, int length
 {
     int rtcp = length >= 2 && packet[1] >= 192 && packet[1] <= 223;
     int (*open)(void *, void *, int *) = rtcp ? shop->srtp.unprotect_rtcp : shop->srtp.unprotect;
+    struct fate fate = {0, 1};
+    if (!rtcp && call->setup.down_count)
+        fate = call->setup.down[call->came++ % call->setup.down_count];
+    at_ns += 1000ll * fate.delay_us;
+    if (fate.copies == 0) {
+        lose(call, packet, length, at_ns);
+        return;
+    }
     if (length < 8 || open(call->setup.srtp_in, packet, &length)) {
         call->counts.rejected++;
         return;
@@ -275,5 +286,5 @@ void call_take(struct shop *shop, struct call *call, uint8_t *packet, int length
     if (rtcp)
         take_rtcp(shop, call, packet, length, at_ns);
     else
-        take_rtp(shop, call, packet, length, at_ns);
+        take_rtp(shop, call, packet, length, at_ns, fate);
 }

@@ -229,7 +229,7 @@ cdef class MediaSession:
         if types is None:
             self.owner.share(NULL)
             return
-        for number in types:
+        for number in types:    # cold: at negotiation
             if not 0 <= number <= 127:
                 raise MisuseError(f"a payload type is 0 to 127, got {number}")
             own[number // 8] |= <uint8_t>(1 << number % 8)
