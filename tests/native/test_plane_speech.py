@@ -82,7 +82,7 @@ def test_edges_are_those_of_the_gate_over_the_same_samples(weights: SileroWeight
         found += told
     assert found >= 9
     counters = b.threads.counters()
-    assert counters["vad_frames"] > counters["vad_rounds"] > 0
+    assert counters["vad_frames"] >= counters["vad_rounds"] > 0
     assert counters["events_lost"] == 0
     a.threads.close()
     b.threads.close()
