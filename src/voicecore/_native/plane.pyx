@@ -282,7 +282,7 @@ cdef class MediaThreads:
         ``(DIGIT, peer, character, duration_ms)``: a key, as its character's number;
         ``(STALL_BEGIN | STALL_END, peer, 0, 0)``: packets cease, and flow again;
         ``(REPORT, peer, 0, 0)``: the far end reported, see :meth:`MediaSession.network` (told
-        once a second while packets are lost, else each five);
+        once a second where packets are lost or the far end tells of each, else each five);
         ``(BYE, peer, 0, 0)``; ``(VAD_FAILED, peer, 0, 0)``;
         ``(LOST, peer, 0, 0)``: events of this peer were dropped, its state can't be known;
         ``(DATAGRAM, peer, port, data, (host, udp_port))``: STUN or DTLS;
@@ -302,7 +302,6 @@ cdef class MediaThreads:
 
     cdef int _take_events(self, list out) except -1:
         cdef plane_event events[EVENTS_AT_A_TIME]
-        cdef plane_counters counters
         cdef int i, n = plane_take_events(self.ptr, events, EVENTS_AT_A_TIME)
         cdef _Peer peer
         for i in range(n):    # cold: a few events a second

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from voicecore._native.rtcp cimport rtcp_config, rtcp_local, rtcp_remote
 from voicecore._native.simd cimport vc_pcm_kernels
 from voicecore._native.srtp cimport vc_srtp_api
 
@@ -46,39 +47,6 @@ cdef extern from "plane.h" nogil:
         PLANE_LOST
         PLANE_OTHER
     int64_t PLANE_NEVER
-    ctypedef struct rtcp_config:
-        uint32_t ssrc
-        int clock_hz
-        char cname[32]
-        int transport_cc
-        int nack
-        int reduced_size
-        int64_t interval_ns
-    ctypedef struct rtcp_local:
-        uint64_t packets
-        uint64_t octets
-        uint32_t rtp_timestamp
-        int sending
-        uint32_t remote_ssrc
-        uint64_t expected
-        uint64_t received
-        int64_t highest
-        double jitter_ticks
-    ctypedef struct rtcp_remote:
-        int64_t round_trip_ns
-        double fraction_lost
-        int64_t packets_lost
-        double jitter_ms
-        uint64_t reports
-        int64_t last_report_ns
-        uint64_t cc_reported
-        uint64_t cc_lost
-        uint64_t cc_feedbacks
-        int64_t last_cc_ns
-        int64_t cc_queue_ns
-        uint64_t nacks
-        uint64_t malformed
-        double remb_bps
     ctypedef struct plane_media:
         int (*push)(void*, const uint8_t*, size_t, int64_t) noexcept nogil
         int64_t (*run)(void*, int64_t) noexcept nogil

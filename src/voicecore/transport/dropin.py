@@ -40,7 +40,8 @@ from voicecore.core.send_policy import SendLimits
 from voicecore.errors import MisuseError, PeerError
 from voicecore.transport import adoption, ice_servers, shared_hub
 from voicecore.transport import aiortc_seam as seam
-from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
+from voicecore.transport.media_path import MediaPath, PathConfig, SelectedPair
+from voicecore.transport.routing import follow
 from voicecore.transport.sdp import with_candidates_everywhere
 from voicecore.transport.sdp_audio import (
     AudioFormat,
@@ -122,14 +123,8 @@ class CallAudio:
 
     def route(self, pair: SelectedPair | None) -> None:
         """The pair in use changed."""
-        if self._closed:
-            return
-        if pair is None:
-            self._session.unroute()
-        elif pair.port == RELAYED:
-            self._session.route_relayed()
-        else:
-            self._session.route(pair.port, pair.host, pair.udp_port)
+        if not self._closed:
+            follow(self._session, pair)
 
     def inject(self, data: bytes) -> None:
         """A packet came by a relay."""

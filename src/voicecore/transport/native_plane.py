@@ -24,8 +24,9 @@ from voicecore._native.outbound import Outbound
 from voicecore._native.ring import AudioRing
 from voicecore.core.speech_gate import EDGE_KINDS, SpeechEdge
 from voicecore.errors import VoicecoreError
-from voicecore.transport.media_path import RELAYED, MediaPath, SelectedPair
+from voicecore.transport.media_path import MediaPath, SelectedPair
 from voicecore.transport.plane import Placed, PlaneSink
+from voicecore.transport.routing import follow
 
 _EDGES = (native.ONSET, native.CONFIRMED, native.RELEASED)
 
@@ -194,14 +195,8 @@ class NativePlane:
 
     def on_pair(self, pair: SelectedPair | None) -> None:
         """See :class:`~voicecore.transport.media_path.PathSink`."""
-        if self._closed:
-            return
-        if pair is None:
-            self._session.unroute()
-        elif pair.port == RELAYED:
-            self._session.route_relayed()
-        else:
-            self._session.route(pair.port, pair.host, pair.udp_port)
+        if not self._closed:
+            follow(self._session, pair)
 
     def on_packet(self, data: bytes) -> None:
         """See :class:`~voicecore.transport.media_path.PathSink`: it came by a relay."""

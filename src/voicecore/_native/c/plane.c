@@ -342,7 +342,7 @@ void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp
 void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges)
 {
     pthread_mutex_lock(&peer->rx_lock);
-    *position = peer->judged;
+    *position = peer->gate.position;
     *edges = peer->edges;
     pthread_mutex_unlock(&peer->rx_lock);
 }

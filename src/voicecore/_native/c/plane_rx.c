@@ -301,7 +301,9 @@ void *rx_main(void *argument)
                 read_socket(rx, ready[i].data.ptr, &in);
         }
         if (woken) on_wake(rx); /* last: a closed port may be among those just read */
-        if (rx->scan_ns <= plane_now()) scan_deadlines(rx, plane_now());
+        /* A scan takes BATCH peers at most. */
+        for (int i = 0; i < READS && rx->scan_ns <= plane_now(); i++)
+            scan_deadlines(rx, plane_now());
         const int attached = __atomic_load_n(&p->attached, __ATOMIC_RELAXED);
         if (rx->due_count
             && (attached < FEW_FOR_VAD || rx->due_count >= VAD_BATCH

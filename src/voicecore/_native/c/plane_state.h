@@ -76,7 +76,7 @@ struct plane_peer {
     uint32_t streams[MOST_STREAMS];
     int stream_count;
     int64_t wake_at, frame_end, position;
-    int64_t judged, edges; /* how far the gate has come, and how many edges it told */
+    int64_t edges; /* that the gate told */
     int vad, vad_listed, stalled;
     speech_gate gate;
     media_clock clock;

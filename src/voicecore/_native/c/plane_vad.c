@@ -70,7 +70,6 @@ static void judge(plane *p, const vad_frame *frame, float probability)
         else
             n = speech_gate_push(&peer->gate, probability, start, frame->end, frame->powers,
                                  BLOCKS, edges);
-        peer->judged = frame->end;
         peer->edges += n;
         for (int i = 0; i < n; i++)
             queue_event(p, peer, (uint32_t)edges[i].kind, edges[i].sample,
