@@ -86,6 +86,40 @@ def test_a_stalled_network_is_not_the_end_of_a_turn() -> None:
     assert call.state is State.THINKING
 
 
+@pytest.mark.parametrize(("lag_ms", "looks"), [(40, 1), (90, 2), (104, 2), (144, 3), (200, 5)])
+def test_what_is_still_to_arrive_of_a_pause_is_awaited_and_not_asked_for(
+    lag_ms: int, looks: int
+) -> None:
+    """Packets, frames and batches: what is judged lags the clock by ``lag_ms``, steadily."""
+    call = ScriptedCall(silence_ms=480)
+    call.at(0).onset()
+    call.at(64).confirm(0)
+    call.at(1000).release()
+    asked = 0
+    while call.state is State.HEARING:
+        assert call.session.deadline_ns is not None
+        call.now_ms = call.session.deadline_ns / 1e6
+        call.send(ev.Timeout(round((call.now_ms - lag_ms) * 16), 0))
+        asked += 1
+    assert asked == looks
+    assert 1480 <= call.now_ms <= max(1480, 1480 + lag_ms - 64 + 10)
+
+
+def test_progress_is_told_when_it_changes() -> None:
+    call = ScriptedCall()
+    call.caller_says("tell me a story", 0, 1000)
+    call.reply("one two three four five six")
+    call.play_to(100)
+    began_ms, words = call.now_ms, 6
+    for half_seconds in range(1, 20):
+        call.played = min(half_seconds, 3) * 4800 + 100
+        call.at(began_ms + half_seconds * 500 + 50)
+    told = [note["chars"] for note in call.notes("heard")]
+    assert told == sorted(set(told))
+    assert 2 <= len(told) <= words
+    assert call.state is State.SPEAKING
+
+
 def test_barge_in_does_all_five_things() -> None:
     call = ScriptedCall()
     call.caller_says("tell me a story", 0, 1000)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from voicecore.service.call import Call, CallContext
 from voicecore.service.engine_factory import Engines
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
-from voicecore.transport.peer import PeerConfig
+from voicecore.transport.peer import Peer, PeerConfig
 from voicecore.transport.plane import Placed, PlaneSink
 
 HEAR_HZ = 16_000
@@ -155,20 +156,21 @@ class Rig:
         self.over: list[Call] = []
         make_plane: Callable[[Any], Any] = lambda _: self.plane  # noqa: E731
         self.hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
-        self.call = Call(
-            "id-1",
-            CallContext(
-                engines=Engines(stt, self.llm, self.tts, vad, greeting),
-                metrics=self.metrics,
-                turns=TurnSettings(greeting=greeting),
-                stt_chunk_ms=100,
-                apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
-                peers=lambda: PeerConfig(self.hub),
-                make_plane=make_plane,
-                now=loop.now_ns,
-            ),
-            self.over.append,
+        self.channel_open = False
+        self.sent: list[str] = []
+        context = CallContext(
+            engines=Engines(stt, self.llm, self.tts, vad, greeting),
+            metrics=self.metrics,
+            turns=TurnSettings(greeting=greeting),
+            stt_chunk_ms=100,
+            apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
+            peers=lambda: PeerConfig(self.hub),
+            make_plane=make_plane,
+            now=loop.now_ns,
         )
+        # The call takes its sender when it is made.
+        with patch.object(Peer, "send_texts", lambda _, texts: self._send(texts)):
+            self.call = Call("id-1", context, self.over.append)
 
     async def close(self) -> None:
         await self.call.close()
@@ -186,22 +188,14 @@ class Rig:
         self.edge(EdgeKind.RELEASED)
 
     def opened_channel(self) -> list[str]:
-        """The texts that a data channel opened now carries."""
-        sent: list[str] = []
+        """The data channel is open from now on; what it carries."""
+        self.channel_open = True
+        self.call.on_channel_open()
+        return self.sent
 
-        class Channel:
-            readyState = "open"
-            bufferedAmount = 0
-
-            def send(self, text: str) -> None:
-                sent.append(text)
-
-            def on(self, *_: object) -> None: ...
-
-        # The call took its sender when it was made: what goes out is seen at the channel.
-        channel: Any = Channel()
-        self.call.peer._take_channel(channel)
-        return sent
+    def _send(self, texts: Sequence[str]) -> bool:
+        self.sent += texts if self.channel_open else []
+        return self.channel_open
 
     def edge(self, kind: EdgeKind) -> None:
         self.call.on_edge(SpeechEdge(kind, self.plane.ring.position), self.loop.now_ns())

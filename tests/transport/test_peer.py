@@ -100,7 +100,7 @@ async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
             assert notes_a.link.format.codec == "opus"
             assert notes_a.link.format.pcmu_pt == 0
             assert notes_a.link.format.pcma_pt == 8
-            assert peer_a.send_text("hello")
+            assert peer_a.send_texts(["hello"])
             await until(lambda notes=notes_b: notes.texts)
             assert notes_b.texts == ["hello"]
             assert set(notes_a.link.selected_types()) <= {"host", "prflx"}
@@ -246,14 +246,14 @@ async def test_a_closed_far_end_is_told_once_and_nothing_comes_after_close() -> 
         assert len(two_notes.lost) == 1
         assert one_notes.link is not None
         assert not one_notes.link.path.send(b"\x80")
-        assert not one.send_text("anyone?")
+        assert not one.send_texts(["anyone?"])
         assert two.state in ("closed", "failed")
 
 
 async def test_long_and_binary_messages_are_not_handed_on() -> None:
     async with pair() as ((one, _), (_, notes)):
         for text in ("x" * 5000, "kept"):
-            one.send_text(text)
+            one.send_texts([text])
         await until(lambda: notes.texts)
         assert notes.texts == ["kept"]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
 import random
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +31,9 @@ from aiortc.utils import random32
 from OpenSSL import SSL
 
 from fakes.media_threads import HandThreads
+from fakes.virtual_loop import virtually
 from voicecore.transport import aiortc_seam as seam
+from voicecore.transport.consent import Consent, Names
 from voicecore.transport.halves import NativeReceiver, NativeSender
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.hub_transport import HubTransport
@@ -247,11 +251,74 @@ async def test_each_change_of_the_nominated_pair_is_told_once() -> None:
     assert told == [one, two, None]
 
 
+async def test_consent_is_kept_in_a_method_that_an_instance_can_take_over() -> None:
+    source = inspect.getsource(ice.Connection)
+    assert "create_task(self.query_consent())" in source
+    inside: Any = ice.Connection(ice_controlling=True)
+    assert inside._query_consent_task is None
+    seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing_gathered, on_pair=lambda: None)
+    inside.remote_username, inside.remote_password = "far", "f" * 22
+    pair = SimpleNamespace(protocol=SimpleNamespace(transport=Sent()), remote_addr=("192.0.2.9", 9))
+    inside._nominated[1] = pair
+    loop = asyncio.get_running_loop()
+    inside._query_consent_task = loop.create_task(inside.query_consent())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(inside._query_consent_task), 0.01)
+    await inside.close()
+    assert inside._query_consent_task.cancelled()
+
+
+def test_what_a_check_says_of_us() -> None:
+    """Our own checks carry what aioice's carry."""
+
+    async def main() -> None:
+        inside: Any = ice.Connection(ice_controlling=True)
+        seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing_gathered, on_pair=lambda: None)
+        inside.remote_username, inside.remote_password = "far", "f" * 22
+        sent = Sent()
+        protocol = SimpleNamespace(
+            transport=sent, local_candidate=seam.host_candidate("192.0.2.2", 9, 1)
+        )
+        remote = seam.host_candidate("192.0.2.9", 9, 1)
+        remote._network_host = remote.host
+        inside._nominated[1] = pair = ice.CandidatePair(protocol, remote)
+        keeping = asyncio.ensure_future(inside.query_consent())
+        await asyncio.sleep(7)
+        keeping.cancel()
+        ((data, address),) = sent.datagrams
+        assert address == ("192.0.2.9", 9)
+        ours = stun.parse_message(data)
+        assert ours.check_message_integrity(b"f" * 22)
+        theirs = inside.build_request(pair, nominate=False).attributes
+        assert {name: ours.attributes[name] for name in theirs} == theirs
+        await inside.close()
+
+    virtually(main())
+
+
+async def nothing_gathered() -> list[Candidate]:
+    return []
+
+
+class Sent:
+    """A transport that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.datagrams: list[tuple[bytes, tuple[str, int]]] = []
+
+    def sendto(self, data: bytes, address: tuple[str, int]) -> None:
+        self.datagrams.append((data, address))
+
+
 def test_a_local_name_can_be_given_afterwards() -> None:
     inside = ice.Connection(ice_controlling=True)
     inside._local_username = "abcdefgh"
     assert inside.local_username == "abcdefgh"
     ice.validate_username("abcdefgh")
+
+
+def no_names() -> Names:
+    raise AssertionError("there is no pair")
 
 
 def rig_protocol(connection: Any) -> tuple[Any, list[bytes], list[bool]]:
@@ -262,7 +329,8 @@ def rig_protocol(connection: Any) -> tuple[Any, list[bytes], list[bool]]:
     hub = MediaHub(threads, addresses=lambda: ["192.0.2.2"])
     (port,) = hub.ports()
     peer = hub.add_peer("abcdefgh", object())  # type: ignore[arg-type]
-    protocol = seam.CallProtocol(connection, media.append, lambda: dropped.append(True))
+    consent = Consent(no_names, lambda way, address: False, lambda data: None)
+    protocol = seam.CallProtocol(connection, media.append, lambda: dropped.append(True), consent)
     protocol.connection_made(HubTransport(hub, peer, port, protocol))
     seam.add_protocol(connection, protocol, seam.host_candidate(port.host, port.udp_port, 9))
     protocol.hub = hub

@@ -18,6 +18,8 @@ class Reply:
         self.ledger = PlayoutLedger(play_rate_hz)
         self.written = False
         self.text = ""
+        self.told_chars = 0
+        """How much of it the client knows to be heard."""
         self._cutter = ClauseCutter()
 
     def add_text(self, text: str) -> list[Speak]:

@@ -18,7 +18,7 @@ from voicecore.core.conversation import Conversation, Message
 from voicecore.core.reply import Reply
 from voicecore.core.turn_clock import TurnClock
 from voicecore.core.turn_table import TABLE, State
-from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples
+from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples, samples_to_ns
 from voicecore.errors import MisuseError
 
 _PROGRESS_MS = 500
@@ -31,11 +31,14 @@ _MEDIA_SLACK_MS = 64
 """What was judged of the caller's audio may lag the clock by a packet, a VAD frame and the
 wait for a batch, not by more."""
 
-_RECHECK_MS = 10
+_RECHECK_MS = (10, 40)
+"""After a pause that was long enough on the clock: what is missing of it is awaited, but not
+less than the first, and not more than the second, since after a stall all comes at once."""
+
 _STALL_CAP_MS = 2000
 """A stalled network holds a turn open no longer than this."""
 
-_WATCH_MS = 250
+_WATCH_MS = 500
 """How often is looked whether a caller who speaks still arrives."""
 
 _FAILURES = {
@@ -167,10 +170,12 @@ class Session:
             return self._on_watch(event.media_sample, now_ns)
         sample, at_ns = self._pause
         silence_ms = self._settings.silence_ms
-        arrived = event.media_sample - sample
-        stalled = arrived < ms_to_samples(silence_ms - _MEDIA_SLACK_MS, HEAR_RATE_HZ)
-        if stalled and now_ns < at_ns + ms_to_ns(silence_ms + _STALL_CAP_MS):
-            self.deadline_ns = now_ns + ms_to_ns(_RECHECK_MS)
+        enough = ms_to_samples(silence_ms - _MEDIA_SLACK_MS, HEAR_RATE_HZ)
+        missing = sample + enough - event.media_sample
+        if missing > 0 and now_ns < at_ns + ms_to_ns(silence_ms + _STALL_CAP_MS):
+            least_ns, most_ns = (ms_to_ns(ms) for ms in _RECHECK_MS)
+            wait_ns = samples_to_ns(missing, HEAR_RATE_HZ)
+            self.deadline_ns = now_ns + min(max(wait_ns, least_ns), most_ns)
             return []
         return self._end_of_turn(sample, at_ns, now_ns)
 
@@ -314,6 +319,9 @@ class Session:
             return []
         self.deadline_ns = now_ns + ms_to_ns(_PROGRESS_MS)
         chars = reply.ledger.heard_chars(event.played)
+        if chars == reply.told_chars:
+            return []
+        reply.told_chars = chars
         return [act.Notify("heard", {"turn": reply.turn, "chars": chars})]
 
     def on_drained(self, event: ev.PlayoutDrained, now_ns: int) -> list[act.Action]:

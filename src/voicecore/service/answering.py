@@ -22,6 +22,7 @@ from voicecore.core.conversation import Conversation
 from voicecore.core.word_times import Word
 from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
 from voicecore.errors import EngineError
+from voicecore.service.patience import Patience
 from voicecore.transport.plane import MediaPlane
 
 _T = TypeVar("_T")
@@ -103,11 +104,11 @@ class Answer:
 
     async def _write(self, llm: LlmEngine, conversation: Conversation) -> None:
         try:
-            async with _closing(llm.reply(conversation)) as pieces:
-                while True:
-                    piece = await _next(pieces, _TOKEN_TIMEOUT_S, llm.name, "llm_timeout")
-                    if piece is None:
-                        break
+            async with (
+                _closing(llm.reply(conversation)) as pieces,
+                Patience(_TOKEN_TIMEOUT_S, llm.name, "llm_timeout") as patience,
+            ):
+                while (piece := await patience.next(pieces)) is not None:
                     if piece:
                         self._tell(ev.ReplyText(self.turn, piece))
                     await self._room.wait()
@@ -140,11 +141,11 @@ class Answer:
     async def _synthesise(self, speak: Speak) -> None:
         engine_hz, play_hz = self._tts.rate_hz, self._plane.play_rate_hz
         resampler = self._resampler
-        async with _closing(self._tts.speak(speak.text)) as chunks:
-            while True:
-                chunk = await _next(chunks, _CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout")
-                if chunk is None:
-                    break
+        async with (
+            _closing(self._tts.speak(speak.text)) as chunks,
+            Patience(_CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout") as patience,
+        ):
+            while (chunk := await patience.next(chunks)) is not None:
                 pcm = chunk.pcm if resampler is None else resampler.process(chunk.pcm)
                 words = tuple(_at_rate(mark, engine_hz, play_hz) for mark in chunk.words)
                 await self._play(speak.segment, pcm, words)
@@ -184,16 +185,3 @@ def _closing(source: AsyncIterator[_T]) -> aclosing[Any]:
 async def _generator(source: AsyncIterator[_T]) -> AsyncIterator[_T]:
     async for item in source:
         yield item
-
-
-async def _next(source: AsyncIterator[_T], timeout_s: float, engine: str, code: str) -> _T | None:
-    """The next item, None at the end, EngineError after ``timeout_s``."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await anext(source)
-    except StopAsyncIteration:
-        return None
-    except TimeoutError:
-        raise EngineError(
-            f"{engine} gave nothing for {timeout_s:g} s", engine=engine, code=code
-        ) from None

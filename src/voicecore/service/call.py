@@ -41,6 +41,9 @@ _EDGE_EVENTS = {
     EdgeKind.RELEASED: ev.SpeechReleased,
 }
 
+_TIMER_GRAIN_S = 0.001
+"""uvloop counts in whole milliseconds: without it a timer comes too early, again and again."""
+
 _COUNTED = (
     "received", "lost", "late", "duplicate", "reordered", "fec", "malformed", "unknown_pt",
     "concealed_ms", "sent", "encoded", "rejected",
@@ -94,7 +97,7 @@ class Call:
         self._answer: Answer | None = None
         self._counted: dict[str, int] = {}
         self._ending: set[asyncio.Task[None]] = set()
-        self._client = ClientEvents(self.peer.send_text, now=context.now, loop=loop)
+        self._client = ClientEvents(self.peer.send_texts, now=context.now, loop=loop)
         self._client.push(
             "hello",
             {
@@ -307,7 +310,7 @@ class Call:
             self._timer = None
         self._armed_ns = deadline_ns
         if deadline_ns is not None:
-            delay_s = max(deadline_ns - self._now(), 0) / NS_PER_S
+            delay_s = max(deadline_ns - self._now(), 0) / NS_PER_S + _TIMER_GRAIN_S
             self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:

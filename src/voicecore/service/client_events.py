@@ -1,9 +1,11 @@
 """Events to the client's page: JSON texts, never more than ten in a second.
 
-Whatever may be told again in a newer form (a growing transcript, progress)
-waits at most 250 ms and is replaced by the newer one; the rest goes out at
-once while the second has room. Order is kept. At most 64 wait; beyond that the
-oldest that has a newer form behind it goes, else the oldest.
+An event waits 40 ms for others, so that what happens together goes out
+together: no eye sees it, and each datagram costs both ends as much as many
+texts. Whatever may be told again in a newer form (a growing transcript,
+progress) waits at most 250 ms and is replaced by the newer one. Order is kept.
+At most 64 wait; beyond that the oldest that has a newer form behind it goes,
+else the oldest.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from voicecore.core.units import NS_PER_MS, NS_PER_S
 
+_TOGETHER_NS = 40 * NS_PER_MS
 _PER_SECOND = 10
 _CAPACITY = 64
 _REPLACEABLE = frozenset({"agent", "heard"})
@@ -24,13 +27,13 @@ _REPLACEABLE_GAP_NS = 250 * NS_PER_MS
 class ClientEvents:
     """One call's outgoing events. Belongs to the event loop.
 
-    ``send(text)`` returns False when the channel can't take the text now;
-    nothing is sent before :meth:`open`.
+    ``send(texts)`` returns False when the channel can't take them now; nothing
+    is sent before :meth:`open`.
     """
 
     def __init__(
         self,
-        send: Callable[[str], bool],
+        send: Callable[[Sequence[str]], bool],
         *,
         now: Callable[[], int],
         loop: asyncio.AbstractEventLoop,
@@ -43,6 +46,7 @@ class ClientEvents:
         self._sent_ns: deque[int] = deque(maxlen=_PER_SECOND)
         self._last_ns: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due_ns = 0
         self._open = False
         self._closed = False
         self.dropped = 0
@@ -64,7 +68,8 @@ class ClientEvents:
             self._waiting.append(event)
         if len(self._waiting) > _CAPACITY:
             self._drop_one()
-        self._pump()
+        if self._open:
+            self._arm(self._now() + _TOGETHER_NS)
 
     def close(self) -> None:
         """Send what the second still has room for, the newest of it; forget the rest."""
@@ -72,8 +77,7 @@ class ClientEvents:
             now_ns = self._now()
             recent = sum(sent_ns > now_ns - NS_PER_S for sent_ns in self._sent_ns)
             room = max(_PER_SECOND - recent, 1)  # the last one says why it is over
-            for _, fields in list(self._waiting)[-room:]:
-                self._send(json.dumps(fields))
+            self._send([json.dumps(fields) for _, fields in list(self._waiting)[-room:]])
         self._closed = True
         self._waiting.clear()
         if self._timer is not None:
@@ -84,16 +88,18 @@ class ClientEvents:
         if not self._open or self._closed:
             return
         now_ns = self._now()
+        texts: list[str] = []
         while self._waiting:
             wait_ns = self._wait_ns(self._waiting[0], now_ns)
             if wait_ns > 0:
-                self._arm(wait_ns)
-                return
+                self._arm(now_ns + wait_ns)
+                break
             kind, fields = self._waiting.popleft()
             self._sent_ns.append(now_ns)
             self._last_ns[kind] = now_ns
-            if not self._send(json.dumps(fields)):
-                self.dropped += 1
+            texts.append(json.dumps(fields))
+        if texts and not self._send(texts):
+            self.dropped += len(texts)
 
     def _wait_ns(self, event: tuple[str, dict[str, object]], now_ns: int) -> int:
         full = len(self._sent_ns) == _PER_SECOND
@@ -105,9 +111,14 @@ class ClientEvents:
                 wait_ns = max(wait_ns, last_ns + _REPLACEABLE_GAP_NS - now_ns)
         return wait_ns
 
-    def _arm(self, wait_ns: int) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(wait_ns / NS_PER_S + 0.001, self._on_timer)
+    def _arm(self, at_ns: int) -> None:
+        if self._timer is not None:
+            if at_ns >= self._due_ns:
+                return
+            self._timer.cancel()
+        self._due_ns = at_ns
+        delay_s = (at_ns - self._now()) / NS_PER_S + 0.001
+        self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -33,6 +33,7 @@ from aiortc.rtcdtlstransport import (
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
 from OpenSSL import SSL
 
+from voicecore.transport.consent import Consent, Names
 from voicecore.transport.halves import NativeReceiver, NativeSender
 from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.srtp_keys import SrtpKeys
@@ -292,10 +293,12 @@ class CallProtocol(ice.StunProtocol):
         connection: ice.Connection,
         on_media: Callable[[bytes], None],
         on_dropped: Callable[[], None],
+        consent: Consent,
     ) -> None:
         super().__init__(connection)
         self._on_media = on_media
         self._on_dropped = on_dropped
+        self._consent = consent
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Sort by the first byte; what is of no use is dropped and counted."""
@@ -312,6 +315,8 @@ class CallProtocol(ice.StunProtocol):
             self._on_dropped()
 
     def _take_stun(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self._consent.take(data, self, addr):
+            return
         # aioice's own way would put what it can't parse into DTLS's queue.
         _forget_cancelled_checks(self.receiver)
         try:
@@ -376,11 +381,12 @@ def prepare_ice(
     ufrag: str,
     gather: Callable[[], Awaitable[list[Candidate]]],
     on_pair: Callable[[], None],
-) -> None:
+) -> Consent:
     """Name the connection, gather by ``gather``, and tell of each change of the pair.
 
     Before its parameters are in a description. aioice's own names have four
-    characters: among some hundred calls on one port two would be the same.
+    characters: among some hundred calls on one port two would be the same. Consent
+    on the pair is kept by what is returned; its expiry closes the connection.
     """
     insides: Any = connection
 
@@ -390,9 +396,39 @@ def prepare_ice(
             insides._local_candidates += await gather()
             insides._local_candidates_end = True
 
+    async def expired() -> None:
+        insides._query_consent_task = None  # it is this one: not to be awaited by itself
+        await connection.close()
+
+    consent = _consent_of(connection)
     insides._local_username = ufrag
     insides._nominated = _Nominated(on_pair)
     insides.gather_candidates = gather_once
+    insides.query_consent = lambda: consent.keep(expired)
+    return consent
+
+
+def _consent_of(connection: ice.Connection) -> Consent:
+    def names() -> Names:
+        return Names(
+            local_user=connection.local_username,
+            local_password=connection.local_password,
+            remote_user=connection.remote_username or "",
+            remote_password=connection.remote_password or "",
+            controlling=connection.ice_controlling,
+            tie_breaker=connection._tie_breaker,
+        )
+
+    def is_selected(way: object, address: tuple[str, int]) -> bool:
+        pair = connection._nominated.get(1)
+        return pair is not None and pair.protocol is way and pair.remote_addr == address
+
+    def send(data: bytes) -> None:
+        pair = connection._nominated.get(1)
+        if pair is not None:
+            pair.protocol.transport.sendto(data, pair.remote_addr)
+
+    return Consent(names, is_selected, send)
 
 
 def add_protocol(

@@ -88,7 +88,9 @@ class MediaPath:
         """Datagrams of the call that were of no use."""
         ufrag = secrets.token_hex(_UFRAG_BYTES)
         self.peer = hub.add_peer(ufrag, self)
-        seam.prepare_ice(connection, ufrag=ufrag, gather=self._gather, on_pair=self._on_pair)
+        self._consent = seam.prepare_ice(
+            connection, ufrag=ufrag, gather=self._gather, on_pair=self._on_pair
+        )
 
     @property
     def pair(self) -> SelectedPair | None:
@@ -154,7 +156,7 @@ class MediaPath:
         self.dropped += 1
 
     def _new_protocol(self) -> seam.CallProtocol:
-        return seam.CallProtocol(self._connection, self._on_packet, self._on_dropped)
+        return seam.CallProtocol(self._connection, self._on_packet, self._on_dropped, self._consent)
 
     async def _gather(self) -> list[Any]:
         if self._config.relay_only:

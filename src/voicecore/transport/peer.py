@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ from voicecore.transport import sdp as sdp_tools
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.media_path import MediaPath, PathConfig
 from voicecore.transport.reflexive import Reflexive
+from voicecore.transport.sctp_seam import DataSender
 from voicecore.transport.sdp_audio import (
     AudioFormat,
     AudioSection,
@@ -142,6 +143,7 @@ class Peer:
         self._ours = AudioSection()
         self._theirs = AudioSection()
         self._channel: RTCDataChannel | None = None
+        self._data: DataSender | None = None
         self._candidates = 0
         self._link: AudioLink | None = None
         self._answered = False
@@ -216,14 +218,14 @@ class Peer:
         with contextlib.suppress(ValueError):  # after end-of-candidates: too late to matter
             await self._pc.addIceCandidate(parsed)
 
-    def send_text(self, text: str) -> bool:
+    def send_texts(self, texts: Sequence[str]) -> bool:
         """Send on the data channel; False (dropped) when it isn't open or is congested."""
-        channel = self._channel
-        if channel is None or channel.readyState != "open":
+        channel, sender = self._channel, self._data
+        if channel is None or sender is None or channel.readyState != "open":
             return False
         if channel.bufferedAmount > _MAX_BUFFERED_BYTES:
             return False
-        channel.send(text)
+        sender.send(channel, texts)
         return True
 
     async def close(self) -> None:
@@ -243,6 +245,8 @@ class Peer:
             self._path.close()
         self._state = "closed"
         self._channel = None
+        if self._data is not None:
+            self._data.close()
         self._events = _Nobody()
         await remains.dissolve()
 
@@ -294,6 +298,8 @@ class Peer:
         if self._channel is not None and self._channel.readyState == "open":
             return
         self._channel = channel
+        if self._data is None:
+            self._data = DataSender(channel.transport, self._path)
         channel.on("message", self._on_text)
         channel.on("open", self._events.on_channel_open)
         if channel.readyState == "open":
