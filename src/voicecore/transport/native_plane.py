@@ -78,6 +78,7 @@ class NativePlane:
         self._adapt = adapt
         self._sink: PlaneSink | None = None
         self._wanted: int | None = None
+        self._armed: int | None = None
         self._edges = 0
         self._heard = 0
         self._closed = False
@@ -231,9 +232,11 @@ class NativePlane:
     # -- private --------------------------------------------------------------------------
 
     def _on_audio(self, sink: PlaneSink) -> None:
-        if self._hearing is not None and self.ring.position >= self._hearing.due:
+        self._armed = None
+        position = self._inbound.ring.position
+        if self._hearing is not None and position >= self._hearing.due:
             self._hearing.hear()
-        if self._wanted is not None and self.ring.position >= self._wanted:
+        if self._wanted is not None and position >= self._wanted:
             self._wanted = None
             sink.on_audio()
         self._arm()
@@ -241,6 +244,10 @@ class NativePlane:
     def _arm(self) -> None:
         if self._closed:
             return
-        due = None if self._hearing is None else self._hearing.due
-        wanted = [at for at in (self._wanted, due) if at is not None]
-        self._session.wake_at(min(wanted, default=None))
+        at = self._wanted
+        if self._hearing is not None:
+            due = self._hearing.due
+            at = due if at is None else min(at, due)
+        if at != self._armed:
+            self._armed = at
+            self._session.wake_at(at)
