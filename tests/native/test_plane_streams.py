@@ -20,7 +20,7 @@ from voicecore.errors import MisuseError
 HOST = "127.0.0.1"
 OPUS = 111
 PROFILE, KEY_BYTES = "SRTP_AES128_CM_SHA1_80", 30
-PATIENCE_MS = 5000
+PATIENCE_MS = 60_000
 
 
 class Two:
