@@ -277,20 +277,8 @@ async def test_garbage_is_always_a_4xx_in_json(site: Site) -> None:
         assert set(parsed["error"]) == {"code", "message"}
 
 
-EDGES = [
-    None,
-    True,
-    False,
-    0,
-    -0.0,
-    5e-324,
-    1.7976931348623157e308,
-    2**53 + 1,
-    -(2**63),
-    "",
-    [],
-    {},
-]
+BOUNDS = [0, -0.0, 5e-324, 1.7976931348623157e308, 2**53 + 1, -(2**63)]
+EDGES = [None, True, False, "", [], {}, *BOUNDS]
 ODD_CHARACTERS = '"\\\b\f\n\r\t\0\x1f\x7f\x85\u2028\ufeff\ufffd\U0001f600\U0010ffff'
 
 
