@@ -23,8 +23,10 @@ from aiortc import (
     VideoStreamTrack,
 )
 from aiortc.contrib.media import MediaRelay
-from aiortc.mediastreams import AudioStreamTrack, MediaStreamError
+from aiortc.mediastreams import MediaStreamError
 
+from caller.speech import FRAME_SAMPLES, RATE_HZ, Pcm
+from caller.track import ClockedTrack
 from transport.kit import rms_dbfs, until
 from voicecore.aiortc import NativePeerConnection, native_audio
 from voicecore.errors import MisuseError, PeerError
@@ -36,21 +38,16 @@ ROW = 8
 """So many loud frames of 20 ms in a row are the far end's voice and no accident."""
 
 
-class Tone(AudioStreamTrack):
-    """A tone, at the pace of aiortc's own track of silence."""
+class Tone(ClockedTrack):
+    """A tone without an end."""
 
     def __init__(self, hz: float = 400.0) -> None:
         super().__init__()
         self._hz = hz
 
-    async def recv(self) -> Any:
-        silence = await super().recv()
-        t = (silence.pts + np.arange(silence.samples)) / silence.sample_rate
-        pcm = (9000 * np.sin(2 * np.pi * self._hz * t)).astype(np.int16)
-        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts = silence.sample_rate, silence.pts
-        frame.time_base = silence.time_base
-        return frame
+    def samples(self, at: int) -> Pcm:
+        t = (at + np.arange(FRAME_SAMPLES)) / RATE_HZ
+        return (9000 * np.sin(2 * np.pi * self._hz * t)).astype(np.int16)
 
 
 def new_connection() -> RTCPeerConnection:
