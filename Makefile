@@ -3,8 +3,13 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH ?= full
+# Neighbours stay in one worker, for they share fixtures; who is done takes from who is not.
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
                      src/voicecore/_native/c/*.c src/voicecore/_native/c/*.h)
+
+# Else every worker of every run compiles each test, with pytest's asserts, anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter bench-load debug asan isa annotate wheel clean
@@ -45,7 +50,7 @@ run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teach
 test: unit isa e2e  ## all tests
 
 unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
-	@$(BIN)/python -m pytest tests -q -m "not e2e and not isa and not slow" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4 --durations=5
+	@$(BIN)/python -m pytest tests -q -m "not e2e and not isa and not slow" --ignore=tests/e2e $(WORKERS) --durations=5
 
 # Real calls in real time: on a machine that stands still for seconds one may miss its
 # time-out, so what failed gets one second chance; what fails twice has failed.
@@ -85,10 +90,10 @@ VECTOR_TESTS := $(foreach name,chunks features g711 inbound outbound pcm resampl
                   silero simd,tests/native/test_$(name).py)
 
 isa: $(VENV)/.dev $(VENV)/.built  ## the slow native tests, and all for every instruction set, aarch64 emulated
-	@$(BIN)/python -m pytest tests -q -m "isa or slow" --ignore=tests/e2e --numprocesses=auto --maxprocesses=4
+	@$(BIN)/python -m pytest tests -q -m "isa or slow" --ignore=tests/e2e $(WORKERS)
 	@for isa in $$($(BIN)/python -c "from voicecore._native import simd; print(*simd.available()[1:])"); do \
 		echo "kernels of $$isa"; \
-		VOICECORE_ISA=$$isa $(BIN)/python -m pytest $(VECTOR_TESTS) -q -m "not isa and not slow" -p no:cacheprovider --numprocesses=auto --maxprocesses=4 || exit 1; \
+		VOICECORE_ISA=$$isa $(BIN)/python -m pytest $(VECTOR_TESTS) -q -m "not isa and not slow" -p no:cacheprovider $(WORKERS) || exit 1; \
 	done
 
 annotate: $(VENV)/.dev  ## fails if a hot loop of a kernel touches Python

@@ -6,9 +6,10 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Collection, Iterable
+from functools import cache
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 SRC = Path(__file__).parents[1] / "src"
 PACKAGE = SRC / "voicecore"
@@ -27,6 +28,7 @@ ALLOWED = {
 }
 PYTHON = sorted(PACKAGE.rglob("*.py"))
 CYTHON = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
+CORE = sorted((PACKAGE / "core").rglob("*.py"))
 SEAM = PACKAGE / "transport" / "aiortc_seam.py"
 SEAMS = {SEAM, PACKAGE / "transport" / "adoption.py", PACKAGE / "transport" / "sctp_seam.py"}
 
@@ -35,19 +37,26 @@ def floor_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Absolute names of all modules that ``path`` imports or cimports."""
-    text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
-        return set(re.findall(r"^\s*(?:from|import|cimport)\s+([\w.]+)", text, re.MULTILINE))
-    names = set()
-    for node in ast.walk(ast.parse(text)):
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(r"^\s*(?:from|import|cimport)\s+([\w.]+)", text, re.MULTILINE)
+        return frozenset(found)
+    names: set[str] = set()
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             names |= {node.module or ""} | {f"{node.module}.{a.name}" for a in node.names}
-    return names
+    return frozenset(names)
 
 
 def floors_used(path: Path) -> set[str]:
@@ -55,21 +64,31 @@ def floors_used(path: Path) -> set[str]:
     return used & set(ALLOWED)
 
 
-@pytest.mark.parametrize("path", PYTHON + CYTHON, ids=lambda p: str(p.relative_to(SRC)))
-def test_imports_go_down_only(path: Path) -> None:
-    floor = floor_of(path)
-    assert floors_used(path) - {floor} <= ALLOWED[floor]
+def offenders(found: Callable[[Path], Collection[str]], paths: Iterable[Path]) -> dict[str, Any]:
+    """What was found in which file, where anything was."""
+    return {str(path.relative_to(SRC)): sorted(bad) for path in paths if (bad := found(path))}
 
 
-@pytest.mark.parametrize("path", [p for p in PYTHON if floor_of(p) == "core"], ids=lambda p: p.name)
-def test_core_needs_the_standard_library_alone(path: Path) -> None:
-    tops = {name.split(".")[0] for name in imports(path)} - {"voicecore"}
-    assert tops <= set(sys.stdlib_module_names)
+def test_imports_go_down_only() -> None:
+    def upward(path: Path) -> set[str]:
+        return floors_used(path) - {floor_of(path)} - ALLOWED[floor_of(path)]
+
+    assert len(PYTHON) > 50
+    assert len(CYTHON) > 20
+    assert offenders(upward, PYTHON + CYTHON) == {}
 
 
-@pytest.mark.parametrize("path", [p for p in PYTHON if floor_of(p) == "core"], ids=lambda p: p.name)
-def test_core_reads_no_clock(path: Path) -> None:
-    assert not {"time", "datetime", "random", "asyncio", "socket"} & imports(path)
+def test_core_needs_the_standard_library_alone() -> None:
+    def foreign(path: Path) -> set[str]:
+        tops = {name.split(".")[0] for name in imports(path)}
+        return tops - {"voicecore"} - sys.stdlib_module_names
+
+    assert offenders(foreign, CORE) == {}
+
+
+def test_core_reads_no_clock() -> None:
+    effects = {"time", "datetime", "random", "asyncio", "socket"}
+    assert offenders(lambda path: effects & imports(path), CORE) == {}
 
 
 def test_only_the_entry_point_imports_uvloop() -> None:
@@ -82,17 +101,17 @@ def test_only_the_seam_touches_aioice() -> None:
     assert users == {SEAM}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [p for p in PYTHON if floor_of(p) in ("transport", "aiortc") and p not in SEAMS],
-    ids=lambda p: p.name,
-)
-def test_private_names_of_others_stay_in_the_seam(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and re.match(r"_(?!_)\w", node.attr):
-            owner = node.value
-            own = isinstance(owner, ast.Name) and owner.id in {"self", "cls"}
-            assert own, f"{path.name}:{node.lineno} touches {node.attr}"
+def test_private_names_of_others_stay_in_the_seam() -> None:
+    def touched(path: Path) -> list[str]:
+        return [
+            f"line {node.lineno}: {node.attr}"
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.Attribute) and re.match(r"_(?!_)\w", node.attr)
+            if not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"})
+        ]
+
+    near = [p for p in PYTHON if floor_of(p) in ("transport", "aiortc") and p not in SEAMS]
+    assert offenders(touched, near) == {}
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -116,6 +135,9 @@ def test_native_audio_needs_nothing_of_the_service() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", PYTHON + CYTHON, ids=lambda p: str(p.relative_to(SRC)))
-def test_no_file_holds_two_ideas(path: Path) -> None:
-    assert path.read_text(encoding="utf-8").count("\n") <= 500
+def test_no_file_holds_two_ideas() -> None:
+    def too_long(path: Path) -> list[str]:
+        lines = path.read_text(encoding="utf-8").count("\n")
+        return [f"{lines} lines"] if lines > 500 else []
+
+    assert offenders(too_long, PYTHON + CYTHON) == {}

@@ -77,14 +77,19 @@ async def running(
         await _ready(url, process)
         yield Server(url, process)
     finally:
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, 10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait)
+        await stop(process)
         if log:
             output.close()  # type: ignore[union-attr]
+
+
+async def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end, and see to it."""
+    process.terminate()
+    try:
+        await asyncio.to_thread(process.wait, 10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait)
 
 
 async def _ready(url: str, process: subprocess.Popen[bytes]) -> None:

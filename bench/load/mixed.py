@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from call.subjects import VOICECORE
+from caller.chromium import PROGRAM
 from caller.speech import recordings
 from load import chromium
 from load.caller import origin
@@ -79,7 +80,7 @@ async def _stock(on: Stage, seconds: float) -> list[list[float]]:
 
 
 async def _chromium(on: Stage, seconds: float) -> int | None:
-    if chromium.PROGRAM is None:
+    if PROGRAM is None:
         return None
     tell("Chromium calls")
     with tempfile.TemporaryDirectory() as folder:

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fractions
 import time
 from typing import Any
 
 import aiohttp
-import av
 import numpy as np
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from caller.speech import FRAME_SAMPLES, RATE_HZ, Pcm, extent
+from caller.track import ClockedTrack
 from load.figures import LOUD
 
 _CONNECT_TIMEOUT_S = 30.0
 
 
-class Microphone(MediaStreamTrack):
+class Microphone(ClockedTrack):
     """Says ``pcm`` every ``every_s``, and hums like an idle room between."""
-
-    kind = "audio"
 
     def __init__(self, pcm: Pcm, every_s: float) -> None:
         super().__init__()
@@ -31,27 +28,17 @@ class Microphone(MediaStreamTrack):
         self._last = extent(pcm)[1]
         self._every = int(every_s * RATE_HZ)
         self._noise = np.random.default_rng(1).integers(-3, 4, FRAME_SAMPLES).astype(np.int16)
-        self._pts = 0
-        self._began_s = 0.0
         self.said_ns: list[int] = []
         """When the last speech sample of each utterance went to the encoder."""
 
-    async def recv(self) -> av.AudioFrame:
-        if self.readyState != "live":
-            raise MediaStreamError
-        self._began_s = self._began_s or time.monotonic()
-        await asyncio.sleep(max(self._began_s + self._pts / RATE_HZ - time.monotonic(), 0))
-        at = self._pts % self._every
+    def samples(self, at: int) -> Pcm:
+        at %= self._every
         pcm = self._noise.copy()
         spoken = self._pcm[at : at + FRAME_SAMPLES]
         pcm[: len(spoken)] = spoken
         if at < self._last <= at + FRAME_SAMPLES:
             self.said_ns.append(time.monotonic_ns())
-        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
-        frame.pts, frame.sample_rate = self._pts, RATE_HZ
-        frame.time_base = fractions.Fraction(1, RATE_HZ)
-        self._pts += FRAME_SAMPLES
-        return frame
+        return pcm
 
 
 class StockCaller:

@@ -142,7 +142,7 @@ async def far() -> AsyncIterator[Far]:
 
 
 async def until(far: Far, condition: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             far.read()
             await asyncio.sleep(0.01)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fractions
 import json
 import time
 from collections.abc import Callable
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-import av
 import numpy as np
 from aiortc import (
     RTCBundlePolicy,
@@ -26,13 +24,12 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
-from numpy.typing import NDArray
 
-from caller.speech import FRAME_SAMPLES, RATE_HZ
+from caller.speech import FRAME_SAMPLES, Pcm
+from caller.track import ClockedTrack
 from e2e.patience import TooLate, until
 from e2e.udp_proxy import UdpProxy
 
-Pcm = NDArray[np.int16]
 Event = dict[str, Any]
 
 LOUD = 10 ** (-50 / 20)
@@ -51,17 +48,13 @@ class Arrival:
     payload: bytes
 
 
-class Microphone(MediaStreamTrack):
+class Microphone(ClockedTrack):
     """Speaks what it is given, in real time, and hums like an idle room between."""
-
-    kind = "audio"
 
     def __init__(self) -> None:
         super().__init__()
         self._rest = np.zeros(0, np.int16)
         self._noise = np.random.default_rng(1).integers(-3, 4, FRAME_SAMPLES).astype(np.int16)
-        self._pts = 0
-        self._began_s: float | None = None
         self.finished = asyncio.Event()
 
     def say(self, pcm: Pcm) -> None:
@@ -69,23 +62,13 @@ class Microphone(MediaStreamTrack):
         self.finished.clear()
         self._rest = np.concatenate([self._rest, pcm])
 
-    async def recv(self) -> av.AudioFrame:
-        if self.readyState != "live":
-            raise MediaStreamError
-        if self._began_s is None:
-            self._began_s = time.monotonic()
-        due_s = self._began_s + self._pts / RATE_HZ
-        await asyncio.sleep(max(due_s - time.monotonic(), 0))
-        samples, self._rest = self._rest[:FRAME_SAMPLES], self._rest[FRAME_SAMPLES:]
+    def samples(self, at: int) -> Pcm:
+        spoken, self._rest = self._rest[:FRAME_SAMPLES], self._rest[FRAME_SAMPLES:]
         if not len(self._rest):
             self.finished.set()
         pcm = self._noise.copy()
-        pcm[: len(samples)] = samples
-        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
-        frame.pts, frame.sample_rate = self._pts, RATE_HZ
-        frame.time_base = fractions.Fraction(1, RATE_HZ)
-        self._pts += FRAME_SAMPLES
-        return frame
+        pcm[: len(spoken)] = spoken
+        return pcm
 
 
 class AiortcCaller:

@@ -6,13 +6,11 @@ stands for the microphone is a flag of the browser's process.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
 import sys
-import wave
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,29 +20,20 @@ import aiohttp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page
 from prometheus_client.parser import text_string_to_metric_families
 
 from caller import speech
-from caller.server import free_port
+from caller.chromium import write_wav
+from caller.server import free_port, stop
 from e2e.patience import PATIENCE_S, until
 
 Pcm = NDArray[np.int16]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 
 STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
 _START_TIMEOUT_S = 60.0
-_QUIET_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 # -- the service ------------------------------------------------------------------
@@ -119,16 +108,6 @@ def tail(log: Path) -> str:
     return log.read_text(errors="replace")[-2000:]
 
 
-async def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the process to end, and see to it."""
-    process.terminate()
-    try:
-        await asyncio.to_thread(process.wait, 10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        await asyncio.to_thread(process.wait)
-
-
 # -- the microphone -----------------------------------------------------------------
 
 
@@ -148,39 +127,10 @@ def write_microphone(path: Path, *parts: Pcm | float) -> Path:
         part if isinstance(part, np.ndarray) else np.zeros(round(part * speech.RATE_HZ), np.int16)
         for part in parts
     ]
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(speech.RATE_HZ)
-        file.writeframes(np.concatenate(blocks).tobytes())
-    return path
+    return write_wav(path, np.concatenate(blocks))
 
 
-# -- Chromium -------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def chromium(
-    microphone: Path | None = None, flags: Sequence[str] = ()
-) -> AsyncIterator[Browser]:
-    """Headless Chromium that hears ``microphone`` once (None: its own beeps)."""
-    arguments = [
-        *_QUIET_FLAGS,
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        "--autoplay-policy=no-user-gesture-required",
-        *flags,
-    ]
-    if microphone is not None:
-        arguments.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=arguments, timeout=PATIENCE_S * 1000
-        )
-        try:
-            yield browser
-        finally:
-            await browser.close()
+# -- the page in Chromium ----------------------------------------------------------------
 
 
 class Console:

@@ -22,11 +22,11 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "bench")]
 
+from caller.chromium import chromium  # noqa: E402
 from caller.speech import RATE_HZ  # noqa: E402
 from e2e.browser import (  # noqa: E402
     Console,
     Pcm,
-    chromium,
     serving,
     write_microphone,
 )

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from caller import speech
+from caller.chromium import PROGRAM, chromium
 from e2e.browser import (
-    CHROMIUM,
     STUBS,
     Console,
     Pcm,
     Service,
-    chromium,
     recorded,
     serving,
     write_microphone,
@@ -26,7 +25,7 @@ from voicecore.service.addresses import lan_addresses
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed"),
 ]
 
 CONNECTING_S = 5.0

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, Request
 
+from caller.chromium import PROGRAM, chromium
 from e2e.browser import (
-    CHROMIUM,
     STUBS,
     Service,
-    chromium,
     recorded,
     serving,
     write_microphone,
@@ -26,7 +25,7 @@ from e2e.patience import until
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed"),
 ]
 
 SEED_PAGE = Path(__file__).parent / "seed_page.html"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fractions
 import json
 import sys
 import time
@@ -12,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
+from caller.speech import FRAME_SAMPLES, RATE_HZ, Pcm
+from caller.track import ClockedTrack
 from e2e.patience import timely
 from e2e.udp_proxy import UdpProxy
 
@@ -28,39 +28,25 @@ BEEP, EVERY = 5, 25
 """Frames of 20 ms: 100 ms of tone each half second."""
 
 LOUD = 1000.0
-RATE_HZ = 48_000
 
 
-class Beeper(MediaStreamTrack):
+class Beeper(ClockedTrack):
     """Beeps on a clock of its own; notes when each beep was handed to the encoder."""
-
-    kind = "audio"
 
     def __init__(self) -> None:
         super().__init__()
-        self._began_s = 0.0
-        self._frame = 0
         self.sent = 0
         self.began = asyncio.Event()
         self.beeps_ns: list[int] = []
 
-    async def recv(self) -> Any:
-        if self.readyState != "live":
-            raise MediaStreamError
-        self._began_s = self._began_s or time.monotonic()
-        await asyncio.sleep(max(self._began_s + self._frame / 50 - time.monotonic(), 0))
-        t = np.arange(960) / RATE_HZ + self._frame / 50
-        loud = self._frame % EVERY < BEEP
-        pcm = (9000 * np.sin(2 * np.pi * 400 * t) * loud).astype(np.int16)
-        if self._frame % EVERY == 0:
+    def samples(self, at: int) -> Pcm:
+        t = (at + np.arange(FRAME_SAMPLES)) / RATE_HZ
+        loud = self.sent % EVERY < BEEP
+        if self.sent % EVERY == 0:
             self.beeps_ns.append(time.monotonic_ns())
-        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate, frame.pts = RATE_HZ, self._frame * 960
-        frame.time_base = fractions.Fraction(1, RATE_HZ)
-        self._frame += 1
         self.sent += 1
         self.began.set()
-        return frame
+        return (9000 * np.sin(2 * np.pi * 400 * t) * loud).astype(np.int16)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from voicecore.engines.llm.callback import CallbackLlm
 from voicecore.engines.protocols import LlmEngine
 from voicecore.errors import EngineError, MisuseError
 
-SOON_S = 5.0
+SOON_S = 60.0
 
 
 def talk(text: str = "hello") -> Conversation:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import wave
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -151,17 +152,35 @@ async def recognise_after_restart(engine):
     return await recognise(engine, np.zeros(3200, np.int16))
 
 
-async def test_busy_engine_refuses_and_hung_worker_is_given_up():
+@asynccontextmanager
+async def impatient():
+    """An engine that waits for nothing, and its one stream."""
     pytest.importorskip("pocketsphinx")
     engine = PocketsphinxStt(1, finish_timeout_s=0.2, wait_s=0.05)
     await engine.start()
-    stream = await engine.open(lambda text: None)
-    with pytest.raises(EngineError) as caught:
-        await engine.open(lambda text: None)
-    assert caught.value.code == "stt_busy"
+    yield engine, await engine.open(lambda text: None)
+    await engine.close()
+
+
+async def hang(engine, stream):
+    """Until the engine gives the stream up."""
     os.kill(engine.pool.workers[0].pid, signal.SIGSTOP)
     with pytest.raises(EngineError) as caught:
         await stream.finish()
     assert caught.value.code == "stt_timeout"
-    await settle(lambda: engine.pool.workers[0].restarts == 1 and engine.pool.workers[0].ready)
-    await engine.close()
+
+
+async def test_busy_engine_refuses_and_hung_stream_is_given_up():
+    async with impatient() as (engine, stream):
+        with pytest.raises(EngineError) as caught:
+            await engine.open(lambda text: None)
+        assert caught.value.code == "stt_busy"
+        await hang(engine, stream)
+
+
+@pytest.mark.slow  # it is given three seconds to confirm
+async def test_hung_worker_is_replaced():
+    async with impatient() as (engine, stream):
+        await hang(engine, stream)
+        worker = engine.pool.workers[0]
+        await settle(lambda: worker.restarts == 1 and worker.ready)

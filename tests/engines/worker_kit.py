@@ -26,7 +26,7 @@ class Recorder:
         self.error = error
         self._changed.set()
 
-    async def until(self, condition, limit_s=30.0):
+    async def until(self, condition, limit_s=60.0):
         async with asyncio.timeout(limit_s):
             while not condition(self):
                 self._changed.clear()
@@ -56,7 +56,7 @@ def children() -> list[int]:
     return found
 
 
-async def settle(condition, limit_s=30.0):
+async def settle(condition, limit_s=60.0):
     """Wait for something of another process to become true."""
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 - another process sets no event of ours

@@ -17,7 +17,7 @@ from voicecore.core.conversation import Conversation, Message
 from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.errors import EngineError
 
-SOON_S = 5.0
+SOON_S = 60.0
 """How long a test waits for what must happen at once; never waited in full."""
 
 

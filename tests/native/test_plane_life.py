@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def descriptors() -> int:
 
 def media_threads() -> int:
     """How many threads of ours this process has."""
-    names = [
-        (task / "comm").read_text() for task in Path("/proc/self/task").iterdir() if task.exists()
-    ]
+    names = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # ended meanwhile
+            names.append((task / "comm").read_text())
     return sum(name.startswith("media-") for name in names)
 
 
@@ -201,6 +203,7 @@ def test_every_thread_reads_its_share() -> None:
     end.threads.close()
 
 
+@pytest.mark.slow
 def test_reading_counters_holds_up_no_thread() -> None:
     """Another Python thread that keeps the GIL for long doesn't keep a session's lock with it."""
     a, b = End(), End()
@@ -213,11 +216,11 @@ def test_reading_counters_holds_up_no_thread() -> None:
             pass
 
     spinner = threading.Thread(target=spin)
-    sys.setswitchinterval(0.15)  # so long does who wants the GIL wait for it
+    sys.setswitchinterval(0.5)  # so long does who wants the GIL wait for it
     try:
         spinner.start()
         b.threads.counters()
-        until = time.monotonic() + 0.7
+        until = time.monotonic() + 2
         while time.monotonic() < until:  # now and then a media thread has the lock just then
             call.at_b.stats()
         late_ms = b.threads.counters()["rx_late_max_ms"]
@@ -225,7 +228,7 @@ def test_reading_counters_holds_up_no_thread() -> None:
         done.set()
         spinner.join()
         sys.setswitchinterval(before)
-    assert late_ms < 75
+    assert late_ms < 250
     a.threads.close()
     b.threads.close()
 
@@ -264,13 +267,11 @@ def test_sessions_come_and_go_while_packets_fly(threads: int) -> None:
 
         flooder = threading.Thread(target=flood)
         flooder.start()
-        began = time.monotonic()
         churn(end, traffic, wire, 150)
         stop.set()
         flooder.join()
-        assert time.monotonic() - began < 5
+        wait_for(lambda: end.threads.counters()["received"] > 450, end)
         counters = end.threads.counters()
-        assert counters["received"] > 450
         assert counters["malformed"] == counters["events_lost"] == 0
         end.threads.close()
     assert descriptors() == before

@@ -66,7 +66,7 @@ def test_edges_are_those_of_the_gate_over_the_same_samples(weights: SileroWeight
             )
         )
         outbound.write(pcm, 0)
-    wait_for(lambda: len(a.of(plane.DRAINED)) == len(calls), a, b, seconds=SECONDS + 5)
+    wait_for(lambda: len(a.of(plane.DRAINED)) == len(calls), a, b)
     found = 0
     for call in calls:
         call.at_b.wake_at(call.at_b.inbound.ring.position + 2 * FRAME)

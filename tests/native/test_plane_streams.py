@@ -20,7 +20,7 @@ from voicecore.errors import MisuseError
 HOST = "127.0.0.1"
 OPUS = 111
 PROFILE, KEY_BYTES = "SRTP_AES128_CM_SHA1_80", 30
-PATIENCE_MS = 5000
+PATIENCE_MS = 60_000
 
 
 class Two:
@@ -72,11 +72,12 @@ def two() -> Iterator[Two]:
 
 def test_what_is_of_another_type_goes_to_python_decrypted(two: Two) -> None:
     two.sessions[1].share(frozenset({0, 8}))
+    before = two.sessions[1].stats()["received"]
     packet = two.other(1, rtcp=False)
     assert packet[:2] == bytes([0x80, OPUS])
     assert int.from_bytes(packet[8:12], "big") == 1000
     assert packet[12:] == b"\xf8\xff\xfe", "the payload of silence"
-    assert two.sessions[1].stats()["received"] == 0
+    assert two.sessions[1].stats()["received"] == before
 
 
 def test_what_is_ours_stays_and_reports_are_copied(two: Two) -> None:

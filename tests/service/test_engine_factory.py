@@ -141,7 +141,7 @@ async def test_long_loading_shows_progress(monkeypatch: pytest.MonkeyPatch) -> N
         if sum("still loading" in entry for entry in lines) == 2:
             SlowLlm.enough.set()
 
-    await asyncio.wait_for(build(llm="own_engines:SlowLlm").start(report), 5)
+    await asyncio.wait_for(build(llm="own_engines:SlowLlm").start(report), 60)
     assert "llm own: still loading, 0 s" in lines
     assert lines[-1].startswith("llm own: ready")
 
@@ -154,7 +154,7 @@ async def test_cancelled_start_leaves_no_task(monkeypatch: pytest.MonkeyPatch) -
         started.set()
 
     task = asyncio.create_task(build(llm="own_engines:SlowLlm").start(report))
-    await asyncio.wait_for(started.wait(), 5)
+    await asyncio.wait_for(started.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert asyncio.all_tasks() == {asyncio.current_task()}

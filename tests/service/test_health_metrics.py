@@ -119,7 +119,7 @@ async def test_loop_lag_is_reported_until_cancelled() -> None:
             enough.set()
 
     task = asyncio.create_task(measure_loop_lag(report, period_s=0.001))
-    await asyncio.wait_for(enough.wait(), 5)
+    await asyncio.wait_for(enough.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from transport.kit import until
 from voicecore.core.overload import OverloadLevel
 from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
@@ -151,11 +151,7 @@ async def test_a_plane_for_each_codec_and_kind_of_voice_activity(codec: Any, vad
         assert plane.heard == 0
         plane.adapt()
         assert plane.stats()["received"] == 0
-        for _ in range(200):
-            if plane.stats()["sent"]:
-                break
-            await asyncio.sleep(0.01)
-        assert plane.stats()["sent"], "silence goes out from the start"
+        await until(lambda: plane.stats()["sent"])  # silence goes out from the start
         plane.close()
         made.hub.remove_peer(peer)
 

@@ -53,7 +53,7 @@ async def test_listens_while_loading_and_is_ready_after() -> None:
     manager = GatedManager()
     one = server(manager)
     starting = asyncio.create_task(one.start())
-    await asyncio.wait_for(manager.waits.wait(), 10)
+    await asyncio.wait_for(manager.waits.wait(), 60)
     (url,) = one.urls
     assert await status_of(url + "healthz") == 200
     assert await status_of(url + "readyz") == 503

@@ -49,8 +49,11 @@ def loud(plane: NativePlane) -> bool:
     return bool(held > 0 and np.abs(ring.copy(end - held, held)).max() > 2000)
 
 
-async def until(check: Callable[[], object], timeout_s: float = 15.0) -> None:
-    """Real sockets: there is no event to wait for but the far end's."""
+async def until(check: Callable[[], object], timeout_s: float = 60.0) -> None:
+    """Real sockets: there is no event to wait for but the far end's.
+
+    The time-out is for what never happens, not for how long it takes on a busy machine.
+    """
     async with asyncio.timeout(timeout_s):
         while not check():  # noqa: ASYNC110
             await asyncio.sleep(0.01)

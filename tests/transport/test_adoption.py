@@ -21,7 +21,7 @@ from aiortc import (
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 from aiortc.sdp import candidate_from_sdp
 
-from transport.test_seam_contract import Handshaken
+from transport.seam_kit import Handshaken
 from voicecore.errors import MisuseError
 from voicecore.transport import adoption
 from voicecore.transport import aiortc_seam as seam

@@ -364,7 +364,7 @@ async def test_a_check_cancelled_by_the_first_pair_can_still_become_the_pair() -
         await made.arrive(port, binding_request(name, PASSWORD), FARTHER)
         await made.nominate(port, FAR)
         assert made.connecting is not None
-        await asyncio.wait_for(made.connecting, 5)
+        await asyncio.wait_for(made.connecting, 60)
         for _ in range(5):
             await asyncio.sleep(0)
         made.threads.sent.clear()

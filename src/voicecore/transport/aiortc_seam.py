@@ -8,7 +8,7 @@ are taken from its DTLS. Nothing global is changed: other users of aiortc in
 the process don't notice.
 
 What is done with these names is decided elsewhere (``media_path``, ``peer``).
-``tests/transport/test_seam_contract.py`` fails when one of them moves.
+``tests/transport/test_seam_*.py`` fail when one of them moves.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
  *
  *     address_map_check SEED STEPS */
 #include "address_map.h"
-#include "check.h"
+#include "../check.h"
 
 enum { KEYS = 600 };
 

@@ -6,7 +6,7 @@
  * What it says is checked against a second reading of the standards (RFC 8489, 7983). */
 #include "plane_rx.c" /* for what is static there */
 
-#include "check.h"
+#include "../check.h"
 
 enum { MOST = 1600, PEERS = 3 };
 

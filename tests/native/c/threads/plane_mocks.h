@@ -4,20 +4,10 @@
 #define PLANE_MOCKS_H
 
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
+#include "../check.h"
 #include "plane.h"
 #include "rtp.h"
-
-#define MUST(condition)                                                                   \
-    do {                                                                                  \
-        if (!(condition)) {                                                               \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);               \
-            exit(1);                                                                      \
-        }                                                                                 \
-    } while (0)
 
 enum { TAG = 10, MOCK_STREAMS = 64, STREAMS_ALLOWED = 9 };
 

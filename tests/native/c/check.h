@@ -1,5 +1,5 @@
-#ifndef PLANE_CHECK_H
-#define PLANE_CHECK_H
+#ifndef CHECK_H
+#define CHECK_H
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,43 @@
+"""A caller's microphone for stock aiortc."""
+
+from __future__ import annotations
+
+import asyncio
+import fractions
+import time
+
+import av
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+
+from caller.speech import FRAME_SAMPLES, RATE_HZ, Pcm
+
+
+class ClockedTrack(MediaStreamTrack):
+    """Frames of 20 ms, mono at 48 kHz, each at its time after the first.
+
+    Who asks late gets what is overdue at once, so that none is left out.
+    """
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began_s = 0.0
+        self._at = 0
+
+    def samples(self, at: int) -> Pcm:
+        """The FRAME_SAMPLES that begin at sample ``at``; asked for once each, in order."""
+        raise NotImplementedError
+
+    async def recv(self) -> av.AudioFrame:
+        """The next frame. Raises MediaStreamError after the track was stopped."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        self._began_s = self._began_s or time.monotonic()
+        await asyncio.sleep(max(self._began_s + self._at / RATE_HZ - time.monotonic(), 0))
+        pcm = self.samples(self._at).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(pcm, format="s16", layout="mono")
+        frame.pts, frame.sample_rate = self._at, RATE_HZ
+        frame.time_base = fractions.Fraction(1, RATE_HZ)
+        self._at += FRAME_SAMPLES
+        return frame
