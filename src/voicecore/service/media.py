@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCIceServer
 
-from voicecore._native.inbound import Inbound
-from voicecore._native.media_session import MediaSession
-from voicecore._native.outbound import Outbound
 from voicecore._native.plane import MediaThreads
 from voicecore._native.silero import SileroWeights
 from voicecore._native.speech_gate import SpeechGate
@@ -28,17 +23,22 @@ from voicecore.service.ice import ice_servers
 from voicecore.service.overload import MediaLoad
 from voicecore.transport import ice_servers as ice_server_urls
 from voicecore.transport.hub import MediaHub
+from voicecore.transport.media_setup import (
+    CODECS,
+    MediaWants,
+    open_session,
+    play_rate_hz,
+    send_limits,
+)
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import AudioLink, PeerConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.scored_vad import ScoredHearing
-from voicecore.transport.sdp_audio import AudioFormat, AudioWants
+from voicecore.transport.sdp_audio import AudioWants
 from voicecore.transport.send_control import SendControl
 
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _OPUS_FALLBACK_HZ = 24000
-_G711_HZ = 8000
-_RTP_CLOCK_HZ = {"opus": 48000, "pcmu": 8000, "pcma": 8000}
 _PLAYOUT_MS = 1500
 """A synthesiser runs ahead of the voice by this; 72 KB at 24 kHz."""
 
@@ -54,7 +54,7 @@ _LATE_QUANTILE = 0.99
 
 def play_rates(tts_hz: int) -> set[int]:
     """Every rate at which a call may take the synthesiser's audio."""
-    return {_play_rate(codec, tts_hz) for codec in _RTP_CLOCK_HZ}
+    return {play_rate_hz(codec, _opus_rate_hz(tts_hz)) for codec in CODECS}
 
 
 class Media:
@@ -108,35 +108,21 @@ class Media:
 
     def make_plane(self, link: AudioLink) -> NativePlane:
         """The audio of a call whose DTLS is connected."""
-        form, settings = link.format, self._settings
-        outbound = self._outbound(link)
-        session = MediaSession(
-            self._threads,
-            link.path.peer,
-            inbound=_inbound(form),
-            outbound=outbound,
-            srtp_profile=link.keys.profile,
-            receive_key=link.keys.receive,
-            send_key=link.keys.transmit,
-            vad=self._native_vad,
-            threshold=settings.threshold,
-            start_ms=settings.start_ms,
-            cname=secrets.token_hex(8),
-            clock_hz=_RTP_CLOCK_HZ[form.codec],
-            transport_cc=form.transport_cc_id > 0,
-            nack=form.nack,
+        wants = self._wants()
+        session = open_session(
+            self._threads, link.path.peer, link.format, link.keys, ssrc=link.ssrc, wants=wants
         )
         control = SendControl(
             session,
-            outbound,
-            self._limits(form),
+            session.outbound,
+            send_limits(link.format, wants.limits),
             overload=lambda: self._level,
             now=time.monotonic_ns,
         )
         return NativePlane(
             session,
             link.path,
-            adapt=control.look if settings.adaptive else None,
+            adapt=control.look if self._settings.adaptive else None,
             hearing=None if self._native_vad else self._hearing,
         )
 
@@ -172,35 +158,21 @@ class Media:
 
     # -- private --------------------------------------------------------------------
 
-    def _outbound(self, link: AudioLink) -> Outbound:
-        form, settings = link.format, self._settings
-        return Outbound(
-            codec=form.codec,
-            payload_type=form.payload_type,
-            ssrc=link.ssrc,
-            sequence=random.getrandbits(16),
-            timestamp=random.getrandbits(32),
-            rate_hz=_play_rate(form.codec, self._engines.tts.rate_hz),
-            capacity_ms=_PLAYOUT_MS,
-            bitrate_bps=self._limits(form).bitrate_bps,
-            complexity=settings.opus_complexity,
-            red_pt=form.red_pt if form.codec == "opus" else -1,
-            transport_cc_id=form.transport_cc_id,
-        )
-
-    def _limits(self, form: AudioFormat) -> SendLimits:
+    def _wants(self) -> MediaWants:
         settings = self._settings
-        opus = form.codec == "opus"
-        most = settings.opus_max_bitrate_bps
-        if form.far_max_bitrate_bps:
-            most = min(most, form.far_max_bitrate_bps)
-        return SendLimits(
-            bitrate_bps=min(settings.opus_bitrate_bps, most),
-            min_bitrate_bps=min(settings.opus_min_bitrate_bps, most),
-            max_bitrate_bps=most,
-            complexity=settings.opus_complexity,
-            red=opus and form.red_pt >= 0,
-            fec=opus and form.far_fec,
+        return MediaWants(
+            send_rate_hz=_opus_rate_hz(self._engines.tts.rate_hz),
+            playout_ms=_PLAYOUT_MS,
+            ring_ms=_RING_MS,
+            limits=SendLimits(
+                bitrate_bps=settings.opus_bitrate_bps,
+                min_bitrate_bps=settings.opus_min_bitrate_bps,
+                max_bitrate_bps=settings.opus_max_bitrate_bps,
+                complexity=settings.opus_complexity,
+            ),
+            vad=self._native_vad,
+            threshold=settings.threshold,
+            start_ms=settings.start_ms,
         )
 
     def _hearing(self, plane: NativePlane) -> ScoredHearing:
@@ -223,22 +195,8 @@ class Media:
             raise MisuseError(f"UDP port {port} can't be opened: {error.strerror}") from error
 
 
-def _inbound(form: AudioFormat) -> Inbound:
-    return Inbound(
-        opus_pt=form.opus_pt,
-        pcmu_pt=form.pcmu_pt,
-        pcma_pt=form.pcma_pt,
-        red_pt=form.red_pt,
-        dtmf_pts=form.dtmf_pts,
-        transport_cc_id=form.transport_cc_id,
-        ring_ms=_RING_MS,
-    )
-
-
-def _play_rate(codec: str, tts_hz: int) -> int:
-    """The encoder works at the synthesiser's own rate where the codec has it."""
-    if codec != "opus":
-        return _G711_HZ
+def _opus_rate_hz(tts_hz: int) -> int:
+    """The encoder works at the synthesiser's own rate where Opus has it."""
     return tts_hz if tts_hz in _OPUS_RATES_HZ else _OPUS_FALLBACK_HZ
 
 
