@@ -44,6 +44,7 @@ _EDGE_EVENTS = {
 _COUNTED = (
     "received", "lost", "late", "duplicate", "reordered", "fec", "malformed", "unknown_pt",
     "concealed_ms", "sent", "encoded", "rejected",
+    "stalls", "byes",
 )  # fmt: skip
 """Counters of the media plane that ``/metrics`` shows."""
 

@@ -20,6 +20,7 @@ from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.engine_factory import Engines
 from voicecore.service.ice import ice_servers
+from voicecore.service.lateness import Lateness
 from voicecore.service.overload import MediaLoad
 from voicecore.transport import ice_servers as ice_server_urls
 from voicecore.transport.hub import MediaHub
@@ -49,8 +50,6 @@ _MANY_CALLS = 5
 _GATHER_S = 0.008
 """With many calls a VAD frame waits for others: a shared batch costs less than half."""
 
-_LATE_QUANTILE = 0.99
-
 
 def play_rates(tts_hz: int) -> set[int]:
     """Every rate at which a call may take the synthesiser's audio."""
@@ -58,12 +57,21 @@ def play_rates(tts_hz: int) -> set[int]:
 
 
 class Media:
-    """Belongs to the event loop; made when the engines have started, closed after the calls."""
+    """Belongs to the event loop; made when the engines have started, closed after the calls.
 
-    def __init__(self, settings: Settings, engines: Engines) -> None:
+    ``on_no_relay`` is told of each call for which no TURN server gave a relay.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engines: Engines,
+        on_no_relay: Callable[[], None] | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._engines = engines
+        self._on_no_relay = on_no_relay
         self._loop = loop
         weights: SileroWeights | None = getattr(engines.vad, "native_weights", None)
         self._threads = MediaThreads(
@@ -78,7 +86,7 @@ class Media:
         self._scorer = VadBatcher(engines.vad, loop.call_soon, gather=self._gather)
         self._native_vad = weights is not None
         self._level = OverloadLevel.NORMAL
-        self._late_seen = [0] * 64
+        self._tx_late, self._rx_late = Lateness(), Lateness()
         self._dropped = 0
         self._counters: dict[str, Any] = self._threads.counters()
         if not settings.udp_port_min:
@@ -104,6 +112,7 @@ class Media:
             public_addresses=tuple(settings.public_ip),
             hide_private=settings.public_ip_only,
             wants=AudioWants(red_first=settings.ask_for_red, dtx=settings.ask_for_dtx),
+            on_no_relay=self._on_no_relay,
         )
 
     def make_plane(self, link: AudioLink) -> NativePlane:
@@ -129,15 +138,12 @@ class Media:
     def load(self) -> MediaLoad:
         """How the threads kept up since this was last asked."""
         counters = self._counters = self._threads.counters()
-        late = counters["tx_late_ms"]
-        since = [now - before for now, before in zip(late, self._late_seen, strict=True)]
-        self._late_seen = late
         dropped = counters["kernel_drops"] + counters["datagrams_lost"] + counters["events_lost"]
         since_dropped, self._dropped = dropped - self._dropped, dropped
         return MediaLoad(
-            tx_late_p99_ms=_quantile_ms(since, _LATE_QUANTILE),
+            tx_late_p99_ms=self._tx_late.p99_ms(counters["tx_late_ms"]),
             tx_late_max_ms=counters["tx_late_max_ms"],
-            rx_late_p99_ms=0.0,
+            rx_late_p99_ms=self._rx_late.p99_ms(counters["rx_late_ms"]),
             rx_dropped=since_dropped,
         )
 
@@ -206,21 +212,3 @@ def _port_source(low: int, high: int) -> Callable[[], int]:
         return lambda: 0
     ports = itertools.cycle(range(low, high + 1))
     return lambda: next(ports)
-
-
-def _quantile_ms(bins: list[int], quantile: float) -> float:
-    """Upper end (ms) of the bin of 1 ms that holds the quantile; 0 of less than two.
-
-    The latest alone never is the quantile: one call has fifty slots a second, and
-    a single hiccup of the machine, which is in the maximum, must refuse no caller.
-    """
-    total = sum(bins)
-    if total < 2:
-        return 0.0
-    wanted = min(total * quantile, total - 1)
-    seen = 0
-    for ms, count in enumerate(bins):
-        seen += count
-        if count and seen >= wanted:
-            return float(ms + 1) if ms else 0.0
-    return 0.0
