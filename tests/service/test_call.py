@@ -434,13 +434,9 @@ def test_media_counters_go_to_the_metrics_once() -> None:
             "voicecore_media_packets_total", {"event": "lost"}
         )
         assert lost == 1
+        read = rig.metrics.registry.get_sample_value
         for event in ("stalls", "byes"):
-            assert (
-                rig.metrics.registry.get_sample_value(
-                    "voicecore_media_streams_total", {"event": event}
-                )
-                == 1
-            )
+            assert read("voicecore_media_streams_total", {"event": event}) == 1
 
     virtually(main())
 
