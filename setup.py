@@ -34,6 +34,7 @@ JOBS = 2
 C_SOURCES: dict[str, list[str]] = {
     "features": ["features_plan.c", "fft_plan.c"],
     "g711": ["g711_conceal.c"],
+    "inbound": ["opus_packet.c"],
     "jitter": ["jitter.c"],
     "opus": ["opus_library.c"],
     "opus_packet": ["opus_packet.c"],

@@ -17,6 +17,8 @@ from load.native import COPY, LOST, loudness
 LOUD = 10 ** (-50 / 20)
 """−50 dBFS: what counts as the agent's voice."""
 _SAMPLES_PER_MS = 48
+_FRAME_MS = 20
+_FRAME_TICKS = _FRAME_MS * _SAMPLES_PER_MS
 _FAR_NS = 10**10
 _PAUSE_NS = 100_000_000
 """Loud packets this far apart belong to two answers."""
@@ -40,7 +42,11 @@ def during(arrivals: Arrivals, begin_ns: int, end_ns: int) -> Arrivals:
 
 
 def lateness(arrivals: Arrivals) -> Timed:
-    """Each packet against the steady clock that the call's median packet defines."""
+    """Each packet against the steady clock that the call's median packet defines.
+
+    A frame that the sender left out, being late itself (media time went on, sequence numbers
+    did not), counts as if it had come with the packet after it.
+    """
     heard = arrivals[arrivals["flags"] & (COPY | LOST) == 0]
     at_ns = heard["at_ns"]
     if not len(heard):
@@ -48,7 +54,14 @@ def lateness(arrivals: Arrivals) -> Timed:
     steps = np.diff(heard["timestamp"].astype(np.int64), prepend=heard["timestamp"][:1])
     played_ms = np.cumsum(_signed(steps, 32)) / _SAMPLES_PER_MS
     offsets = (at_ns - at_ns[0]) / 1e6 - played_ms
-    return Timed(offsets - np.median(offsets), at_ns, at_ns)
+    late_ms = offsets - np.median(offsets)
+    numbers = np.diff(heard["sequence"].astype(np.int64), prepend=heard["sequence"][:1])
+    frames = _signed(steps, 32) // _FRAME_TICKS - _signed(numbers, 16)
+    gaps = np.flatnonzero(frames > 0)
+    after = np.repeat(gaps, frames[gaps])
+    back = np.concatenate([np.arange(1, n + 1) for n in frames[gaps]]) if len(gaps) else after
+    at_ns = np.concatenate([at_ns, at_ns[after]])
+    return Timed(np.concatenate([late_ms, late_ms[after] + back * _FRAME_MS]), at_ns, at_ns)
 
 
 def missing(arrivals: Arrivals) -> int:

@@ -53,6 +53,17 @@ def test_late_packets_are_late_by_what_they_are_late() -> None:
     assert np.allclose(np.delete(late_ms, [7, 150]), 0)
 
 
+def test_frames_that_the_sender_left_out_are_late() -> None:
+    """A stall of 100 ms: as if all five frames had come at its end, over a wrap of both."""
+    stream = packets(200)
+    stream["at_ns"][37:] += 100 * MS
+    stream["timestamp"][37:] += 5 * 960
+    late_ms = figures.lateness(stream).ms
+    assert np.allclose(np.sort(late_ms)[-6:], [0, 20, 40, 60, 80, 100])
+    assert np.allclose(np.sort(late_ms)[:-5], 0)
+    assert figures.missing(stream) == 0
+
+
 def test_missing_counts_what_the_wire_lost_and_not_what_the_bench_lost() -> None:
     stream = packets(200)
     stream["flags"][20] = LOST

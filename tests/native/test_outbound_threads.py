@@ -278,6 +278,38 @@ def test_red_begins_and_ends_at_any_packet() -> None:
     assert types == [8, 63, 63, 8, 63]
 
 
+def test_time_that_is_skipped_is_a_pause_to_the_far_end() -> None:
+    """No sequence number is missing, no sample either, and nothing old is repeated."""
+    out, plain = (path(red_pt=63, transport_cc_id=5) for _ in range(2))
+    pcm = (9000 * np.sin(np.arange(480 * 8) / 9)).astype(np.int16)
+    for each in (out, plain):
+        each.configure(red=True)
+        each.write(pcm, 0)
+    packets = []
+    for number in range(8):
+        if number == 4:
+            out.skip(10)
+            assert out.position == plain.position
+        packets.append(out.next_packet())
+        expected = plain.next_packet()
+        if number != 4:
+            assert packets[-1][20:] == expected[20:], "the encoder went on"
+    headers = [rtp.parse(packet) for packet in packets]
+    assert [h.sequence - headers[0].sequence for h in headers] == list(range(8))
+    steps = [(b.timestamp - a.timestamp) % 2**32 for a, b in pairwise(headers)]
+    assert steps == [960] * 3 + [960 * 11] + [960] * 3
+    assert [h.marker for h in headers] == [1, 0, 0, 0, 1, 0, 0, 0]
+    assert [h.payload_type for h in headers] == [111, 63, 63, 63, 111, 63, 63, 63]
+    assert out.transport_sequence == plain.transport_sequence == 8
+    assert out.position == plain.position == len(pcm)
+    out.skip(0)
+    assert rtp.parse(out.next_packet()).timestamp == (headers[-1].timestamp + 960) % 2**32
+    out.skip(1 << 40)
+    for frames in (-1, (1 << 40) + 1):
+        with pytest.raises(MisuseError):
+            out.skip(frames)
+
+
 def test_a_payload_too_long_for_red_is_sent_alone() -> None:
     out = path(rate_hz=48000, bitrate_bps=510000, red_pt=63)
     noise = np.random.default_rng(1).integers(-20000, 20000, 9600).astype(np.int16)

@@ -155,9 +155,9 @@ def test_what_is_due_without_a_packet_is_done(make_end: MakeEnd, rx_threads: int
     wire.send_rtp(rtp.header(OPUS, 0, 0, 7) + opus_payloads(1)[0])
     wire.send_rtp(rtp.header(101, 1, 960, 7) + struct.pack(">BBH", 5, 10, 160))
     wait_for(lambda: end.of(plane.DIGIT), end)  # its end was lost
-    wait_for(lambda: end.of(plane.STALL_BEGIN), end)
+    wait_for(lambda: wire.session.stats()["stalls"] == 1, end)
     wire.send_rtp(rtp.header(OPUS, 9, 9 * 960, 7) + opus_payloads(1)[0])
-    wait_for(lambda: end.of(plane.STALL_END), end)
+    wait_for(lambda: not wire.session.inbound.stalled, end)
     wire.close()
 
 
@@ -271,14 +271,40 @@ def test_reports_and_bye(ends: tuple[End, End]) -> None:
     assert network["fraction_lost"] == 0
     assert 0 <= network["jitter_ms"] < 5000
     assert len(a.of(plane.REPORT)) <= 1 + time.monotonic() - began_s, "one a second"
-    assert not b.of(plane.BYE)
+    assert call.at_b.stats()["byes"] == 0
     call.at_a.close()
-    wait_for(lambda: b.of(plane.BYE), a, b)
-    assert b.of(plane.BYE) == [(plane.BYE, call.peer_b, 0, 0)]
+    wait_for(lambda: call.at_b.stats()["byes"], a, b)
     with pytest.raises(MisuseError) as caught:
         call.at_a.network()
     assert caught.value.code == "closed"
     call.at_a.outbound.close()
+
+
+def test_a_bye_is_told_unless_the_voice_goes_on(make_end: MakeEnd) -> None:
+    end = make_end()
+    ended, changed = Wire(end, name="ended"), Wire(end, name="changed")
+    payload = opus_payloads(1)[0]
+    for wire in (ended, changed):
+        wire.send_rtp(rtp.header(OPUS, 0, 0, 7) + payload)
+        wire.send_rtcp(
+            struct.pack(">BBHI", 0x80, 201, 1, 7) + struct.pack(">BBHI", 0x81, 203, 1, 7)
+        )
+        wire.send_rtp(rtp.header(OPUS, 1, 960, 7) + payload)  # it was overtaken
+    sent = 0
+
+    def told() -> bool:
+        nonlocal sent
+        sent += 1
+        changed.send_rtp(rtp.header(OPUS, sent, sent * 960, 8) + payload)
+        return bool(end.of(plane.BYE))
+
+    wait_for(told, end)
+    assert end.of(plane.BYE) == [(plane.BYE, ended.peer, 0, 0)]
+    assert [wire.session.stats()["byes"] for wire in (ended, changed)] == [1, 1]
+    ended.send_rtcp(struct.pack(">BBHI", 0x81, 203, 1, 7))
+    wait_for(lambda: ended.session.stats()["byes"] == 2, end)
+    ended.close()
+    changed.close()
 
 
 def test_by_way_of_a_relay(ends: tuple[End, End]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -94,13 +95,17 @@ def test_who_is_silent_sends_reports_as_a_receiver(two: Two) -> None:
     two.sessions[1].share(frozenset())
     two.other(1, rtcp=False)
     two.sessions[0].silence(True)
-    sent = two.sessions[0].outbound.packets
+    sent, began_s = two.sessions[0].outbound.packets, time.monotonic()
     while two.other(1, rtcp=True)[1] != 201:
         pass
     assert two.sessions[0].outbound.packets <= sent + 1, "one may have been under way"
-    two.sessions[0].outbound.write(np.full(480, 9000, np.int16), 0)
+    outbound = two.sessions[0].outbound
+    due = outbound.timestamp
+    quiet_s = time.monotonic() - began_s
+    outbound.write(np.full(480, 9000, np.int16), 0)
     two.sessions[0].silence(False)
     two.until(plane.STARTED, 0)
+    assert (outbound.timestamp - due) % 2**32 >= (quiet_s - 0.04) * 48_000, "media time went on"
 
 
 @pytest.mark.parametrize("types", [{-1}, {128}])

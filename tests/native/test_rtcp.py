@@ -270,21 +270,21 @@ def test_two_ends_of_ours_understand_each_other() -> None:
     assert told["round_trip_ns"] == pytest.approx(40 * MS, abs=MS // 10)
     assert (told["fraction_lost"], told["packets_lost"], told["jitter_ms"]) == (25 / 256, 1, 2)
     assert a.read(b.goodbye(), 2 * S)
-    assert a.remote()["bye"] == 1
+    assert a.remote()["byes"] == 1
 
 
 def test_bye_of_the_stream_we_know(talk: Talk) -> None:
     talk.report()
     talk.hear(RtcpByePacket(sources=[77]))
     talk.hear(RtcpByePacket(sources=[]))
-    assert talk.remote["bye"] == 0, "another stream than the one we hear"
+    assert talk.remote["byes"] == 0, "another stream than the one we hear"
     talk.hear(RtcpByePacket(sources=[77, THEIRS]))
-    assert talk.remote["bye"] == 1
+    assert talk.remote["byes"] == 1
 
 
 def test_bye_before_anything_is_known(talk: Talk) -> None:
     talk.hear(RtcpByePacket(sources=[THEIRS]))
-    assert talk.remote["bye"] == 1
+    assert talk.remote["byes"] == 1
 
 
 @pytest.mark.parametrize("bps", [1, 64_000, 250_000, 3_000_000_000])

@@ -74,7 +74,8 @@ class FakePlane:
 
     def stats(self) -> dict[str, float]:
         names = ("received", "lost", "late", "duplicate", "reordered", "fec", "malformed",
-                 "unknown_pt", "concealed_ms", "sent", "encoded", "rejected")  # fmt: skip
+                 "unknown_pt", "concealed_ms", "sent", "encoded", "rejected",
+                 "stalls", "byes")  # fmt: skip
         return dict.fromkeys(names, 1.0)
 
     def wake_at(self, position: int | None) -> None:
@@ -427,6 +428,9 @@ def test_media_counters_go_to_the_metrics_once() -> None:
             "voicecore_media_packets_total", {"event": "lost"}
         )
         assert lost == 1
+        read = rig.metrics.registry.get_sample_value
+        for event in ("stalls", "byes"):
+            assert read("voicecore_media_streams_total", {"event": event}) == 1
 
     virtually(main())
 

@@ -23,12 +23,14 @@ from voicecore.transport.peer import Peer, PeerConfig
 
 
 @asynccontextmanager
-async def calls(start: bool = True, **settings: Any) -> AsyncIterator[Calls]:
+async def calls(
+    start: bool = True, metrics: Metrics | None = None, **settings: Any
+) -> AsyncIterator[Calls]:
     chosen = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy"} | settings
     made = Settings(**chosen)
     engines = build_engines(made)
     await engines.start(lambda _: None)
-    manager = build_manager(made, engines, Metrics())
+    manager = build_manager(made, engines, metrics or Metrics())
     try:
         if start:
             await manager.start()
@@ -211,6 +213,16 @@ def test_candidates_of_a_refused_kind_are_the_callers_fault() -> None:
             work = manager.add_candidate(opened.session_id, "candidate:garbage", "0", 0)
             assert await code_of(work) == ("bad_candidate", 400)
             await manager.add_candidate(opened.session_id, "", None, None)
+
+    virtually(main())
+
+
+def test_a_call_without_the_relay_it_should_have_is_counted() -> None:
+    async def main() -> None:
+        urls, metrics = ["turn:127.0.0.1:9"], Metrics()  # where nobody answers
+        async with calls(metrics=metrics, turn_urls=urls, turn_secret="s") as manager:
+            await manager.open()
+            assert metrics.registry.get_sample_value("voicecore_ice_no_relay_total") == 1
 
     virtually(main())
 

@@ -27,12 +27,13 @@ class FakeCounters:
 
     def __init__(self) -> None:
         self.late = [0] * 64
+        self.waited = [0] * 64
         self.now: dict[str, Any] = {"kernel_drops": 0, "datagrams_lost": 0, "events_lost": 0}
         self.now |= {"tx_late_max_ms": 0.0, "rx_late_max_ms": 0.0}
         self.spared: list[Any] = []
 
     def counters(self) -> dict[str, Any]:
-        return self.now | {"tx_late_ms": list(self.late)}
+        return self.now | {"tx_late_ms": list(self.late), "rx_late_ms": list(self.waited)}
 
     def set_sparing(self, sparing: bool) -> None:
         self.spared.append(sparing)
@@ -57,11 +58,13 @@ async def test_load_is_of_the_time_since_it_was_last_asked(monkeypatch: pytest.M
         monkeypatch.setattr(made, "_threads", counted)
         assert made.load() == MediaLoad()
         counted.late[0], counted.late[7] = 980, 20
+        counted.waited[0], counted.waited[30] = 490, 10
         counted.now |= {"tx_late_max_ms": 7.4, "kernel_drops": 3, "events_lost": 1}
-        assert made.load() == MediaLoad(8.0, 7.4, 0.0, 4)
+        assert made.load() == MediaLoad(8.0, 7.4, 31.0, 4)
         counted.late[0] += 1000
+        counted.waited[4] += 500
         counted.now |= {"tx_late_max_ms": 0.3, "datagrams_lost": 2}
-        assert made.load() == MediaLoad(0.0, 0.3, 0.0, 2)
+        assert made.load() == MediaLoad(0.0, 0.3, 5.0, 2)
         assert made.counters()["kernel_drops"] == 3
 
 
@@ -160,6 +163,7 @@ def test_the_threads_are_in_the_metrics() -> None:
     metrics = Metrics()
     counted = FakeCounters()
     counted.late[0], counted.late[3], counted.late[63] = 90, 9, 1
+    counted.waited[0], counted.waited[12] = 40, 2
     counted.now |= {"received": 700, "kernel_drops": 2}
     metrics.watch_media(counted.counters)
     values = {
@@ -173,3 +177,6 @@ def test_the_threads_are_in_the_metrics() -> None:
     assert values["voicecore_tx_late_seconds_bucket", "0.005"] == 99
     assert values["voicecore_tx_late_seconds_bucket", "+Inf"] == 100
     assert values["voicecore_tx_late_seconds_count",] == 100
+    assert values["voicecore_rx_late_seconds_bucket", "0.01"] == 40
+    assert values["voicecore_rx_late_seconds_bucket", "0.02"] == 42
+    assert values["voicecore_rx_late_seconds_count",] == 42

@@ -300,6 +300,18 @@ async def test_a_far_end_that_hangs_up_ends_track_and_connection() -> None:
         await closed.wait()
 
 
+async def test_a_voice_that_ends_ends_its_track_and_not_the_connection() -> None:
+    async with calling() as call:
+        call.caller.addTrack(Tone())
+        await call.negotiate()
+        track = call.at_program[0]
+        assert is_loud(await read(track, 20))
+        await call.caller.getSenders()[0].stop()  # aiortc says BYE
+        with pytest.raises(MediaStreamError):
+            await read(track, 1000)
+        assert call.program.connectionState == "connected"
+
+
 async def test_a_connection_that_was_never_used_closes() -> None:
     pc = new_connection()
     native_audio(pc)

@@ -175,7 +175,6 @@ def test_keys_losses_and_reports() -> None:
     rig = Rig(adapt=lambda: looked.append(1))
     rig.plane.on_media(native.DIGIT, ord("#"), 120)
     rig.plane.on_media(native.REPORT, 0, 0)
-    rig.plane.on_media(native.STALL_BEGIN, 0, 0)
     rig.plane.on_media(native.BYE, 0, 0)
     assert rig.sink.told == [("digit", "#", 120)]
     assert looked == [1]

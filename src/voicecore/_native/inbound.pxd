@@ -61,6 +61,26 @@ cdef extern from "marks.h" nogil:
     void marks_add(marks* m, int64_t start, int64_t end) noexcept
     int64_t marks_within(const marks* m, int64_t start, int64_t end) noexcept
 
+cdef extern from "inbound_payload.h" nogil:
+    enum:
+        PAYLOAD_OPUS
+        PAYLOAD_PCMU
+        PAYLOAD_PCMA
+        PAYLOAD_COMFORT_NOISE
+        PAYLOAD_CORRUPT
+        PAYLOAD_NO_MEDIA
+
+    ctypedef struct payload_types:
+        int opus
+        int pcmu
+        int pcma
+        int red
+
+    bint payload_is_narrow(int coding) noexcept
+    int payload_opus_samples(const uint8_t* data, size_t n, int rate_hz) noexcept
+    bint payload_describe(const payload_types* types, bint narrow, int payload_type,
+                          const uint8_t* data, size_t n, jb_packet* packet) noexcept
+
 cdef enum:
     RATE_HZ = 16000
     MARK_MS = 20             # one concealed stretch in so much of the ring: every other frame
@@ -71,25 +91,13 @@ cdef enum:
     PAUSE_LIMIT = 32000      # and for at most 2 s before one frame
     RED_LIMIT = 32           # RTP_RED_BLOCKS
 
-# How the payload of a packet is decoded; kept as the jitter buffer's tag.
-cdef enum Coding:
-    OPUS
-    PCMU
-    PCMA
-    COMFORT_NOISE            # RFC 3389
-    CORRUPT                  # its place in time is known, its content is lost
-    NO_MEDIA                 # takes a sequence number only
-
 cdef class Inbound:
     cdef readonly AudioRing ring   # 16 kHz; written here alone
     cdef JitterBuffer jitter
     cdef Decoder opus              # None unless opus_pt was given
     cdef Concealer concealer       # these two None unless a G.711 type was given
     cdef Resampler upsampler
-    cdef int opus_pt               # payload types, -1: not negotiated
-    cdef int pcmu_pt
-    cdef int pcma_pt
-    cdef int red_pt
+    cdef payload_types types       # inbound_payload.h
     cdef bint narrow               # the stream is G.711: 8 kHz clock and decoder
     cdef bint is_stalled
     cdef bint closed
@@ -132,7 +140,6 @@ cdef class Inbound:
                        size_t n) noexcept nogil
     cdef bint _describe(self, int payload_type, const uint8_t* data, size_t n,
                         jb_packet* packet) noexcept nogil
-    cdef void _follow_clock(self, int coding) noexcept nogil
     cdef void _frame(self, const jb_event* event) noexcept nogil
     cdef void _recover(self, const jb_event* event) noexcept nogil
     cdef int _decode(self, const jb_event* event) noexcept nogil

@@ -21,7 +21,6 @@ from voicecore._native.jitter cimport (JB_CNG, JB_CONCEAL, JB_DISCONTINUITY, JB_
                                        JB_MAX_PAYLOAD, JB_OK, JB_PROBE, JB_RESET,
                                        JB_STALL_BEGIN, JB_STALL_END, JB_TOO_BIG,
                                        JB_VOID_FLAG, JB_WAIT, jb_stats)
-from voicecore._native.opus_packet cimport packet_has_fec_of, packet_samples_of
 from voicecore._native.rtp cimport rtp_parse, rtp_red_parse, rtp_transport_sequence
 from voicecore._native.simd cimport kernels, vc_meter
 
@@ -30,7 +29,6 @@ from voicecore.errors import MisuseError
 cdef enum:
     MALFORMED_STATUS = 16
     UNKNOWN_STATUS = 17
-    COMFORT_NOISE_PT = 13    # RFC 3551
     WIDE_FRAME = 960         # nominal 20 ms of the 48 kHz clock
     NARROW_FRAME = 160       # and of the 8 kHz clock
 
@@ -83,7 +81,8 @@ cdef class Inbound:
         self.concealments.mark = <mark*>calloc(self.concealments.room, sizeof(mark))
         if self.concealments.mark == NULL:
             raise MemoryError("no memory for the marks of concealment")
-        self.opus_pt, self.pcmu_pt, self.pcma_pt, self.red_pt = opus_pt, pcmu_pt, pcma_pt, red_pt
+        self.types.opus, self.types.pcmu = opus_pt, pcmu_pt
+        self.types.pcma, self.types.red = pcma_pt, red_pt
         self.ring = AudioRing(ring_ms * (RATE_HZ // 1000))
         self.ring.sealed = True
         self.narrow = opus_pt < 0
@@ -128,7 +127,7 @@ cdef class Inbound:
         if header.payload_len > JB_MAX_PAYLOAD:
             self.malformed += 1
             return MALFORMED_STATUS
-        if self.red_pt >= 0 and header.payload_type == self.red_pt:
+        if header.payload_type == self.types.red:
             return self._push_red(payload, &packet, header.payload_len)
         if self._describe(header.payload_type, payload, header.payload_len, &packet):
             status = self.jitter.push_packet(&packet)
@@ -171,7 +170,7 @@ cdef class Inbound:
             if back == 0 or self.blocks[i].len == 0 or self.blocks[i].payload_type != primary:
                 continue
             if self._describe(primary, payload + self.blocks[i].at, self.blocks[i].len,
-                              packet) and packet.tag != CORRUPT:
+                              packet) and packet.tag != PAYLOAD_CORRUPT:
                 packet.seq = <uint16_t>(seq - back)
                 packet.ts = ts - self.blocks[i].ts_offset
                 self.jitter.fill_packet(packet)
@@ -180,54 +179,20 @@ cdef class Inbound:
     cdef bint _describe(self, int payload_type, const uint8_t* data, size_t n,
                         jb_packet* packet) noexcept nogil:
         # Fills in payload, duration, flags and coding; 0 for an unknown payload type.
-        cdef int samples
-        packet.data = data
-        packet.len = <uint16_t>n
-        packet.samples = 0
-        packet.flags = JB_VOID_FLAG
-        packet.tag = NO_MEDIA
-        if payload_type == self.opus_pt:
-            packet.tag = OPUS
-        elif payload_type == self.pcmu_pt:
-            packet.tag = PCMU
-        elif payload_type == self.pcma_pt:
-            packet.tag = PCMA
-        elif payload_type == COMFORT_NOISE_PT and self.narrow:
-            self.noise_packets += 1
-            packet.tag = COMFORT_NOISE
-            packet.flags = JB_DTX_FLAG
-            return True
-        else:
+        cdef bint narrow
+        if not payload_describe(&self.types, self.narrow, payload_type, data, n, packet):
             return False
-        if n == 0:    # padding alone, as bandwidth probes send it
-            packet.tag = NO_MEDIA
-            return True
-        self._follow_clock(packet.tag)
-        packet.flags = 0
-        if packet.tag != OPUS:
-            packet.samples = <uint16_t>n
-            return True
-        if n <= 2:
-            packet.flags |= JB_DTX_FLAG
-        samples = packet_samples_of(data, <int>n, 48000)
-        if samples <= 0:
-            packet.tag = CORRUPT
-            packet.flags = 0
-            return True
-        packet.samples = <uint16_t>samples
-        if packet_has_fec_of(data, <int>n):
-            packet.flags |= JB_FEC_FLAG
+        if packet.tag == PAYLOAD_COMFORT_NOISE:
+            self.noise_packets += 1
+        elif packet.tag != PAYLOAD_NO_MEDIA:
+            narrow = payload_is_narrow(packet.tag)
+            if narrow != self.narrow:
+                self.narrow = narrow
+                if narrow:
+                    self.jitter.change_clock(8000, NARROW_FRAME)
+                else:
+                    self.jitter.change_clock(48000, WIDE_FRAME)
         return True
-
-    cdef void _follow_clock(self, int coding) noexcept nogil:
-        cdef bint narrow = coding != OPUS
-        if narrow == self.narrow:
-            return
-        self.narrow = narrow
-        if narrow:
-            self.jitter.change_clock(8000, NARROW_FRAME)
-        else:
-            self.jitter.change_clock(48000, WIDE_FRAME)
 
     # -- output --------------------------------------------------------------------------
 
@@ -273,31 +238,31 @@ cdef class Inbound:
         self.current_ssrc = event.ssrc
         if event.samples > 0:
             self._pause(<int64_t>self._samples(event.samples))
-        if event.tag == NO_MEDIA:
+        if event.tag == PAYLOAD_NO_MEDIA:
             return
-        if event.tag == COMFORT_NOISE:
+        if event.tag == PAYLOAD_COMFORT_NOISE:
             comfort_noise_set(&self.noise, event.data, event.len)
             self._pause(2 * NARROW_FRAME)
             return
         wanted = self._decode(event)
         if wanted > 0:
             self.ring.write_from(self.pcm, wanted)
-            if event.tag == OPUS and event.len <= 2:
+            if event.tag == PAYLOAD_OPUS and event.len <= 2:
                 # What the decoder makes up for a pause tells how loud the silence there is.
                 kernels.pcm.meter(self.pcm, wanted, &level)
                 comfort_noise_match(&self.noise, level.energy, wanted)
             return
         self.corrupt += 1
-        wanted = packet_samples_of(event.data, event.len, RATE_HZ)
+        wanted = payload_opus_samples(event.data, event.len, RATE_HZ)
         self._conceal(wanted if wanted > 0 else self._samples(WIDE_FRAME))
 
     cdef int _decode(self, const jb_event* event) noexcept nogil:
         # Decodes into self.pcm; returns samples at 16 kHz, or <= 0 for a corrupt payload.
-        if event.tag == OPUS:
+        if event.tag == PAYLOAD_OPUS:
             return self.opus.decode_into(event.data, event.len, self.pcm, BLOCK, False)
-        if event.tag == CORRUPT:
+        if event.tag == PAYLOAD_CORRUPT:
             return 0
-        if event.tag == PCMU:
+        if event.tag == PAYLOAD_PCMU:
             ulaw_decode_into(event.data, event.len, self.narrow_pcm)
         else:
             alaw_decode_into(event.data, event.len, self.narrow_pcm)
@@ -310,7 +275,7 @@ cdef class Inbound:
     cdef void _recover(self, const jb_event* event) noexcept nogil:
         # The frame before the held packet, from that packet's redundant copy.
         cdef int samples = self._samples(event.samples) // 40 * 40
-        if event.tag != OPUS or samples <= 0 or samples > BLOCK:
+        if event.tag != PAYLOAD_OPUS or samples <= 0 or samples > BLOCK:
             self._conceal(self._samples(event.samples))
         elif self.opus.decode_into(event.data, event.len, self.pcm, samples, True) == samples:
             self.ring.write_from(self.pcm, samples)

@@ -35,9 +35,6 @@ cdef int64_t _deadline(void* inbound) noexcept nogil:
 cdef int64_t _position(void* inbound) noexcept nogil:
     return (<Inbound>inbound).ring.end_position()
 
-cdef int _stalled(void* inbound) noexcept nogil:
-    return (<Inbound>inbound).is_stalled
-
 cdef int64_t _guessed(void* inbound, int64_t start, int64_t end) noexcept nogil:
     return (<Inbound>inbound).concealed_in(start, end)
 
@@ -66,7 +63,7 @@ cdef int64_t _frame(void* frames, float* out) noexcept nogil:
 cdef int _build(void* outbound, uint8_t* out, size_t room) noexcept nogil:
     cdef int n = (<Outbound>outbound).build()
     if n > 0 and <size_t>n <= room:
-        memcpy(out, (<Outbound>outbound).packet, <size_t>n)
+        memcpy(out, (<Outbound>outbound).stream.packet, <size_t>n)
         return n
     return 0
 
@@ -76,22 +73,24 @@ cdef int _sent(void* outbound, int64_t* position, int64_t* generation) noexcept 
             | (PLANE_SENT_DRAINED if happened & DRAINED_EVENT else 0))
 
 cdef void _transmission(void* outbound, rtcp_local* out) noexcept nogil:
-    out.packets = (<Outbound>outbound).packets
-    out.octets = (<Outbound>outbound).octets
-    out.rtp_timestamp = (<Outbound>outbound).timestamp
+    out.packets = (<Outbound>outbound).stream.packets
+    out.octets = (<Outbound>outbound).stream.octets
+    out.rtp_timestamp = (<Outbound>outbound).stream.timestamp
     out.sending = 1
 
 cdef int _next_transport_sequence(void* outbound) noexcept nogil:
-    if (<Outbound>outbound).transport_cc_id == 0:
+    if (<Outbound>outbound).stream.transport_cc_id == 0:
         return -1
-    return (<Outbound>outbound).transport_sequence
+    return (<Outbound>outbound).stream.transport_sequence
+
+cdef void _leave_out(void* outbound, int64_t frames) noexcept nogil:
+    (<Outbound>outbound).leave_out(frames)
 
 cdef plane_media _media
 _media.push = _push
 _media.run = _run
 _media.deadline = _deadline
 _media.position = _position
-_media.stalled = _stalled
 _media.guessed = _guessed
 _media.dtmf = _dtmf
 _media.transport_sequence = _transport_sequence
@@ -103,6 +102,7 @@ _media.build = _build
 _media.sent = _sent
 _media.transmission = _transmission
 _media.next_transport_sequence = _next_transport_sequence
+_media.leave_out = _leave_out
 
 
 @cython.final
@@ -157,7 +157,7 @@ cdef class MediaSession:
         session.key_bytes = <size_t>len(receive_key)
         session.vad = PLANE_VAD_NATIVE if vad else PLANE_VAD_OFF
         session.vad_threshold, session.vad_start_samples = threshold, start_ms * 16
-        session.rtcp.ssrc, session.rtcp.clock_hz = outbound.ssrc, clock_hz
+        session.rtcp.ssrc, session.rtcp.clock_hz = outbound.stream.ssrc, clock_hz
         memcpy(session.rtcp.cname, <const char*>name, len(name))
         session.rtcp.transport_cc, session.rtcp.nack = transport_cc, nack
         session.rtcp.reduced_size = reduced_size
@@ -265,8 +265,8 @@ cdef class MediaSession:
 
         Those of :meth:`voicecore._native.inbound.Inbound.stats`, and: ``srtp_packets``
         (authentic), ``rejected``, ``replayed`` and ``reports_rejected`` datagrams, ``unsent``,
-        ``retransmitted``, ``asked_again`` (sequences we asked for), ``vad_frames``, ``sent``,
-        ``encoded``, ``redundant``.
+        ``retransmitted``, ``asked_again`` (sequences we asked for), ``byes`` (the far end's
+        streams that ended), ``vad_frames``, ``sent``, ``encoded``, ``redundant``.
         """
         cdef plane_session_counters c
         cdef rtcp_remote remote
@@ -285,8 +285,8 @@ cdef class MediaSession:
             srtp_packets=c.packets, rejected=c.rejected, replayed=c.replayed,
             reports_rejected=c.reports_rejected, unsent=c.unsent,
             retransmitted=c.retransmitted, asked_again=c.asked_again,
-            vad_frames=c.vad_frames, sent=self.outbound.packets,
-            encoded=self.outbound.encodes, redundant=self.outbound.redundant)
+            byes=c.byes, vad_frames=c.vad_frames, sent=self.outbound.stream.packets,
+            encoded=self.outbound.encodes, redundant=self.outbound.stream.redundant)
         return out
 
     def network(self) -> dict[str, float]:

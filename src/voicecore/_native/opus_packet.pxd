@@ -6,9 +6,5 @@ from libc.stdint cimport uint8_t
 # checked; the library is not needed.
 cdef int packet_samples_of(const uint8_t* data, int n, int rate_hz) noexcept nogil
 
-# 1 if the packet carries a redundant copy (LBRR) of the frame before it, 0 if not or if it
-# is malformed.
-cdef int packet_has_fec_of(const uint8_t* data, int n) noexcept nogil
-
 # Raises MisuseError for a rate that Opus doesn't have.
 cdef int check_rate(int rate_hz) except -1

@@ -54,10 +54,6 @@ cdef int packet_samples_of(const uint8_t* data, int n, int rate_hz) noexcept nog
     return packet.frames * (packet.frame_samples * (rate_hz // 100) // 480)
 
 
-cdef int packet_has_fec_of(const uint8_t* data, int n) noexcept nogil:
-    return vc_opus_has_lbrr(data, n)
-
-
 def packet_samples(packet: bytes, int rate_hz) -> int:
     """Return the duration of ``packet`` in samples at ``rate_hz``, or -1 if it is malformed.
 

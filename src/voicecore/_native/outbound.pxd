@@ -12,7 +12,7 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from voicecore._native.opus cimport Encoder
-from voicecore._native.rtp cimport red_block
+from voicecore._native.send_settings cimport playout_settings
 
 cdef extern from "playout.h" nogil:
     enum:
@@ -22,14 +22,6 @@ cdef extern from "playout.h" nogil:
         PLAYOUT_CUT
         PLAYOUT_OVER
         PLAYOUT_FUTURE
-
-    ctypedef struct playout_settings:
-        int32_t bitrate_bps
-        int32_t complexity
-        int32_t fec
-        int32_t expected_loss_percent
-        int32_t max_bandwidth
-        int32_t red
 
     ctypedef struct playout_taken:
         int32_t samples
@@ -50,20 +42,33 @@ cdef extern from "playout.h" nogil:
     ctypedef struct playout:
         int64_t capacity
 
+cdef extern from "rtp_stream.h" nogil:
+    enum:
+        RTP_STREAM_PAYLOAD
+
+    ctypedef struct rtp_stream:
+        uint32_t ssrc
+        uint32_t step
+        int32_t red_pt
+        int32_t red
+        uint8_t payload_type
+        uint8_t transport_cc_id
+        uint16_t sequence
+        uint16_t transport_sequence
+        uint32_t timestamp
+        uint64_t packets
+        uint64_t octets
+        uint64_t redundant
+        uint8_t* packet
+
+cdef extern from "opus_rest.h" nogil:
+    ctypedef struct opus_rest:
+        int32_t zeros_due
+        int32_t bytes
+        uint8_t* data
+
 cdef enum:
     MOST_FRAME_SAMPLES = 960       # 20 ms at 48 kHz
-    MOST_HEADER_BYTES = 20         # RTP header and the extension with the transport sequence
-    MOST_PAYLOAD_BYTES = 1275      # of one Opus frame
-    MOST_REDUNDANT_BYTES = 5 + 1023    # RED's headers and its longest older block
-    PROTECTION_ROOM = 160          # what SRTP may put behind a packet that it protects in place
-    PACKET_ROOM = (MOST_HEADER_BYTES + MOST_REDUNDANT_BYTES + MOST_PAYLOAD_BYTES
-                   + PROTECTION_ROOM)
-
-# A payload as it was sent.
-cdef struct Payload:
-    int n                          # bytes; 0: there is none
-    bint idle                      # the constant one of silence
-    uint8_t data[MOST_PAYLOAD_BYTES]
 
 # Bits of take_events.
 cdef enum:
@@ -73,28 +78,15 @@ cdef enum:
 cdef class Outbound:
     cdef readonly int rate_hz
     cdef readonly int last_kind    # of the last packet: SILENCE, SPEECH or TAIL of outbound.pyx
-    cdef readonly uint64_t packets
-    cdef readonly uint64_t octets  # payload bytes, as RTCP sender reports count them
     cdef readonly uint64_t encodes
-    cdef readonly uint64_t redundant  # packets that carried the one before them too
-    cdef readonly uint32_t ssrc
-    cdef readonly uint32_t timestamp  # of the next packet
-    cdef readonly uint16_t sequence   # of the next packet
-    cdef readonly uint16_t transport_sequence  # of the next packet, from 0 on
-    cdef uint8_t payload_type
-    cdef int red_pt                # -1: not negotiated
-    cdef int transport_cc_id       # of the header extension, 0: none
     cdef Encoder encoder           # None for G.711; the builder's alone, never handed out
     cdef int coding                # OPUS, PCMU or PCMA of outbound.pyx
     cdef int frame                 # samples of 20 ms
-    cdef int clock_step            # RTP ticks of 20 ms
     cdef int writing               # 1 while a thread of Python is in write or flush
     cdef int busy                  # 1 while one is in next_packet
     cdef bint attached             # the media plane builds: next_packet and close refuse
     cdef bint closed
     cdef bint talking              # a speech packet was sent since the last constant one
-    cdef bint red                  # redundancy is wanted
-    cdef int zeros_due             # frames of true zeros to encode before the constant payload
     cdef int events                # not taken yet
     cdef int64_t drained_position
     cdef int64_t event_generation
@@ -103,16 +95,16 @@ cdef class Outbound:
     cdef playout queue             # playout.h
     cdef int16_t* ring             # its samples, owned
     cdef int16_t pcm[MOST_FRAME_SAMPLES]   # the frame in the making
-    cdef uint8_t packet[PACKET_ROOM]
-    cdef int rest_bytes
-    cdef uint8_t rest[MOST_PAYLOAD_BYTES]  # Opus payload sent, unencoded, for silence
-    cdef int newest                        # index below of the payload of the last packet
-    cdef Payload payloads[2]               # the last one's and the one in the making
+    cdef opus_rest rest            # opus_rest.h
+    cdef rtp_stream stream         # rtp_stream.h
 
-    # Builds the packet of the next 20 ms in `packet`, behind which PROTECTION_ROOM bytes are
-    # free; returns its length, or a negative Opus error (nothing is sent then, and the
-    # frame's samples are gone).  Builder.
+    # Builds the packet of the next 20 ms in `stream.packet`, behind which SRTP has room;
+    # returns its length, or a negative Opus error (nothing is sent then, and the frame's
+    # samples are gone).  Builder.
     cdef int build(self) noexcept nogil
+
+    # See skip.  Builder.
+    cdef void leave_out(self, int64_t frames) noexcept nogil
 
     # What happened since the last call, as STARTED_EVENT | DRAINED_EVENT, and the generation
     # of the newest of it; with DRAINED_EVENT the position where the queue ended.  Called
@@ -129,9 +121,5 @@ cdef class Outbound:
     cdef int _next_frame(self, bint* marker) noexcept nogil
     cdef int _encode(self, uint8_t* payload) noexcept nogil
     cdef int _constant(self, uint8_t* payload) noexcept nogil
-    cdef void _set_rest(self) noexcept nogil
-    cdef void _plan_rest(self, int kind, const uint8_t* payload, int n) noexcept nogil
-    cdef bint _carries_last(self, const Payload* payload, red_block* last) noexcept nogil
-    cdef int _write(self, const Payload* payload, bint marker) noexcept nogil
     cdef int _begin(self, int* flag) except -1
     cdef int _begin_build(self) except -1

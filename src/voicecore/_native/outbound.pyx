@@ -27,11 +27,8 @@ from libc.string cimport memcpy, memset
 
 from voicecore._native._buffers cimport borrow_int16, enter
 from voicecore._native.g711 cimport alaw_encode_into, ulaw_encode_into
-from voicecore._native.opus cimport (SET_BITRATE, SET_COMPLEXITY, SET_EXPECTED_LOSS,
-                                     SET_INBAND_FEC, SET_MAX_BANDWIDTH, bandwidth_code,
-                                     bandwidth_hz)
-from voicecore._native.rtp cimport (RTP_EXTENDED_BYTES, RTP_HEADER_BYTES, red_block,
-                                    red_write, rtp_write, rtp_write_extended)
+from voicecore._native.send_settings cimport (change_settings, first_settings, named_settings,
+                                              tell_encoder, within)
 from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
@@ -47,8 +44,14 @@ cdef extern from "playout.h" nogil:
     int playout_take(playout* p, int16_t* out, playout_taken* taken) noexcept
     void playout_look(playout* p, playout_view* view) noexcept
 
-cdef extern from "red_write.h" nogil:
-    bint red_fits(const red_block* block) noexcept
+cdef extern from "rtp_stream.h" nogil:
+    uint8_t* rtp_stream_place(rtp_stream* s) noexcept
+    void rtp_stream_skip(rtp_stream* s, int64_t packets) noexcept
+    int rtp_stream_write(rtp_stream* s, int n, bint idle, bint marker) noexcept
+
+cdef extern from "opus_rest.h" nogil:
+    void opus_rest_set(opus_rest* r) noexcept
+    void opus_rest_plan(opus_rest* r, bint speech, const uint8_t* payload, int n) noexcept
 
 cdef enum:
     OPUS_CODING = 0
@@ -57,9 +60,6 @@ cdef enum:
     SILENCE_KIND = 0
     SPEECH_KIND = 1
     TAIL_KIND = 2
-    ZERO_FRAMES = 2            # after CELT
-    PREDICTED_ZERO_FRAMES = 3  # after SILK or hybrid
-    FIRST_CELT_CONFIG = 16     # of the TOC byte's upper five bits (RFC 6716, 3.1)
     MOST_FADE_MS = 20
     LONG_WRITE = 8192          # samples; copying fewer is cheaper than giving the GIL away
 
@@ -73,12 +73,6 @@ STARTED = STARTED_EVENT
 DRAINED = DRAINED_EVENT
 
 cdef dict _CODINGS = {"opus": OPUS_CODING, "pcmu": PCMU_CODING, "pcma": PCMA_CODING}
-
-
-cdef int32_t _within(str name, value, int low, int high) except? -1:
-    if not low <= value <= high:
-        raise MisuseError(f"{name} must be {low} to {high}, got {value}")
-    return value
 
 
 cdef class Outbound:
@@ -99,10 +93,7 @@ cdef class Outbound:
     A third gets :class:`MisuseError`.
 
     ``last_kind`` is of the last packet: 0 ``SILENCE`` (the constant payload), 1 ``SPEECH``,
-    2 ``TAIL`` (fade-out or zeros after speech).  ``packets`` and ``octets`` (of payload) are
-    an RTCP sender report's; ``encodes`` counts frames that cost an encode, ``redundant``
-    packets that carried the one before them too.  ``sequence``, ``timestamp`` and
-    ``transport_sequence`` are of the next packet.
+    2 ``TAIL`` (fade-out or zeros after speech).  ``encodes`` counts frames that cost an encode.
 
     Raises:
         MisuseError: a value out of range.
@@ -124,22 +115,19 @@ cdef class Outbound:
                 raise MisuseError(f"{name} must fit in {bits} bits, got {value}")
         if not -1 <= red_pt <= 127 or red_pt == payload_type:
             raise MisuseError(f"red_pt must be 0..127 and not payload_type, or -1, got {red_pt}")
-        _within("transport_cc_id", transport_cc_id, 0, 14)
-        _within("capacity_ms", capacity_ms, 100, 600_000)
-        self.applied.bitrate_bps = _within("bitrate_bps", bitrate_bps, 500, 512000)
-        self.applied.complexity = _within("complexity", complexity, 0, 10)
-        self.applied.fec = True
-        self.applied.max_bandwidth = bandwidth_code(20000)
+        within("transport_cc_id", transport_cc_id, 0, 14)
+        within("capacity_ms", capacity_ms, 100, 600_000)
+        first_settings(&self.applied, bitrate_bps, complexity)
         if self.coding == OPUS_CODING:
             self.encoder = Encoder(rate_hz, application="audio", bitrate_bps=bitrate_bps,
                                    complexity=complexity)
-        self.payload_type, self.ssrc = payload_type, ssrc
-        self.sequence, self.timestamp = sequence, timestamp
-        self.red_pt, self.transport_cc_id = red_pt, transport_cc_id
+        self.stream.payload_type, self.stream.ssrc = payload_type, ssrc
+        self.stream.sequence, self.stream.timestamp = sequence, timestamp
+        self.stream.red_pt, self.stream.transport_cc_id = red_pt, transport_cc_id
+        self.stream.step = 960 if self.coding == OPUS_CODING else 160
         self.rate_hz = rate_hz
         self.frame = rate_hz // 50
-        self.clock_step = 960 if self.coding == OPUS_CODING else 160
-        self._set_rest()
+        opus_rest_set(&self.rest)
         capacity = <int64_t>capacity_ms * (rate_hz // 1000)
         self.ring = <int16_t*>malloc(<size_t>capacity * sizeof(int16_t))
         if self.ring == NULL:
@@ -177,26 +165,15 @@ cdef class Outbound:
     # -- payloads ------------------------------------------------------------------------
 
     cdef void _apply(self, const playout_settings* wanted) noexcept nogil:
-        # Only what changed: a CTL may make the encoder think anew.
-        cdef playout_settings* have = &self.applied
-        self.red = wanted.red
+        self.stream.red = wanted.red
         if self.coding == OPUS_CODING:
-            if wanted.bitrate_bps != have.bitrate_bps:
-                self.encoder.set_option(SET_BITRATE, wanted.bitrate_bps)
-            if wanted.complexity != have.complexity:
-                self.encoder.set_option(SET_COMPLEXITY, wanted.complexity)
-            if wanted.fec != have.fec:
-                self.encoder.set_option(SET_INBAND_FEC, wanted.fec)
-            if wanted.expected_loss_percent != have.expected_loss_percent:
-                self.encoder.set_option(SET_EXPECTED_LOSS, wanted.expected_loss_percent)
-            if wanted.max_bandwidth != have.max_bandwidth:
-                self.encoder.set_option(SET_MAX_BANDWIDTH, wanted.max_bandwidth)
-        have[0] = wanted[0]
+            tell_encoder(self.encoder, &self.applied, wanted)
+        self.applied = wanted[0]
 
     cdef int _encode(self, uint8_t* payload) noexcept nogil:
         self.encodes += 1
         if self.coding == OPUS_CODING:
-            return self.encoder.encode_into(self.pcm, self.frame, payload, MOST_PAYLOAD_BYTES)
+            return self.encoder.encode_into(self.pcm, self.frame, payload, RTP_STREAM_PAYLOAD)
         if self.coding == PCMU_CODING:
             ulaw_encode_into(self.pcm, self.frame, payload)
         else:
@@ -205,29 +182,10 @@ cdef class Outbound:
 
     cdef int _constant(self, uint8_t* payload) noexcept nogil:
         if self.coding == OPUS_CODING:
-            memcpy(payload, self.rest, self.rest_bytes)
-            return self.rest_bytes
+            memcpy(payload, self.rest.data, self.rest.bytes)
+            return self.rest.bytes
         memset(payload, 0xFF if self.coding == PCMU_CODING else 0xD5, self.frame)
         return self.frame
-
-    cdef void _set_rest(self) noexcept nogil:
-        # One CELT frame of 20 ms that decodes to silence.
-        self.rest[0], self.rest[1], self.rest[2] = 0xF8, 0xFF, 0xFE
-        self.rest_bytes = 3
-
-    cdef void _plan_rest(self, int kind, const uint8_t* payload, int n) noexcept nogil:
-        # After an encode: how many zeros are due, and what the constant payload will be.
-        cdef bint predicted
-        if self.coding != OPUS_CODING:
-            return
-        predicted = payload[0] >> 3 < FIRST_CELT_CONFIG
-        if kind == SPEECH_KIND:
-            self.zeros_due = PREDICTED_ZERO_FRAMES if predicted else ZERO_FRAMES
-        elif predicted:
-            memcpy(self.rest, payload, n)
-            self.rest_bytes = n
-        else:
-            self._set_rest()
 
     # -- packets -------------------------------------------------------------------------
 
@@ -253,66 +211,33 @@ cdef class Outbound:
             marker[0] = not self.talking
             self.talking = True
             return SPEECH_KIND
-        if self.zeros_due:
+        if self.rest.zeros_due:
             memset(self.pcm, 0, self.frame * sizeof(int16_t))
-            self.zeros_due -= 1
+            self.rest.zeros_due -= 1
             return TAIL_KIND
         self.talking = False
         return SILENCE_KIND
 
-    cdef bint _carries_last(self, const Payload* payload, red_block* last) noexcept nogil:
-        # Whether this packet repeats the payload of the one before, which is then in `last`.
-        cdef Payload* before = &self.payloads[self.newest]
-        last.data, last.len = before.data, before.n
-        last.ts_offset, last.payload_type = self.clock_step, self.payload_type
-        return (self.red and before.n > 0 and not (before.idle and payload.idle)
-                and red_fits(last))
-
-    cdef int _write(self, const Payload* payload, bint marker) noexcept nogil:
-        # Header and payload into self.packet; returns the packet's length.
-        cdef red_block last
-        cdef bint red = self._carries_last(payload, &last)
-        cdef uint8_t payload_type = <uint8_t>self.red_pt if red else self.payload_type
-        cdef int at = RTP_HEADER_BYTES
-        cdef int n = payload.n
-        if self.transport_cc_id:
-            at = RTP_EXTENDED_BYTES
-            rtp_write_extended(self.packet, payload_type, marker, self.sequence, self.timestamp,
-                               self.ssrc, <uint8_t>self.transport_cc_id,
-                               self.transport_sequence)
-        else:
-            rtp_write(self.packet, payload_type, marker, self.sequence, self.timestamp,
-                      self.ssrc)
-        if red:
-            n = <int>red_write(self.packet + at, MOST_REDUNDANT_BYTES + MOST_PAYLOAD_BYTES,
-                               self.payload_type, payload.data, n, &last, 1)
-            self.redundant += 1
-        else:
-            memcpy(self.packet + at, payload.data, n)
-        self.octets += n
-        return at + n
-
     cdef int build(self) noexcept nogil:
-        cdef Payload* payload = &self.payloads[1 - self.newest]
+        cdef uint8_t* payload = rtp_stream_place(&self.stream)
         cdef bint marker = False
         cdef int kind = self._next_frame(&marker)
         cdef int n
         if kind == SILENCE_KIND:
-            n = self._constant(payload.data)
+            n = self._constant(payload)
         else:
-            n = self._encode(payload.data)
+            n = self._encode(payload)
             if n < 0:
                 return n
-            self._plan_rest(kind, payload.data, n)
-        payload.n, payload.idle = n, kind == SILENCE_KIND
-        n = self._write(payload, marker)
-        self.newest = 1 - self.newest
+            if self.coding == OPUS_CODING:
+                opus_rest_plan(&self.rest, kind == SPEECH_KIND, payload, n)
         self.last_kind = kind
-        self.packets += 1
-        self.sequence = <uint16_t>(self.sequence + 1)
-        self.transport_sequence = <uint16_t>(self.transport_sequence + 1)
-        self.timestamp += <uint32_t>self.clock_step
-        return n
+        return rtp_stream_write(&self.stream, n, kind == SILENCE_KIND, marker)
+
+    cdef void leave_out(self, int64_t frames) noexcept nogil:
+        if frames > 0:
+            rtp_stream_skip(&self.stream, frames)
+            self.talking = False
 
     cdef int take_events(self, int64_t* position, int64_t* generation) noexcept nogil:
         cdef int events = self.events
@@ -380,32 +305,17 @@ cdef class Outbound:
             MisuseError: a value out of range; ``red`` without ``red_pt``.  Nothing changes.
         """
         cdef playout_settings wanted = self._look().settings
-        if bitrate_bps is not None:
-            wanted.bitrate_bps = _within("bitrate_bps", bitrate_bps, 500, 512000)
-        if complexity is not None:
-            wanted.complexity = _within("complexity", complexity, 0, 10)
-        if fec is not None:
-            wanted.fec = bool(fec)
-        if expected_loss_percent is not None:
-            wanted.expected_loss_percent = _within("expected_loss_percent",
-                                                   expected_loss_percent, 0, 100)
-        if max_bandwidth_hz is not None:
-            wanted.max_bandwidth = bandwidth_code(max_bandwidth_hz)
-        if red is not None:
-            wanted.red = bool(red)
-            if wanted.red and self.red_pt < 0:
-                raise MisuseError("red needs a negotiated red_pt")
+        change_settings(&wanted, bitrate_bps, complexity, fec, expected_loss_percent, red,
+                        max_bandwidth_hz)
+        if red and self.stream.red_pt < 0:
+            raise MisuseError("red needs a negotiated red_pt")
         playout_configure(&self.queue, &wanted)
 
     @property
     def settings(self) -> dict[str, int]:
         """What :meth:`configure` was last told, under its names; a fresh dict."""
         cdef playout_settings s = self._look().settings
-        return {
-            "bitrate_bps": s.bitrate_bps, "complexity": s.complexity, "fec": bool(s.fec),
-            "expected_loss_percent": s.expected_loss_percent, "red": bool(s.red),
-            "max_bandwidth_hz": bandwidth_hz(s.max_bandwidth),
-        }
+        return named_settings(&s)
 
     @property
     def generation(self) -> int:
@@ -436,6 +346,41 @@ cdef class Outbound:
 
     # -- the builder's side --------------------------------------------------------------
 
+    @property
+    def ssrc(self) -> int:
+        """Of all packets."""
+        return self.stream.ssrc
+
+    @property
+    def sequence(self) -> int:
+        """Of the next packet."""
+        return self.stream.sequence
+
+    @property
+    def timestamp(self) -> int:
+        """Of the next packet."""
+        return self.stream.timestamp
+
+    @property
+    def transport_sequence(self) -> int:
+        """Of the next packet, from 0 on."""
+        return self.stream.transport_sequence
+
+    @property
+    def packets(self) -> int:
+        """Built so far."""
+        return self.stream.packets
+
+    @property
+    def octets(self) -> int:
+        """Bytes of payload, as RTCP sender reports count them."""
+        return self.stream.octets
+
+    @property
+    def redundant(self) -> int:
+        """Packets that carried the one before them too."""
+        return self.stream.redundant
+
     def next_packet(self) -> bytes:
         """Return the RTP packet of the next 20 ms, not yet protected.
 
@@ -448,7 +393,7 @@ cdef class Outbound:
         cdef playout_view view = self._look()
         cdef int n
         self._begin_build()
-        if view.end == view.played and self.zeros_due == 0 and view.cut_samples == 0:
+        if view.end == view.played and self.rest.zeros_due == 0 and view.cut_samples == 0:
             n = self.build()    # cheaper than giving the GIL away
         else:
             with nogil:
@@ -456,7 +401,22 @@ cdef class Outbound:
         self.busy = 0
         if n < 0:
             raise RuntimeError(f"libopus refused to encode (error {n})")
-        return PyBytes_FromStringAndSize(<const char*>self.packet, n)
+        return PyBytes_FromStringAndSize(<const char*>self.stream.packet, n)
+
+    def skip(self, int64_t frames) -> None:
+        """Let time go on by ``frames`` of 20 ms (0 to 2**40) that are never sent.
+
+        Nothing that is queued is lost: it goes out so much later.  The next packet has the next
+        sequence number and a later timestamp, as after a pause; of speech it carries the marker.
+
+        Raises:
+            MisuseError: ``frames`` out of range; as for :meth:`next_packet`.
+        """
+        if not 0 <= frames <= 1 << 40:
+            raise MisuseError(f"frames must be 0 to 2**40, got {frames}")
+        self._begin_build()
+        self.leave_out(frames)
+        self.busy = 0
 
     def poll_events(self) -> tuple[int, int, int]:
         """Return ``(events, position, generation)`` since the last call.

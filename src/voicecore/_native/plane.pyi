@@ -9,8 +9,6 @@ AUDIO: int
 STARTED: int
 DRAINED: int
 DIGIT: int
-STALL_BEGIN: int
-STALL_END: int
 REPORT: int
 BYE: int
 VAD_FAILED: int

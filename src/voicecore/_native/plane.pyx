@@ -64,8 +64,6 @@ AUDIO = PLANE_AUDIO
 STARTED = PLANE_STARTED
 DRAINED = PLANE_DRAINED
 DIGIT = PLANE_DIGIT
-STALL_BEGIN = PLANE_STALL_BEGIN
-STALL_END = PLANE_STALL_END
 REPORT = PLANE_REPORT
 BYE = PLANE_BYE
 VAD_FAILED = PLANE_VAD_FAILED
@@ -280,10 +278,10 @@ cdef class MediaThreads:
         ``(AUDIO, peer, position, 0)``: what :meth:`MediaSession.wake_at` asked for;
         ``(STARTED, peer, 0, generation)`` and ``(DRAINED, peer, position, generation)``: playout;
         ``(DIGIT, peer, character, duration_ms)``: a key, as its character's number;
-        ``(STALL_BEGIN | STALL_END, peer, 0, 0)``: packets cease, and flow again;
         ``(REPORT, peer, 0, 0)``: the far end reported, see :meth:`MediaSession.network` (told
         once a second where packets are lost or the far end tells of each, else each five);
-        ``(BYE, peer, 0, 0)``; ``(VAD_FAILED, peer, 0, 0)``;
+        ``(BYE, peer, 0, 0)``: the far end said that its stream ended, and sent nothing in the
+        second since; ``(VAD_FAILED, peer, 0, 0)``;
         ``(LOST, peer, 0, 0)``: events of this peer were dropped, its state can't be known;
         ``(DATAGRAM, peer, port, data, (host, udp_port))``: STUN or DTLS;
         ``(PACKET, peer, data)``: to be sent by way of the relay;
@@ -338,10 +336,12 @@ cdef class MediaThreads:
         Datagrams: ``received``, and dropped ``unknown_address``, ``unknown_name`` (STUN),
         ``malformed``, ``oversized``, ``throttled`` (a peer's own flood), ``kernel_drops`` (full
         socket buffers), ``datagrams_lost`` (Python too slow); ``events_lost``; ``unsent``.
-        ``vad_rounds`` and ``vad_frames`` scored.  The sending clock: ``tx_late_ms`` (slots
-        by how late they began, 64 bins of 1 ms), ``tx_skipped`` (frames given up after a stall
-        of a second), and since the last call of this method ``tx_late_max_ms`` and
-        ``rx_late_max_ms`` (longest time from a datagram's arrival to its reading).
+        ``vad_rounds`` and ``vad_frames`` scored.  By lateness, 64 bins of 1 ms: ``tx_late_ms``,
+        slots of the sending clock by how late they began; ``rx_late_ms``, datagrams with media
+        of known addresses, from arrival in the kernel to their reading.  ``tx_skipped``: frames
+        of 20 ms that a sending thread left out, being more than 60 ms late; what they would have
+        sent goes out later.  Since the last call of this method: ``tx_late_max_ms`` and
+        ``rx_late_max_ms`` (of any datagram).
         """
         cdef plane_counters c
         cdef int i
@@ -354,6 +354,7 @@ cdef class MediaThreads:
             "events_lost": c.events_lost, "unsent": c.unsent, "vad_rounds": c.vad_rounds,
             "vad_frames": c.vad_frames, "tx_skipped": c.tx_skipped,
             "tx_late_ms": [c.tx_late[i] for i in range(PLANE_LATE_BINS)],
+            "rx_late_ms": [c.rx_late[i] for i in range(PLANE_LATE_BINS)],
             "tx_late_max_ms": c.tx_late_max_ns / 1e6, "rx_late_max_ms": c.rx_late_max_ns / 1e6,
         }
 

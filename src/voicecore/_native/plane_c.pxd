@@ -37,8 +37,6 @@ cdef extern from "plane.h" nogil:
         PLANE_STARTED
         PLANE_DRAINED
         PLANE_DIGIT
-        PLANE_STALL_BEGIN
-        PLANE_STALL_END
         PLANE_REPORT
         PLANE_BYE
         PLANE_VAD_FAILED
@@ -52,7 +50,6 @@ cdef extern from "plane.h" nogil:
         int64_t (*run)(void*, int64_t) noexcept nogil
         int64_t (*deadline)(void*) noexcept nogil
         int64_t (*position)(void*) noexcept nogil
-        int (*stalled)(void*) noexcept nogil
         int64_t (*guessed)(void*, int64_t, int64_t) noexcept nogil
         int (*dtmf)(void*, int64_t, int*, int*) noexcept nogil
         int (*transport_sequence)(void*) noexcept nogil
@@ -64,6 +61,7 @@ cdef extern from "plane.h" nogil:
         int (*sent)(void*, int64_t*, int64_t*) noexcept nogil
         void (*transmission)(void*, rtcp_local*) noexcept nogil
         int (*next_transport_sequence)(void*) noexcept nogil
+        void (*leave_out)(void*, int64_t) noexcept nogil
     ctypedef Py_ssize_t (*plane_score)(void*, const float* const*, float* const*, Py_ssize_t,
                                        float*) noexcept nogil
     ctypedef struct plane_config:
@@ -114,6 +112,7 @@ cdef extern from "plane.h" nogil:
         uint64_t vad_frames
         uint64_t tx_skipped
         uint64_t tx_late[64]
+        uint64_t rx_late[64]
         int64_t tx_late_max_ns
         int64_t rx_late_max_ns
     ctypedef struct plane_session_counters:
@@ -125,6 +124,7 @@ cdef extern from "plane.h" nogil:
         uint64_t retransmitted
         uint64_t asked_again
         uint64_t vad_frames
+        uint64_t byes
     plane* plane_create(const plane_config* config, int* error)
     void plane_destroy(plane* p)
     int plane_event_fd(const plane* p)

@@ -44,7 +44,7 @@ cdef extern from "rtcp.h" nogil:
         int64_t cc_queue_ns
         uint64_t nacks
         uint64_t malformed
-        int bye
+        uint64_t byes
         double remb_bps
 
     ctypedef struct rtcp:    # complete, so that it may be a member

@@ -47,6 +47,7 @@ _TIMER_GRAIN_S = 0.001
 _COUNTED = (
     "received", "lost", "late", "duplicate", "reordered", "fec", "malformed", "unknown_pt",
     "concealed_ms", "sent", "encoded", "rejected",
+    "stalls", "byes",
 )  # fmt: skip
 """Counters of the media plane that ``/metrics`` shows."""
 

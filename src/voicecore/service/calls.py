@@ -78,7 +78,7 @@ class Calls:
     async def start(self) -> None:
         """Open the sockets, synthesise the apology. Runs once, after the engines have started."""
         settings = self._settings
-        media = self._media = Media(settings, self._engines)
+        media = self._media = Media(settings, self._engines, self._metrics.no_relay)
         tts = self._engines.tts
         turns = TurnSettings(
             silence_ms=settings.silence_ms,

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCIceServer
 
-from voicecore._native.inbound import Inbound
-from voicecore._native.media_session import MediaSession
-from voicecore._native.outbound import Outbound
 from voicecore._native.plane import MediaThreads
 from voicecore._native.silero import SileroWeights
 from voicecore._native.speech_gate import SpeechGate
@@ -25,20 +20,26 @@ from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.engine_factory import Engines
 from voicecore.service.ice import ice_servers
+from voicecore.service.lateness import Lateness
 from voicecore.service.overload import MediaLoad
 from voicecore.transport import ice_servers as ice_server_urls
 from voicecore.transport.hub import MediaHub
+from voicecore.transport.media_setup import (
+    CODECS,
+    MediaWants,
+    open_session,
+    play_rate_hz,
+    send_limits,
+)
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import AudioLink, PeerConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.scored_vad import ScoredHearing
-from voicecore.transport.sdp_audio import AudioFormat, AudioWants
+from voicecore.transport.sdp_audio import AudioWants
 from voicecore.transport.send_control import SendControl
 
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _OPUS_FALLBACK_HZ = 24000
-_G711_HZ = 8000
-_RTP_CLOCK_HZ = {"opus": 48000, "pcmu": 8000, "pcma": 8000}
 _PLAYOUT_MS = 1500
 """A synthesiser runs ahead of the voice by this; 72 KB at 24 kHz."""
 
@@ -49,21 +50,28 @@ _MANY_CALLS = 5
 _GATHER_S = 0.008
 """With many calls a VAD frame waits for others: a shared batch costs less than half."""
 
-_LATE_QUANTILE = 0.99
-
 
 def play_rates(tts_hz: int) -> set[int]:
     """Every rate at which a call may take the synthesiser's audio."""
-    return {_play_rate(codec, tts_hz) for codec in _RTP_CLOCK_HZ}
+    return {play_rate_hz(codec, _opus_rate_hz(tts_hz)) for codec in CODECS}
 
 
 class Media:
-    """Belongs to the event loop; made when the engines have started, closed after the calls."""
+    """Belongs to the event loop; made when the engines have started, closed after the calls.
 
-    def __init__(self, settings: Settings, engines: Engines) -> None:
+    ``on_no_relay`` is told of each call for which no TURN server gave a relay.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engines: Engines,
+        on_no_relay: Callable[[], None] | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._engines = engines
+        self._on_no_relay = on_no_relay
         self._loop = loop
         weights: SileroWeights | None = getattr(engines.vad, "native_weights", None)
         self._threads = MediaThreads(
@@ -78,7 +86,7 @@ class Media:
         self._scorer = VadBatcher(engines.vad, loop.call_soon, gather=self._gather)
         self._native_vad = weights is not None
         self._level = OverloadLevel.NORMAL
-        self._late_seen = [0] * 64
+        self._tx_late, self._rx_late = Lateness(), Lateness()
         self._dropped = 0
         self._counters: dict[str, Any] = self._threads.counters()
         if not settings.udp_port_min:
@@ -104,54 +112,38 @@ class Media:
             public_addresses=tuple(settings.public_ip),
             hide_private=settings.public_ip_only,
             wants=AudioWants(red_first=settings.ask_for_red, dtx=settings.ask_for_dtx),
+            on_no_relay=self._on_no_relay,
         )
 
     def make_plane(self, link: AudioLink) -> NativePlane:
         """The audio of a call whose DTLS is connected."""
-        form, settings = link.format, self._settings
-        outbound = self._outbound(link)
-        session = MediaSession(
-            self._threads,
-            link.path.peer,
-            inbound=_inbound(form),
-            outbound=outbound,
-            srtp_profile=link.keys.profile,
-            receive_key=link.keys.receive,
-            send_key=link.keys.transmit,
-            vad=self._native_vad,
-            threshold=settings.threshold,
-            start_ms=settings.start_ms,
-            cname=secrets.token_hex(8),
-            clock_hz=_RTP_CLOCK_HZ[form.codec],
-            transport_cc=form.transport_cc_id > 0,
-            nack=form.nack,
+        wants = self._wants()
+        session = open_session(
+            self._threads, link.path.peer, link.format, link.keys, ssrc=link.ssrc, wants=wants
         )
         control = SendControl(
             session,
-            outbound,
-            self._limits(form),
+            session.outbound,
+            send_limits(link.format, wants.limits),
             overload=lambda: self._level,
             now=time.monotonic_ns,
         )
         return NativePlane(
             session,
             link.path,
-            adapt=control.look if settings.adaptive else None,
+            adapt=control.look if self._settings.adaptive else None,
             hearing=None if self._native_vad else self._hearing,
         )
 
     def load(self) -> MediaLoad:
         """How the threads kept up since this was last asked."""
         counters = self._counters = self._threads.counters()
-        late = counters["tx_late_ms"]
-        since = [now - before for now, before in zip(late, self._late_seen, strict=True)]
-        self._late_seen = late
         dropped = counters["kernel_drops"] + counters["datagrams_lost"] + counters["events_lost"]
         since_dropped, self._dropped = dropped - self._dropped, dropped
         return MediaLoad(
-            tx_late_p99_ms=_quantile_ms(since, _LATE_QUANTILE),
+            tx_late_p99_ms=self._tx_late.p99_ms(counters["tx_late_ms"]),
             tx_late_max_ms=counters["tx_late_max_ms"],
-            rx_late_p99_ms=0.0,
+            rx_late_p99_ms=self._rx_late.p99_ms(counters["rx_late_ms"]),
             rx_dropped=since_dropped,
         )
 
@@ -172,35 +164,21 @@ class Media:
 
     # -- private --------------------------------------------------------------------
 
-    def _outbound(self, link: AudioLink) -> Outbound:
-        form, settings = link.format, self._settings
-        return Outbound(
-            codec=form.codec,
-            payload_type=form.payload_type,
-            ssrc=link.ssrc,
-            sequence=random.getrandbits(16),
-            timestamp=random.getrandbits(32),
-            rate_hz=_play_rate(form.codec, self._engines.tts.rate_hz),
-            capacity_ms=_PLAYOUT_MS,
-            bitrate_bps=self._limits(form).bitrate_bps,
-            complexity=settings.opus_complexity,
-            red_pt=form.red_pt if form.codec == "opus" else -1,
-            transport_cc_id=form.transport_cc_id,
-        )
-
-    def _limits(self, form: AudioFormat) -> SendLimits:
+    def _wants(self) -> MediaWants:
         settings = self._settings
-        opus = form.codec == "opus"
-        most = settings.opus_max_bitrate_bps
-        if form.far_max_bitrate_bps:
-            most = min(most, form.far_max_bitrate_bps)
-        return SendLimits(
-            bitrate_bps=min(settings.opus_bitrate_bps, most),
-            min_bitrate_bps=min(settings.opus_min_bitrate_bps, most),
-            max_bitrate_bps=most,
-            complexity=settings.opus_complexity,
-            red=opus and form.red_pt >= 0,
-            fec=opus and form.far_fec,
+        return MediaWants(
+            send_rate_hz=_opus_rate_hz(self._engines.tts.rate_hz),
+            playout_ms=_PLAYOUT_MS,
+            ring_ms=_RING_MS,
+            limits=SendLimits(
+                bitrate_bps=settings.opus_bitrate_bps,
+                min_bitrate_bps=settings.opus_min_bitrate_bps,
+                max_bitrate_bps=settings.opus_max_bitrate_bps,
+                complexity=settings.opus_complexity,
+            ),
+            vad=self._native_vad,
+            threshold=settings.threshold,
+            start_ms=settings.start_ms,
         )
 
     def _hearing(self, plane: NativePlane) -> ScoredHearing:
@@ -223,22 +201,8 @@ class Media:
             raise MisuseError(f"UDP port {port} can't be opened: {error.strerror}") from error
 
 
-def _inbound(form: AudioFormat) -> Inbound:
-    return Inbound(
-        opus_pt=form.opus_pt,
-        pcmu_pt=form.pcmu_pt,
-        pcma_pt=form.pcma_pt,
-        red_pt=form.red_pt,
-        dtmf_pts=form.dtmf_pts,
-        transport_cc_id=form.transport_cc_id,
-        ring_ms=_RING_MS,
-    )
-
-
-def _play_rate(codec: str, tts_hz: int) -> int:
-    """The encoder works at the synthesiser's own rate where the codec has it."""
-    if codec != "opus":
-        return _G711_HZ
+def _opus_rate_hz(tts_hz: int) -> int:
+    """The encoder works at the synthesiser's own rate where Opus has it."""
     return tts_hz if tts_hz in _OPUS_RATES_HZ else _OPUS_FALLBACK_HZ
 
 
@@ -248,21 +212,3 @@ def _port_source(low: int, high: int) -> Callable[[], int]:
         return lambda: 0
     ports = itertools.cycle(range(low, high + 1))
     return lambda: next(ports)
-
-
-def _quantile_ms(bins: list[int], quantile: float) -> float:
-    """Upper end (ms) of the bin of 1 ms that holds the quantile; 0 of less than two.
-
-    The latest alone never is the quantile: one call has fifty slots a second, and
-    a single hiccup of the machine, which is in the maximum, must refuse no caller.
-    """
-    total = sum(bins)
-    if total < 2:
-        return 0.0
-    wanted = min(total * quantile, total - 1)
-    seen = 0
-    for ms, count in enumerate(bins):
-        seen += count
-        if count and seen >= wanted:
-            return float(ms + 1) if ms else 0.0
-    return 0.0

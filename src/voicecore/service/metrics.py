@@ -33,6 +33,7 @@ STAGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64, 
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 _LATE_EDGES_MS = (1, 2, 5, 10, 20, 40)
 """Of the bins of 1 ms; a packet lasts 20."""
+_OF_STREAMS = ("stalls", "byes")
 CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
@@ -69,6 +70,11 @@ class Metrics:
             "voicecore_ice_results",
             "Ends of ICE, with the candidate types of the chosen pair",
             ["result", "local", "remote"],
+            registry=registry,
+        )
+        self._no_relay = Counter(
+            "voicecore_ice_no_relay",
+            "Times no TURN server gave a call its relay",
             registry=registry,
         )
         self._turn_and_media(registry)
@@ -134,6 +140,12 @@ class Metrics:
         self._media = Counter(
             "voicecore_media_packets", "Packets on the media path", ["event"], registry=registry
         )
+        self._streams = Counter(
+            "voicecore_media_streams",
+            "What callers' streams did: stalls (packets ceased unannounced), byes",
+            ["event"],
+            registry=registry,
+        )
         self._media_time = Counter(
             "voicecore_media_seconds", "Audio with a fate of its own", ["event"], registry=registry
         )
@@ -184,6 +196,10 @@ class Metrics:
         """
         self._ice.labels(result, local_type or "none", remote_type or "none").inc()
 
+    def no_relay(self) -> None:
+        """TURN servers are configured, and none gave a call a relay."""
+        self._no_relay.inc()
+
     def turn(self, stage_seconds: Mapping[str, float]) -> None:
         """A turn was answered; seconds by stage (endpoint, stt, llm, tts, packet, total)."""
         self._turns.inc()
@@ -198,12 +214,14 @@ class Metrics:
         """Add ``count`` (>= 0) packets that were received, lost, late, sent and the like.
 
         A name that ends in ``_ms`` counts milliseconds of audio instead
-        (``concealed_ms``); it is exported in seconds.
+        (``concealed_ms``); it is exported in seconds. ``stalls`` and ``byes`` are of streams.
         """
         if count < 0:
             raise MisuseError(f"a counter can't fall: {name} by {count}")
         if name.endswith("_ms"):
             self._media_time.labels(name.removesuffix("_ms")).inc(count / 1000)
+        elif name in _OF_STREAMS:
+            self._streams.labels(name).inc(count)
         else:
             self._media.labels(name).inc(count)
 
@@ -226,7 +244,7 @@ class Metrics:
 
 
 class _MediaThreads(Collector):
-    """Counters of the media threads; the lateness of the sending clock as a histogram."""
+    """Counters of the media threads; their lateness as histograms."""
 
     def __init__(self, counters: Callable[[], Mapping[str, Any]]) -> None:
         self._counters = counters
@@ -241,13 +259,20 @@ class _MediaThreads(Collector):
             if isinstance(count, int):
                 events.add_metric([name], count)
         yield events
-        yield _lateness(counters["tx_late_ms"])
+        yield _lateness(
+            "voicecore_tx_late_seconds",
+            "How late the sending clock began a slot of calls",
+            counters["tx_late_ms"],
+        )
+        yield _lateness(
+            "voicecore_rx_late_seconds",
+            "How long the packets of calls waited to be read",
+            counters["rx_late_ms"],
+        )
 
 
-def _lateness(bins: Sequence[int]) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(
-        "voicecore_tx_late_seconds", "How late the sending clock began a slot of calls"
-    )
+def _lateness(name: str, text: str, bins: Sequence[int]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text)
     buckets: list[tuple[str, float]] = []
     for edge_ms in _LATE_EDGES_MS:
         buckets.append((str(edge_ms / 1000), float(sum(bins[:edge_ms]))))

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -41,6 +40,7 @@ from voicecore.errors import MisuseError, PeerError
 from voicecore.transport import adoption, ice_servers, shared_hub
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport.media_path import MediaPath, PathConfig, SelectedPair
+from voicecore.transport.media_setup import MediaWants, open_session, rtp_clock_hz, send_limits
 from voicecore.transport.routing import follow
 from voicecore.transport.sdp import with_candidates_everywhere
 from voicecore.transport.sdp_audio import (
@@ -61,8 +61,6 @@ from voicecore.transport.track_out import AudioSender
 _LOG = logging.getLogger(__name__)
 
 SEND_RATES_HZ = (16_000, 24_000, 48_000)
-_G711_HZ = 8000
-_RTP_CLOCK_HZ = {"opus": 48_000, "pcmu": 8000, "pcma": 8000}
 _PLAYOUT_MS = 1000
 _MOST_WAITING = 256
 """Packets of other streams that wait for aiortc; the oldest are dropped, as on a lossy network."""
@@ -81,13 +79,17 @@ class CallAudio:
         self.stalled_s = stalled_s
         self.inbound: Inbound = session.inbound
         self.outbound: Outbound = session.outbound
-        self.clock_hz = _RTP_CLOCK_HZ[form.codec]
+        self.clock_hz = rtp_clock_hz(form.codec)
         self._skipped = 0
         self._control: SendControl | None = None
         self._closed = False
         if form is not _NO_AUDIO:
             self._control = SendControl(
-                session, self.outbound, _limits(form), overload=lambda: 0, now=time.monotonic_ns
+                session,
+                self.outbound,
+                send_limits(form, SendLimits()),
+                overload=lambda: 0,
+                now=time.monotonic_ns,
             )
 
     @property
@@ -267,48 +269,18 @@ class DropIn:
         form = negotiated(ours, read_audio(self._theirs), red_first=False)
         self._audio_format = form or _NO_AUDIO
         assert self._path is not None
-        session = self._session(self._audio_format)
+        session = open_session(
+            self._shared.threads,
+            self._path.peer,
+            self._audio_format,
+            self._keys,
+            ssrc=_ssrc(self._sender),
+            wants=MediaWants(send_rate_hz=self._send_rate_hz, playout_ms=_PLAYOUT_MS),
+        )
         self._audio = CallAudio(session, self._audio_format, self._shared.stalls.stalled_s)
         self._audio.silence(True)
         self._share()
         self._path.attach(self)
-
-    def _session(self, form: AudioFormat) -> MediaSession:
-        assert self._path is not None
-        assert self._keys is not None
-        outbound = Outbound(
-            codec=form.codec,
-            payload_type=form.payload_type,
-            ssrc=_ssrc(self._sender),
-            sequence=random.getrandbits(15),
-            timestamp=random.getrandbits(32),
-            rate_hz=self._send_rate_hz if form.codec == "opus" else _G711_HZ,
-            capacity_ms=_PLAYOUT_MS,
-            bitrate_bps=_limits(form).bitrate_bps,
-            red_pt=form.red_pt if form.codec == "opus" else -1,
-            transport_cc_id=form.transport_cc_id,
-        )
-        return MediaSession(
-            self._shared.threads,
-            self._path.peer,
-            inbound=Inbound(
-                opus_pt=form.opus_pt,
-                pcmu_pt=form.pcmu_pt,
-                pcma_pt=form.pcma_pt,
-                red_pt=form.red_pt,
-                dtmf_pts=form.dtmf_pts,
-                transport_cc_id=form.transport_cc_id,
-            ),
-            outbound=outbound,
-            srtp_profile=self._keys.profile,
-            receive_key=self._keys.receive,
-            send_key=self._keys.transmit,
-            vad=False,
-            cname=secrets.token_hex(8),
-            clock_hz=_RTP_CLOCK_HZ[form.codec],
-            transport_cc=form.transport_cc_id > 0,
-            nack=form.nack,
-        )
 
     def _on_started(self, half: str) -> None:
         if self._audio is None or self._audio_format is _NO_AUDIO:
@@ -407,19 +379,6 @@ def _our_codecs() -> list[Any]:
         for codec in (capabilities.codecs if capabilities else [])
         if codec.mimeType in ("audio/opus", "audio/PCMU", "audio/PCMA")
     ]
-
-
-def _limits(form: AudioFormat) -> SendLimits:
-    opus = form.codec == "opus"
-    limits = SendLimits(red=opus and form.red_pt >= 0, fec=opus and form.far_fec)
-    most = min(limits.max_bitrate_bps, form.far_max_bitrate_bps or limits.max_bitrate_bps)
-    return SendLimits(
-        bitrate_bps=min(limits.bitrate_bps, most),
-        min_bitrate_bps=min(limits.min_bitrate_bps, most),
-        max_bitrate_bps=most,
-        red=limits.red,
-        fec=limits.fec,
-    )
 
 
 def _own_types(form: AudioFormat) -> frozenset[int]:

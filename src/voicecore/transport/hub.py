@@ -21,7 +21,7 @@ from voicecore.transport.addresses import local_addresses
 
 _LOG = logging.getLogger(__name__)
 
-DATAGRAM = 12
+DATAGRAM = 10
 """Kind of the event ``(DATAGRAM, peer, port, data, (host, udp_port))``."""
 
 _EVENTS_PER_TURN = 64

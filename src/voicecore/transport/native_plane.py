@@ -226,6 +226,8 @@ class NativePlane:
             sink.on_digit(chr(details[0]), details[1])
         elif kind == native.REPORT:
             self.adapt()
+        # A BYE is counted and no more: to WebRTC the stream is mute from there on, and may come
+        # back. Who hangs up closes DTLS (Firefox does both at once, Chromium says no BYE).
         elif kind in (native.LOST, native.VAD_FAILED):
             sink.on_plane_failed(PlaneError("the media threads lost track", code="media_lost"))
 

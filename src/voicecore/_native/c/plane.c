@@ -223,6 +223,7 @@ static void begin_receiving(plane_peer *peer, const plane_session *s, void *srtp
     peer->nack = s->rtcp.nack;
     peer->shared = 0;
     peer->wake_at = PLANE_NEVER;
+    peer->bye_ns = NO_BYE;
     speech_gate_init(&peer->gate, s->vad_threshold, s->vad_start_samples);
     media_clock_init(&peer->clock, 16000);
     memset(&peer->nacks, 0, sizeof peer->nacks);
@@ -255,6 +256,7 @@ int plane_attach(plane *p, plane_peer *peer, const plane_session *s)
     peer->history = history;
     rtcp_init(&peer->rtcp, &s->rtcp);
     peer->sending = 1;
+    peer->sent_due_ns = 0;
     peer->silent = 0;
     pthread_mutex_unlock(&peer->tx_lock);
     begin_receiving(peer, s, receive);

@@ -53,7 +53,6 @@ typedef struct {
     int64_t (*run)(void *inbound, int64_t now_ns);  /* decodes what is due: samples at 16 kHz */
     int64_t (*deadline)(void *inbound);             /* when to run without a packet; -1 never */
     int64_t (*position)(void *inbound);             /* samples since the beginning */
-    int (*stalled)(void *inbound);
     int64_t (*guessed)(void *inbound, int64_t start, int64_t end); /* concealed samples */
     int (*dtmf)(void *inbound, int64_t now_ns, int *digit, int *duration_ms); /* 1: one */
     int (*transport_sequence)(void *inbound);       /* of the last packet pushed; -1 none */
@@ -65,6 +64,7 @@ typedef struct {
     int (*sent)(void *outbound, int64_t *position, int64_t *generation); /* PLANE_STARTED… */
     void (*transmission)(void *outbound, rtcp_local *out);
     int (*next_transport_sequence)(void *outbound); /* of the packet to be built; -1 none */
+    void (*leave_out)(void *outbound, int64_t frames); /* time went on without these */
 } plane_media;
 
 /* What `sent` says happened with the packet just built. */
@@ -107,10 +107,8 @@ enum {
     PLANE_STARTED,     /* the agent's voice goes out; b = generation */
     PLANE_DRAINED,     /* a = position, b = generation */
     PLANE_DIGIT,       /* a = digit 0..15, b = duration ms */
-    PLANE_STALL_BEGIN, /* no packet came for too long */
-    PLANE_STALL_END,
     PLANE_REPORT,      /* the far end reported: one a second at most, each five if nothing is lost */
-    PLANE_BYE,         /* the far end ended its stream */
+    PLANE_BYE,         /* the far end said BYE and has sent nothing for 1 s since */
     PLANE_VAD_FAILED,  /* its voice activity can't be told any more */
     PLANE_DATAGRAM,    /* STUN or DTLS of the peer */
     PLANE_PACKET,      /* to be sent by way of a relay */
@@ -146,8 +144,9 @@ typedef struct {
     uint64_t datagrams_lost;
     uint64_t unsent;           /* packets that the kernel refused */
     uint64_t vad_rounds, vad_frames;
-    uint64_t tx_skipped;       /* frames given up after a stall of a second */
-    uint64_t tx_late[PLANE_LATE_BINS]; /* slots by how late they began */
+    uint64_t tx_skipped;       /* frames of 20 ms that a sending thread was too late for */
+    uint64_t tx_late[PLANE_LATE_BINS]; /* slots by how late they began, or would have begun */
+    uint64_t rx_late[PLANE_LATE_BINS]; /* calls' media, from arrival to reading */
     int64_t tx_late_max_ns;    /* since the last look */
     int64_t rx_late_max_ns;    /* oldest datagram, arrival to reading, since the last look */
 } plane_counters;
@@ -155,7 +154,7 @@ typedef struct {
 /* Counted for one session. */
 typedef struct {
     uint64_t packets, rejected, replayed, reports_rejected, unsent, retransmitted, asked_again;
-    uint64_t vad_frames;
+    uint64_t vad_frames, byes;
 } plane_session_counters;
 
 plane *plane_create(const plane_config *config, int *error /* errno */);

@@ -11,6 +11,10 @@ enum { MOST_ASKED = 32 };
 #define REPORT_NS INT64_C(1000000000)       /* between news of a network that loses … */
 #define CALM_REPORT_NS INT64_C(5000000000)  /* … and of one that doesn't */
 #define TROUBLE_NS INT64_C(30000000000)     /* how long it counts as one that loses */
+/* A BYE may be of a stream that another one follows at once, and a packet sent before it may
+ * come after it. */
+#define BYE_NS INT64_C(1000000000)
+#define OVERTAKEN_NS INT64_C(200000000)
 
 /* libsrtp makes a stream for every SSRC that authenticates, and keeps it: an endless row of
  * them would be an endless heap. */
@@ -51,6 +55,7 @@ static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t ar
         return 0;
     }
     __atomic_store_n(&peer->remote_ssrc, rtp_u32(data + 8), __ATOMIC_RELAXED);
+    if (peer->bye_ns != NO_BYE && arrival_ns - peer->bye_ns > OVERTAKEN_NS) peer->bye_ns = NO_BYE;
     peer->media->push(peer->inbound, data, (size_t)n, arrival_ns);
     const int sequence = peer->media->transport_sequence(peer->inbound);
     if (sequence >= 0) {
@@ -75,7 +80,7 @@ static int is_news(plane_peer *peer, const rtcp_remote *remote, int64_t now_ns)
     return 1;
 }
 
-/* Returns how many of our packets are asked for again. */
+/* Returns how many of our packets are asked for again. rx_lock is held. */
 static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns,
                      uint16_t *again)
 {
@@ -87,18 +92,21 @@ static int take_rtcp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t a
     bound_streams(p, peer, rtp_u32(data + 4));
     if (peer->shared) queue_datagram(p, peer, PLANE_OTHER, 0, data, (size_t)n, NULL);
     pthread_mutex_lock(&peer->rtcp_lock);
-    rtcp_read(&peer->rtcp, data, (size_t)n, arrival_ns);
     const rtcp_remote *remote = rtcp_remote_of(&peer->rtcp);
+    const uint64_t byes = remote->byes;
+    rtcp_read(&peer->rtcp, data, (size_t)n, arrival_ns);
     const int asked = rtcp_take_nacks(&peer->rtcp, again, MOST_ASKED);
     const int64_t round_trip_ns = remote->round_trip_ns;
-    const int over = remote->bye && !peer->bye_told;
+    const int over = remote->byes != byes;
     const int told = is_news(peer, remote, arrival_ns);
-    peer->bye_told |= over;
     pthread_mutex_unlock(&peer->rtcp_lock);
     if (peer->nack && round_trip_ns >= 0)
         peer->media->set_round_trip(peer->inbound, round_trip_ns);
     if (told) queue_event(p, peer, PLANE_REPORT, 0, 0);
-    if (over) queue_event(p, peer, PLANE_BYE, 0, 0);
+    if (over) {
+        count_up(&peer->counters.byes);
+        peer->bye_ns = arrival_ns;
+    }
     return asked;
 }
 
@@ -110,9 +118,10 @@ int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arri
     pthread_mutex_lock(&peer->rx_lock);
     if (peer->media == NULL || n < 12)
         count_up(&peer->counters.rejected);
-    else if (rtp_is_rtcp(data[0], data[1]))
+    else if (rtp_is_rtcp(data[0], data[1])) {
         asked = take_rtcp(p, peer, data, n, arrival_ns, again);
-    else
+        heard = peer->bye_ns != NO_BYE;
+    } else
         heard = take_rtp(p, peer, data, n, arrival_ns);
     pthread_mutex_unlock(&peer->rx_lock);
     if (asked) tx_send_again(p, peer, again, asked);
@@ -132,11 +141,10 @@ static int missing_now(plane_peer *peer, int64_t now_ns, uint16_t *out)
 static void tell(plane *p, plane_peer *peer, int64_t now_ns)
 {
     int digit, duration_ms;
-    const int stalled = peer->media->stalled(peer->inbound);
 
-    if (stalled != peer->stalled) {
-        peer->stalled = stalled;
-        queue_event(p, peer, stalled ? PLANE_STALL_BEGIN : PLANE_STALL_END, 0, 0);
+    if (peer->bye_ns != NO_BYE && now_ns - peer->bye_ns >= BYE_NS) {
+        peer->bye_ns = NO_BYE;
+        queue_event(p, peer, PLANE_BYE, 0, 0);
     }
     while (peer->media->dtmf(peer->inbound, now_ns, &digit, &duration_ms))
         queue_event(p, peer, PLANE_DIGIT, digit, duration_ms);
@@ -144,6 +152,13 @@ static void tell(plane *p, plane_peer *peer, int64_t now_ns)
         peer->wake_at = PLANE_NEVER;
         queue_event(p, peer, PLANE_AUDIO, peer->position, 0);
     }
+}
+
+static int64_t deadline_of(const plane_peer *peer)
+{
+    const int64_t audio_ns = peer->media->deadline(peer->inbound);
+    const int64_t bye_ns = peer->bye_ns == NO_BYE ? PLANE_NEVER : peer->bye_ns + BYE_NS;
+    return audio_ns < 0 || bye_ns < audio_ns ? bye_ns : audio_ns;
 }
 
 int hear_run(plane *p, plane_peer *peer, int64_t now_ns)
@@ -157,9 +172,8 @@ int hear_run(plane *p, plane_peer *peer, int64_t now_ns)
             peer->position = peer->media->position(peer->inbound);
             media_clock_observe(&peer->clock, peer->position, now_ns);
         }
-        const int64_t due = peer->media->deadline(peer->inbound);
-        __atomic_store_n(&peer->deadline_ns, due < 0 ? PLANE_NEVER : due, __ATOMIC_RELAXED);
         tell(p, peer, now_ns);
+        __atomic_store_n(&peer->deadline_ns, deadline_of(peer), __ATOMIC_RELAXED);
         if (peer->nack) count = missing_now(peer, now_ns, ask);
         frames = peer->vad == PLANE_VAD_NATIVE && !peer->vad_listed
                  && peer->position - peer->frame_end >= PLANE_VAD_NEW;

@@ -173,6 +173,14 @@ static int64_t real_now(void)
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
+/* Of what belongs to calls: how late a flood is read is nobody's loss. */
+static void count_lateness(plane *p, const inbox *in, int n, int64_t now_ns)
+{
+    for (int i = 0; i < n; i++)
+        if (in->peers[i] && is_media(in->parts[i].iov_base))
+            count_late(p->counters.rx_late, now_ns - in->arrival_ns[i], 1);
+}
+
 static int read_once(rx_thread *rx, plane_port *port, int fd, inbox *in)
 {
     plane *p = rx->plane;
@@ -189,6 +197,7 @@ static int read_once(rx_thread *rx, plane_port *port, int fd, inbox *in)
             = read_stamps(port, rx->index, &in->messages[i].msg_hdr, now_ns, real_ns);
     raise_to(&p->counters.rx_late_max_ns, now_ns - in->arrival_ns[0]);
     find_owners(p, port, in, n, now_ns);
+    count_lateness(p, in, n, now_ns);
     for (int i = 0; i < n; i++) {
         plane_peer *peer = in->peers[i];
         uint8_t *data = in->parts[i].iov_base;

@@ -30,6 +30,7 @@ enum {
 #define NS_PER_MS INT64_C(1000000)
 #define FRAME_NS (20 * NS_PER_MS)
 #define SLOT_NS (FRAME_NS / TX_SLOTS)
+#define NO_BYE INT64_MIN
 
 typedef struct {
     plane_port *port;
@@ -77,7 +78,8 @@ struct plane_peer {
     int stream_count;
     int64_t wake_at, frame_end, position;
     int64_t edges; /* that the gate told */
-    int vad, vad_listed, stalled;
+    int vad, vad_listed;
+    int64_t bye_ns; /* when the far end said BYE and nothing has come since; NO_BYE */
     speech_gate gate;
     media_clock clock;
     nack_list nacks;
@@ -93,11 +95,11 @@ struct plane_peer {
     rtcp rtcp;
     int64_t report_told_ns, trouble_ns; /* last PLANE_REPORT; last news of a loss */
     uint64_t lost_seen;
-    int bye_told;
 
     /* Sending: under tx_lock. */
     pthread_mutex_t tx_lock;
     int sending; /* attached, seen from this side */
+    int64_t sent_due_ns; /* when its last packet was due; 0: none was */
     void *outbound;
     const plane_media *tx_media;
     void *tx_srtp;
@@ -187,6 +189,14 @@ static inline uint64_t counted(const uint64_t *counter)
     return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
+/* Something was late by so much, `times` times. */
+static inline void count_late(uint64_t bins[PLANE_LATE_BINS], int64_t late_ns, uint64_t times)
+{
+    const int64_t bin = late_ns / NS_PER_MS;
+    const int64_t at = bin < 0 ? 0 : bin < PLANE_LATE_BINS ? bin : PLANE_LATE_BINS - 1;
+    __atomic_fetch_add(&bins[at], times, __ATOMIC_RELAXED);
+}
+
 static inline void raise_to(int64_t *highest, int64_t value)
 {
     int64_t seen = __atomic_load_n(highest, __ATOMIC_RELAXED);
@@ -215,7 +225,7 @@ void queue_datagram(plane *p, plane_peer *peer, uint32_t kind, uint32_t port,
 
 /* plane_rx.c, plane_hear.c, plane_vad.c */
 void *rx_main(void *rx);
-/* One SRTP or SRTCP datagram, decrypted in place. rx_lock is not held. 1: RTP was taken. */
+/* One SRTP or SRTCP datagram, decrypted in place. rx_lock is not held. 1: hear_run is due. */
 int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns);
 /* Decodes what is due. Returns 1 if VAD frames wait. */
 int hear_run(plane *p, plane_peer *peer, int64_t now_ns);

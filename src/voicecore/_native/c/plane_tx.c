@@ -13,7 +13,7 @@
 enum {
     PACKET_ROOM = 2800, /* an RTP packet with redundancy, and what SRTP adds */
     NICE = -10,         /* 20 ms of silence are heard, a late token isn't */
-    MOST_CATCH_UP_NS = 1000000000,
+    MOST_CATCH_UP_NS = 60000000,
 };
 
 _Static_assert(PACKET_ROOM >= RTCP_MOST + VC_SRTP_TRAILER, "a report must fit");
@@ -119,6 +119,15 @@ static void remember(plane_peer *peer, const uint8_t *packet, int n)
     memcpy(place->data, packet, (size_t)n);
 }
 
+/* Between its packets as much time passes as between the moments at which they were due: what
+ * was left out after a stall, or in silence, is a pause to the far end. */
+static void keep_time(plane_peer *peer, int64_t due_ns)
+{
+    const int64_t frames = peer->sent_due_ns ? (due_ns - peer->sent_due_ns) / FRAME_NS - 1 : 0;
+    if (frames > 0) peer->tx_media->leave_out(peer->outbound, frames);
+    peer->sent_due_ns = due_ns;
+}
+
 static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
 {
     uint8_t *packet = b->packets[b->count];
@@ -172,11 +181,14 @@ static void send_reports(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns
     protect_report(p, b, peer, n);
 }
 
-static void serve(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
+static void serve(plane *p, tx_batch *b, plane_peer *peer, int64_t due_ns, int64_t now_ns)
 {
     pthread_mutex_lock(&peer->tx_lock);
     if (peer->sending) {
-        if (!peer->silent) send_audio(p, b, peer, now_ns);
+        if (!peer->silent) {
+            keep_time(peer, due_ns);
+            send_audio(p, b, peer, now_ns);
+        }
         send_reports(p, b, peer, now_ns);
     }
     pthread_mutex_unlock(&peer->tx_lock);
@@ -212,13 +224,12 @@ static void serve_slot(tx_thread *tx, int slot, int64_t due_ns)
     const int n = pick(tx, slot);
     if (n == 0) return;
     const int64_t now_ns = plane_now(), late_ns = now_ns - due_ns;
-    const int64_t bin = late_ns / NS_PER_MS;
     for (int i = 0; i < n; i++) {
-        serve(p, tx->batch, tx->picked[i], now_ns);
+        serve(p, tx->batch, tx->picked[i], due_ns, now_ns);
         peer_release(p, tx->picked[i]);
     }
     let_port_go(p, tx->batch);
-    count_up(&p->counters.tx_late[bin < 0 ? 0 : bin < PLANE_LATE_BINS ? bin : PLANE_LATE_BINS - 1]);
+    count_late(p->counters.tx_late, late_ns, 1);
     raise_to(&p->counters.tx_late_max_ns, late_ns);
 }
 
@@ -241,6 +252,24 @@ static int has_calls(tx_thread *tx, int slot)
     return count > 0;
 }
 
+/* The clock is late by so much and goes on without the frames that were due.  Sent all at once
+ * they would come too late for the far end to play in time, and what it then holds a barge-in
+ * can't take back; the voice goes on later instead (keep_time).  Returns their time. */
+static int64_t leave_out(tx_thread *tx, int64_t late_ns)
+{
+    plane_counters *counters = &tx->plane->counters;
+    const int64_t frames = late_ns / FRAME_NS;
+    uint64_t slots = 0;
+    for (int slot = 0; slot < TX_SLOTS; slot++) slots += has_calls(tx, slot);
+    int64_t i = 1;
+    for (; i <= frames && i * FRAME_NS < PLANE_LATE_BINS * NS_PER_MS; i++)
+        count_late(counters->tx_late, late_ns % FRAME_NS + i * FRAME_NS, slots);
+    if (i <= frames) count_late(counters->tx_late, late_ns, slots * (uint64_t)(frames - i + 1));
+    __atomic_fetch_add(&counters->tx_skipped, (uint64_t)frames, __ATOMIC_RELAXED);
+    raise_to(&counters->tx_late_max_ns, late_ns);
+    return frames * FRAME_NS;
+}
+
 void *tx_main(void *argument)
 {
     tx_thread *tx = argument;
@@ -254,12 +283,10 @@ void *tx_main(void *argument)
         if (idle && !wait_for_calls(tx)) return NULL;
         if (__atomic_load_n(&p->stopping, __ATOMIC_ACQUIRE)) return NULL;
         const int64_t now_ns = plane_now();
-        if (idle || now_ns - due_ns > MOST_CATCH_UP_NS) {
-            /* After a stall of a second (a suspended machine) nobody waits for what was due. */
-            if (!idle) __atomic_fetch_add(&p->counters.tx_skipped,
-                                          (uint64_t)((now_ns - due_ns) / FRAME_NS), __ATOMIC_RELAXED);
+        if (idle)
             due_ns = now_ns + SLOT_NS;
-        }
+        else if (now_ns - due_ns > MOST_CATCH_UP_NS)
+            due_ns += leave_out(tx, now_ns - due_ns);
         if (has_calls(tx, slot)) {
             const struct timespec at = { due_ns / INT64_C(1000000000),
                                          due_ns % INT64_C(1000000000) };

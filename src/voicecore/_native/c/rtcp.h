@@ -59,7 +59,7 @@ typedef struct {
     int64_t cc_queue_ns;    /* one-way delay above its least of the last 10 to 20 s, smoothed */
     uint64_t nacks;         /* sequences asked for, repeats too */
     uint64_t malformed;     /* compound packets refused */
-    int bye;                /* 1: the far end's stream ended */
+    uint64_t byes;          /* for the stream that we know */
     double remb_bps;        /* 0: none came */
 } rtcp_remote;
 

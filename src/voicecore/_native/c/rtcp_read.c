@@ -121,12 +121,14 @@ static void take_report(rtcp *r, const part *p, int64_t now_ns) {
 /* A far end that changes its stream says BYE for the old one: only who reports, or whom we
  * report on, can end. */
 static void take_bye(rtcp *r, const part *p) {
+    int ended = 0;
     for (int i = 0; i < p->count; i++) {
         const uint32_t ssrc = rtcp_u32(p->body + 4 * i);
         const int unknown = !r->has_peer && r->media_ssrc == 0;
         if (unknown || ssrc == r->media_ssrc || (r->has_peer && ssrc == r->peer_ssrc))
-            r->remote.bye = 1;
+            ended = 1;
     }
+    r->remote.byes += (uint64_t)ended;
 }
 
 static void ask(rtcp *r, uint16_t sequence) {

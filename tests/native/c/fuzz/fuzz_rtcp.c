@@ -111,7 +111,7 @@ static void check_remote(const rtcp_remote *was) {
     MUST(is->fraction_lost >= 0 && is->fraction_lost < 1);
     MUST(is->packets_lost >= -(1 << 23) && is->packets_lost < 1 << 23);
     MUST(is->jitter_ms >= 0 && is->remb_bps >= 0 && is->cc_queue_ns >= 0);
-    MUST(is->reports >= was->reports && is->nacks >= was->nacks && is->bye >= was->bye);
+    MUST(is->reports >= was->reports && is->nacks >= was->nacks && is->byes >= was->byes);
     MUST(is->cc_reported >= was->cc_reported && is->cc_lost >= was->cc_lost);
     MUST(is->cc_lost <= is->cc_reported && is->cc_late <= is->cc_lost);
     MUST(is->cc_reported - was->cc_reported <= 5 * CC_SENT);

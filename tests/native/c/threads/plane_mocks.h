@@ -137,7 +137,6 @@ static int64_t in_run(void *inbound, int64_t now_ns)
 
 static int64_t in_deadline(void *inbound) { return ((mock_inbound *)inbound)->deadline_ns; }
 static int64_t in_position(void *inbound) { return ((mock_inbound *)inbound)->position; }
-static int in_stalled(void *inbound) { return ((mock_inbound *)inbound)->stalled; }
 
 static int64_t in_guessed(void *inbound, int64_t start, int64_t end)
 {
@@ -213,10 +212,16 @@ static void out_transmission(void *outbound, rtcp_local *out)
 
 static int out_transport_sequence(void *outbound) { return ((mock_outbound *)outbound)->sequence; }
 
+static void out_leave_out(void *outbound, int64_t frames)
+{
+    MUST(frames > 0);
+    ((mock_outbound *)outbound)->generation += frames;
+}
+
 static const plane_media mock_media = {
-    in_push, in_run, in_deadline, in_position, in_stalled, in_guessed, in_dtmf,
+    in_push, in_run, in_deadline, in_position, in_guessed, in_dtmf,
     in_transport_sequence, in_missing, in_round_trip, in_reception, in_frame,
-    out_build, out_sent, out_transmission, out_transport_sequence,
+    out_build, out_sent, out_transmission, out_transport_sequence, out_leave_out,
 };
 
 /* -- VAD: refuses a frame now and then ------------------------------------------------------- */
