@@ -338,7 +338,8 @@ cdef class MediaThreads:
         Datagrams: ``received``, and dropped ``unknown_address``, ``unknown_name`` (STUN),
         ``malformed``, ``oversized``, ``throttled`` (a peer's own flood), ``kernel_drops`` (full
         socket buffers), ``datagrams_lost`` (Python too slow); ``events_lost``; ``unsent``.
-        ``vad_rounds`` and ``vad_frames`` scored.  The sending clock: ``tx_late_ms`` (slots
+        ``vad_rounds`` and ``vad_frames`` scored, ``vad_paused`` frames of callers' pauses
+        (DTX) that needed no scoring.  The sending clock: ``tx_late_ms`` (slots
         by how late they began, 64 bins of 1 ms), ``tx_skipped`` (frames given up after a stall
         of a second), and since the last call of this method ``tx_late_max_ms`` and
         ``rx_late_max_ms`` (longest time from a datagram's arrival to its reading).
@@ -352,7 +353,7 @@ cdef class MediaThreads:
             "oversized": c.oversized, "throttled": c.throttled,
             "kernel_drops": c.kernel_drops, "datagrams_lost": c.datagrams_lost,
             "events_lost": c.events_lost, "unsent": c.unsent, "vad_rounds": c.vad_rounds,
-            "vad_frames": c.vad_frames, "tx_skipped": c.tx_skipped,
+            "vad_frames": c.vad_frames, "vad_paused": c.vad_paused, "tx_skipped": c.tx_skipped,
             "tx_late_ms": [c.tx_late[i] for i in range(PLANE_LATE_BINS)],
             "tx_late_max_ms": c.tx_late_max_ns / 1e6, "rx_late_max_ms": c.rx_late_max_ns / 1e6,
         }
