@@ -20,7 +20,7 @@ from caller.server import running
 from load.caller import Caller, Calls, origin
 from load.figures import LOUD
 from load.native import Client
-from load.voices import silence, voices
+from load.voices import speech, voices
 from report import Bar, Report
 
 _CUT_OFF = """
@@ -54,7 +54,7 @@ async def measure(report: Report) -> None:
 
 
 async def _inside() -> dict[str, Any]:
-    client = Client(voices(), silence(), max_calls=1)
+    client = Client(speech(), max_calls=1)
     try:
         async with running() as server, aiohttp.ClientSession() as http:
             async with http.get(server.url) as page:

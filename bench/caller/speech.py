@@ -65,24 +65,35 @@ class Utterance:
         return len(self.payloads) / 50
 
 
-def encode(name: str, pcm: Pcm, *, shift: int = 0) -> Utterance:
+def encode(name: str, pcm: Pcm, *, shift: int = 0, band_hz: int = 20_000) -> Utterance:
     """``pcm`` behind ``shift`` samples of silence (its phase in the 20 ms frames).
 
-    Encoder as Chromium's: VOIP, mono, 32 kb/s, complexity 9, FEC.
+    Encoder as Chromium's: VOIP, mono, 32 kb/s, complexity 9, FEC, up to ``band_hz``.
     """
     first, last = extent(pcm)
     pcm = pcm[max(first - RATE_HZ // 10, 0) : last + RATE_HZ // 10]
     lead = first - max(first - RATE_HZ // 10, 0)
     padded = np.concatenate([np.zeros(shift, np.int16), pcm])
     padded = np.concatenate([padded, np.zeros(-len(padded) % FRAME_SAMPLES, np.int16)])
-    encoder = Encoder(RATE_HZ, application="voip", bitrate_bps=32_000, complexity=9, fec=True)
+    encoder = _encoder(band_hz)
     payloads = tuple(encoder.encode(f) for f in padded.reshape(-1, FRAME_SAMPLES))
     return Utterance(name, payloads, shift + lead, shift + lead + last - first)
 
 
-def silence_payload() -> bytes:
+def _encoder(band_hz: int) -> Encoder:
+    return Encoder(
+        RATE_HZ,
+        application="voip",
+        bitrate_bps=32_000,
+        complexity=9,
+        fec=True,
+        max_bandwidth_hz=band_hz,
+    )
+
+
+def silence_payload(band_hz: int = 20_000) -> bytes:
     """20 ms of an idle microphone, for between utterances."""
-    encoder = Encoder(RATE_HZ, application="voip", bitrate_bps=32_000, complexity=9, fec=True)
+    encoder = _encoder(band_hz)
     noise = np.random.default_rng(1).integers(-3, 4, (10, FRAME_SAMPLES)).astype(np.int16)
     return [encoder.encode(frame) for frame in noise][-1]
 

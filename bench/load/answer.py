@@ -13,6 +13,10 @@ from dataclasses import dataclass
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 
 
+FULLBAND_HZ, WIDEBAND_HZ = 20_000, 8_000
+"""How far up an encoder codes."""
+
+
 @dataclass(frozen=True)
 class Extras:
     """What the caller would like, and, out of :func:`extend`, what was promised."""
@@ -36,6 +40,8 @@ class Answer:
     """Payload type of RED; 0: not promised."""
     dtx: bool
     """The server asks for no more than is said (``usedtx``): browsers do as they are asked."""
+    band_hz: int
+    """The server plays no more than that (``maxplaybackrate``): nor do they send more."""
 
 
 def extend(offer: str, answer: str, wanted: Extras) -> Answer:
@@ -69,6 +75,7 @@ def extend(offer: str, answer: str, wanted: Extras) -> Answer:
         nack,
         red or 0,
         _asks_for_dtx(theirs),
+        WIDEBAND_HZ if _plays_wideband(theirs) else FULLBAND_HZ,
     )
 
 
@@ -101,6 +108,10 @@ def _payload_type(lines: list[str], codec: str) -> int | None:
 
 def _asks_for_dtx(lines: list[str]) -> bool:
     return any(re.match(r"a=fmtp:\d+ (.*;)?usedtx=1(;|\s|$)", line) for line in lines)
+
+
+def _plays_wideband(lines: list[str]) -> bool:
+    return any(re.match(r"a=fmtp:\d+ (.*;)?maxplaybackrate=16000(;|\s|$)", line) for line in lines)
 
 
 def _feedback(lines: list[str], name: str) -> bool:

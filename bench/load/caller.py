@@ -168,7 +168,8 @@ class Caller:
     def say(self, at_ns: int, voice: int) -> None:
         """Speak, not before ``at_ns`` and after what is still to be said."""
         assert self._slot is not None
-        self._calls.client.say(self._slot, at_ns, voice)
+        assert self.answer is not None
+        self._calls.client.say(self._slot, at_ns, voice, self.answer.band_hz)
         self._said_count += 1
 
     async def hang_up(self) -> None:
@@ -286,7 +287,7 @@ class Caller:
             begin_ns=begin_ns,
             srtp_out=srtp_context(self._sessions[0]),
             srtp_in=srtp_context(self._sessions[1]),
-            silence=self._calls.client.silence,
+            silence=self._calls.client.silence(self.answer.band_hz),
             up=pointer(origin.up),
             down=pointer(origin.down),
             up_count=0 if origin.up is None else len(origin.up),

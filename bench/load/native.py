@@ -10,7 +10,8 @@ import socket
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -178,21 +179,37 @@ def pointer(array: NDArray[Any] | None) -> int | None:
     return None if array is None else int(array.ctypes.data)
 
 
+@dataclass(frozen=True)
+class Speech:
+    """What callers say, and what they send between."""
+
+    voices: Sequence[Utterance]
+    silence: bytes
+
+
 class Client:
     """The thread that carries the media of all calls, and the voices they may use.
+
+    ``speech`` is by the band that it is coded in (Hz), the same voices in each.
 
     ``on_datagram(slot, socket, sockaddr, data)`` gets what is neither RTP nor
     RTCP, on the event loop that :meth:`attach` is called on.
     """
 
-    def __init__(self, voices: Sequence[Utterance], silence: bytes, *, max_calls: int) -> None:
+    def __init__(self, speech: Mapping[int, Speech], *, max_calls: int) -> None:
         self._lib = library()
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._theirs = theirs
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BRIDGE_BYTES)
         self._ours.setblocking(False)
         self._kept: list[Any] = []
-        self.silence = self._payloads([silence])[0]
+        self._silence: dict[int, Any] = {}
+        self._first: dict[int, int] = {}
+        voices: list[Utterance] = []
+        for band_hz, said in speech.items():
+            self._silence[band_hz] = self._payloads([said.silence])[0]
+            self._first[band_hz] = len(voices)
+            voices += said.voices
         table = (_Utterance * len(voices))(*(self._utterance(voice) for voice in voices))
         self._kept.append(table)
         path = str(_binding.__file__).encode()
@@ -215,9 +232,13 @@ class Client:
             raise RuntimeError("the media client takes no more calls")
         return slot
 
-    def say(self, slot: int, at_ns: int, voice: int) -> None:
+    def silence(self, band_hz: int) -> Any:
+        """What is sent between utterances."""
+        return self._silence[band_hz]
+
+    def say(self, slot: int, at_ns: int, voice: int, band_hz: int) -> None:
         """Let a call speak, not before ``at_ns``."""
-        if self._lib.client_say(self._client, slot, at_ns, voice):
+        if self._lib.client_say(self._client, slot, at_ns, self._first[band_hz] + voice):
             raise RuntimeError("the call can't be given more to say")
 
     def route(self, slot: int, route: Route) -> None:

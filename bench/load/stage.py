@@ -21,7 +21,7 @@ from cores import SERVER_CORE
 from load.caller import Caller, Calls, Origin, origin
 from load.native import Client
 from load.progress import tell
-from load.voices import silence, voices
+from load.voices import speech
 from report import quick
 from stalls import Stalls, watched
 
@@ -102,7 +102,7 @@ async def stage(
     flags = (*subject.answering(answer_s), *flags)
     if subject is VOICECORE:
         flags = (*flags, "--max-calls", str(calls + 50), *EXTRA_FLAGS)
-    client = Client(voices(), silence(), max_calls=calls + 50)
+    client = Client(speech(), max_calls=calls + 50)
     gc.freeze()
     try:
         with watched() as stalls:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from load.answer import TRANSPORT_CC, Extras, extend
+from load.answer import FULLBAND_HZ, TRANSPORT_CC, WIDEBAND_HZ, Extras, extend
 
 ANSWER = "\r\n".join(
     [
@@ -53,6 +53,21 @@ def test_nothing_is_promised_that_was_not_asked_for() -> None:
     made = extend(OFFER, ANSWER, Extras())
     assert made.sdp == ANSWER
     assert (made.transport_cc_id, made.nack, made.red) == (0, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "dtx", "band_hz"),
+    [
+        ("minptime=10;usedtx=1;maxplaybackrate=16000", True, WIDEBAND_HZ),
+        ("maxplaybackrate=16000; usedtx=0", False, WIDEBAND_HZ),
+        ("maxplaybackrate=160000", False, FULLBAND_HZ),
+        ("useinbandfec=1", False, FULLBAND_HZ),
+    ],
+)
+def test_what_the_server_hears_is_what_is_sent(parameters: str, dtx: bool, band_hz: int) -> None:
+    offer = OFFER.replace("a=rtcp-fb:111 nack", f"a=fmtp:111 {parameters}")
+    made = extend(offer, ANSWER, ALL)
+    assert (made.dtx, made.band_hz) == (dtx, band_hz)
 
 
 @pytest.mark.parametrize("absent", ["extmap", "transport-cc", "nack", "red/48000"])

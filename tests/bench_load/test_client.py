@@ -27,6 +27,7 @@ from load.native import (
     CallSetup,
     Client,
     Route,
+    Speech,
     pointer,
     srtp_context,
 )
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.slow  # it compiles the client, and takes its seconds
 
 KEYS = (bytes(range(30)), bytes(range(30, 60)))
 SSRC, THEIRS = 0x1234, 0x5678
+BAND_HZ = 8000
 SILENCE = b"\x08"
 VOICE = Utterance("three frames", (b"\x08a", b"\x08b", b"\x08c"), 960, 2500)
 
@@ -88,7 +90,7 @@ class Far:
             begin_ns=time.monotonic_ns(),
             srtp_out=srtp_context(self._sessions[0]),
             srtp_in=srtp_context(self._sessions[1]),
-            silence=self.client.silence,
+            silence=self.client.silence(BAND_HZ),
             said=pointer(self.said),
             said_capacity=len(self.said),
             arrivals=pointer(self.arrivals),
@@ -132,7 +134,7 @@ class Far:
 
 @pytest.fixture
 async def far() -> AsyncIterator[Far]:
-    client = Client([VOICE], SILENCE, max_calls=2)
+    client = Client({BAND_HZ: Speech([VOICE], SILENCE)}, max_calls=2)
     passed: list[tuple[int, bytes]] = []
     client.attach(asyncio.get_running_loop(), lambda slot, _, __, data: passed.append((slot, data)))
     made = Far(client, passed)
@@ -160,7 +162,7 @@ async def test_packets_leave_every_20_ms_over_both_wraps(far: Far) -> None:
 
 async def test_an_utterance_is_said_whole_and_its_speech_is_timed(far: Far) -> None:
     slot = far.begin()
-    far.client.say(slot, time.monotonic_ns() + 50_000_000, 0)
+    far.client.say(slot, time.monotonic_ns() + 50_000_000, 0, BAND_HZ)
     await until(far, lambda: any(p.payload == b"\x08c" for p in far.rtp))
     spoken = [p for p in far.rtp if p.payload != SILENCE]
     assert [p.payload for p in spoken] == [b"\x08a", b"\x08b", b"\x08c"]

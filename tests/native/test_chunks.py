@@ -63,6 +63,22 @@ def test_vad_frames_keep_real_context_after_a_loss(rng):
         assert (frames.position, frames.lost) == (at, lost)
 
 
+def test_vad_frames_skip_forward_only(rng):
+    pcm = rng.integers(-30000, 30000, 4096).astype(np.int16)
+    ring = AudioRing(8192)
+    ring.write(pcm)
+    frames = VadFrames(ring, 0)
+    frames.skip(2048)
+    frame, end = frames.next()
+    assert end == 2560
+    assert np.array_equal(frame, pcm[2048 - 64 : 2560].astype(np.float32) / 32768)
+    frames.skip(1024)
+    assert (frames.position, frames.lost) == (2560, 0)
+    for position in (-1, 4097):
+        with pytest.raises(MisuseError):
+            frames.skip(position)
+
+
 def test_vad_frames_span_minus_one_to_just_below_one():
     ring = AudioRing(576)
     ring.write(np.array([-32768, 32767] * 256, np.int16))

@@ -237,6 +237,38 @@ def test_opus_pause_is_filled_at_the_pace_of_media() -> None:
     stats = path.stats()
     assert (stats["stalls"], stats["lost"], stats["concealed_ms"]) == (0, 0, 0)
     assert stats["paused_ms"] > 500
+    first = next(i for i, _, payload in sent if len(payload) <= 2) * 320
+    assert paused(path, 0, first) == 0
+    real = 320 * sum(i * 320 >= first and len(payload) > 2 for i, _, payload in sent)
+    assert paused(path, first, path.ring.position) == path.ring.position - first - real
+
+
+def paused(path: Inbound, start: int, end: int) -> int:
+    """How many of those samples lie in the sender's pauses."""
+    return sum(path.pause_end(at) > at for at in range(start, end))
+
+
+def test_a_loss_is_no_pause() -> None:
+    path = Inbound(opus_pt=OPUS)
+    packets = list(map(packet, range(40), opus_payloads(40)))
+    play(path, clocked(packets[:10] + packets[13:]))
+    assert path.concealed(0, path.ring.position) > 0
+    assert paused(path, 0, path.ring.position) == 0
+
+
+def test_long_ago_pauses_are_forgotten_and_never_invented() -> None:
+    path = Inbound(opus_pt=OPUS)
+    speech = opus_payloads(1)[0]
+    count = 100
+    payloads = [speech if i % 2 else b"\x08" for i in range(count)]
+    play(path, clocked(list(map(packet, range(count), payloads))))
+    now = path.ring.position
+    assert now == count * 320
+    for i in range(count):
+        known = i >= count - 2 * 32 and not i % 2
+        assert path.pause_end(i * 320) == (i + known) * 320
+    assert path.pause_end(now) == now
+    assert path.pause_end(10**12) == 10**12
 
 
 def test_g711_comfort_noise() -> None:
@@ -254,6 +286,8 @@ def test_g711_comfort_noise() -> None:
     noise = out[5000:]
     assert level_db(noise) - 20 * np.log10(32768) == pytest.approx(-40, abs=2)
     assert path.stats()["comfort_noise"] == 1
+    # The resampler gives what it held back before the pause begins.
+    assert (path.pause_end(3100), path.pause_end(3200)) == (3100, path.ring.position)
 
 
 def test_stall_begins_and_ends() -> None:

@@ -7,11 +7,12 @@ import wave
 import numpy as np
 import pytest
 
-from native.plane_kit import OPUS, Call, End, make_outbound, wait_for
+from native.plane_kit import OPUS, Call, End, Wire, make_outbound, wait_for
 from native.silero_worker import frames_of
 from native.test_speech_gate import FRAME, recordings
-from voicecore._native import plane, speech_gate
+from voicecore._native import opus, plane, speech_gate
 from voicecore._native.inbound import Inbound
+from voicecore._native.rtp import header
 from voicecore._native.silero import SileroScorer, SileroWeights
 from voicecore._native.speech_gate import SpeechGate
 from voicecore.engines.vad.model_file import find_model
@@ -95,3 +96,21 @@ def edges_told(call: Call) -> list[tuple[int, int]]:
         plane.RELEASED: speech_gate.RELEASED,
     }
     return [(kinds[e[0]], e[2]) for e in call.b.events if e[0] in kinds and e[1] == call.peer_b]
+
+
+def test_pauses_of_callers_are_not_scored(weights: SileroWeights) -> None:
+    end = End(vad=weights)
+    wire = Wire(end, vad=True)
+    encoder = opus.Encoder(16_000, application="voip", bitrate_bps=24_000)
+    for sequence in range(8):
+        payload = encoder.encode(np.zeros(320, np.int16)) if sequence < 7 else b"\x48"
+        wire.send_rtp(header(OPUS, sequence, sequence * 960, 7) + payload)
+    wait_for(lambda: wire.session.judged()[0] >= 16_000, end)
+    counters = end.threads.counters()
+    # 140 ms were sound as far as he says; what touches them is scored.
+    assert counters["vad_frames"] == 5
+    assert counters["vad_paused"] >= (16_000 - 5 * FRAME) // FRAME
+    assert wire.session.pause_end(16_000) > 16_000
+    assert wire.session.judged()[1] == 0
+    wire.close()
+    end.threads.close()

@@ -311,6 +311,25 @@ def test_a_held_frame_may_be_followed_by_a_spared_one() -> None:
     assert gate.may_repeat
 
 
+def test_a_pause_is_passed_over_while_nobody_speaks() -> None:
+    gate = SpeechGate()
+    gate.push(0.3, 0, 512, [LOUD] * 4)
+    assert gate.may_pass
+    assert gate.skip(512, 5120) == []
+    assert (gate.position, gate.voiced, gate.may_repeat) == (5120, False, False)
+    assert gate.push(0.9, 5120, 5632, [LOUD] * 4) == [(ONSET, 5120)]
+
+
+def test_a_pause_neither_ends_speech_nor_is_skipped_before_its_end_is_found() -> None:
+    gate = SpeechGate()
+    gate.push(0.9, 0, 512, [LOUD] * 4)
+    assert not gate.may_pass
+    assert gate.skip(512, 1024) == []
+    assert (gate.position, gate.voiced) == (512, True)
+    assert gate.push(0.01, 512, 1024, [0.0] * 4) == [(RELEASED, 512)]
+    assert gate.may_pass
+
+
 def sparing(frames: Floats, *, first: bool) -> tuple[list[Known], int]:
     """The edges when frames are spared, from the first one or the second on; and how many."""
     scorer, state, gate = silero(), np.zeros((2, 1, 128), np.float32), SpeechGate()

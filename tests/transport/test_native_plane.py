@@ -68,6 +68,7 @@ class HandSession:
         self.injected: list[bytes] = []
         self.wakes: list[int | None] = []
         self.judgement = (0, 0)
+        self.pause = (0, 0)
         self.told: dict[str, float] = {}
         self.closed = 0
 
@@ -98,6 +99,10 @@ class HandSession:
 
     def concealed(self, start: int, end: int) -> int:
         return 0
+
+    def pause_end(self, position: int) -> int:
+        start, end = self.pause
+        return min(end, self.inbound.ring.position) if start <= position < end else position
 
     def time_of(self, sample: int) -> int:
         return sample * 62_500
@@ -260,6 +265,19 @@ def test_a_voice_gives_onset_confirmation_and_release_at_its_samples() -> None:
     assert onset == pytest.approx(16_000, abs=600)
     assert released == pytest.approx(24_000, abs=600)
     assert (onset_ns, released_ns) == (onset * 62_500, released * 62_500)
+
+
+def test_pauses_are_not_scored_once_the_voice_has_ended() -> None:
+    rig, scorer = hearing_rig()
+    say(rig, tone(0.32, 16_000))
+    # The caller's encoder says so before the VAD lets go.
+    rig.session.pause = (5120, 25_600)
+    say(rig, np.zeros(20_480, np.int16))
+    assert rig.sink.kinds() == ["onset", "confirmed", "released"]
+    assert scorer.frames == 12, "ten of speech, one with speech before it, and the one that ends it"
+    assert rig.plane.heard == 25_600
+    say(rig, tone(0.1, 16_000))
+    assert rig.sink.told[3][:3] == ("edge", "onset", 25_600)
 
 
 def test_a_voice_activity_that_fails_for_long_is_told_once_and_a_lone_failure_is_not() -> None:

@@ -84,6 +84,15 @@ def test_red_wanted_stands_first_and_the_bit_rate_can_be_chosen() -> None:
     assert "maxaveragebitrate=20000" in offer
 
 
+def test_what_nobody_hears_is_not_asked_for() -> None:
+    offer = complete_offer(stack(*ALL), AudioWants(dtx=True, wideband=True))
+    line = next(line for line in audio_lines(offer, "a=fmtp:96 "))
+    assert line.endswith(";maxaveragebitrate=32000;usedtx=1;maxplaybackrate=16000")
+    answer, _ = answer_to(recorded("offers/chromium.sdp"), wants=AudioWants(wideband=True))
+    assert "maxplaybackrate=16000" in answer
+    assert "usedtx" not in answer
+
+
 def test_without_opus_or_g711_their_companions_are_missing() -> None:
     g711 = complete_offer(stack((0, "pcmu")), AudioWants())
     assert audio_lines(g711, "m=")[0].split()[3:] == ["0", "13", "110", "126"]

@@ -17,6 +17,9 @@ cdef class VadFrames:
     # position, or -1 if fewer than 512 new samples are there.
     cdef int64_t next_into(self, float* out) noexcept nogil
 
+    # The next frame's new samples begin at `end`, unless that is past already.
+    cdef void skip_to(self, int64_t end) noexcept nogil
+
 cdef class Chunks:
     cdef readonly RingReader reader
     cdef readonly Py_ssize_t chunk_samples

@@ -62,6 +62,10 @@ cdef class VadFrames:
         self.at += VAD_NEW
         return self.at
 
+    cdef void skip_to(self, int64_t end) noexcept nogil:
+        if end > self.at:
+            self.at = end
+
     @property
     def position(self) -> int:
         """Absolute position of the first new sample of the next frame."""
@@ -71,6 +75,16 @@ cdef class VadFrames:
     def lost(self) -> int:
         """Samples that no frame has as new, because they were overwritten."""
         return self.lost_samples
+
+    def skip(self, int64_t end) -> None:
+        """Take the next frame's new samples from ``end`` on, unless that is past already.
+
+        What is skipped is not counted as lost.
+
+        Raises:
+            MisuseError: not yet written, or negative.
+        """
+        self.skip_to(start_in(self.ring, end))
 
     def next(self):
         """Return ``(frame, end)`` or None if fewer than 512 new samples are there.

@@ -60,6 +60,7 @@ cdef extern from "marks.h" nogil:
 
     void marks_add(marks* m, int64_t start, int64_t end) noexcept
     int64_t marks_within(const marks* m, int64_t start, int64_t end) noexcept
+    int64_t marks_reach(const marks* m, int64_t at) noexcept
 
 cdef extern from "inbound_payload.h" nogil:
     enum:
@@ -90,6 +91,7 @@ cdef enum:
     PAUSE_BLOCK = 320        # pauses are filled 20 ms at a time
     PAUSE_LIMIT = 32000      # and for at most 2 s before one frame
     RED_LIMIT = 32           # RTP_RED_BLOCKS
+    PAUSES = 32              # remembered, 40 ms apart or more: their listeners lag by less
 
 cdef class Inbound:
     cdef readonly AudioRing ring   # 16 kHz; written here alone
@@ -115,6 +117,8 @@ cdef class Inbound:
     cdef int64_t paused_samples
     cdef int64_t skipped_samples   # of pauses beyond PAUSE_LIMIT
     cdef marks concealments        # marks.h; its array is owned
+    cdef marks pauses              # the same of the sender's pauses
+    cdef mark pause_marks[PAUSES]
     cdef keys pressed              # keys.h
     cdef rtp_red_block blocks[RED_LIMIT]
     cdef int16_t pcm[2 * NARROW_BLOCK + 8]
@@ -128,10 +132,10 @@ cdef class Inbound:
     cdef int64_t next_deadline(self) noexcept nogil
     # How many samples of ring positions [start, end) concealment made.
     cdef int64_t concealed_in(self, int64_t start, int64_t end) noexcept nogil
+    # Where the sender's pause that ring position `at` lies in ends so far; `at` if in none.
+    cdef int64_t pause_reach(self, int64_t at) noexcept nogil
     # 1 and the oldest key that was pressed and not taken (a character) with its length, or 0.
     cdef int take_dtmf(self, int* digit, int* duration_ms) noexcept nogil
-    # The round trip where the far end retransmits, for how long a hole waits; < 0: it doesn't.
-    cdef void set_rtt(self, int64_t rtt_ns) noexcept nogil
     # The media plane takes it over and gives it back; nobody is inside then.
     cdef void attach(self) noexcept nogil
     cdef void detach(self) noexcept nogil
@@ -149,5 +153,4 @@ cdef class Inbound:
     cdef void _conceal(self, int samples) noexcept nogil
     cdef void _pause(self, int64_t samples) noexcept nogil
     cdef int _synthesise(self, int samples) noexcept nogil
-    cdef int _noise(self, int samples) noexcept nogil
     cdef int _begin(self) except -1

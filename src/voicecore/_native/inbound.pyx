@@ -33,13 +33,9 @@ cdef enum:
     NARROW_FRAME = 160       # and of the 8 kHz clock
 
 # What push returns.
-OK = JB_OK
-DUPLICATE = JB_DUP
-LATE = JB_LATE
-PROBE = JB_PROBE
-TOO_BIG = JB_TOO_BIG
-MALFORMED = MALFORMED_STATUS
-UNKNOWN_PT = UNKNOWN_STATUS
+OK, DUPLICATE, LATE = JB_OK, JB_DUP, JB_LATE
+PROBE, TOO_BIG = JB_PROBE, JB_TOO_BIG
+MALFORMED, UNKNOWN_PT = MALFORMED_STATUS, UNKNOWN_STATUS
 
 
 cdef class Inbound:
@@ -83,6 +79,7 @@ cdef class Inbound:
             raise MemoryError("no memory for the marks of concealment")
         self.types.opus, self.types.pcmu = opus_pt, pcmu_pt
         self.types.pcma, self.types.red = pcma_pt, red_pt
+        self.pauses.mark, self.pauses.room = self.pause_marks, PAUSES
         self.ring = AudioRing(ring_ms * (RATE_HZ // 1000))
         self.ring.sealed = True
         self.narrow = opus_pt < 0
@@ -234,6 +231,7 @@ cdef class Inbound:
 
     cdef void _frame(self, const jb_event* event) noexcept nogil:
         cdef vc_meter level
+        cdef int64_t end
         cdef int wanted
         self.current_ssrc = event.ssrc
         if event.samples > 0:
@@ -246,8 +244,9 @@ cdef class Inbound:
             return
         wanted = self._decode(event)
         if wanted > 0:
-            self.ring.write_from(self.pcm, wanted)
+            end = self.ring.write_from(self.pcm, wanted)
             if event.tag == PAYLOAD_OPUS and event.len <= 2:
+                marks_add(&self.pauses, end - wanted, end)
                 # What the decoder makes up for a pause tells how loud the silence there is.
                 kernels.pcm.meter(self.pcm, wanted, &level)
                 comfort_noise_match(&self.noise, level.energy, wanted)
@@ -283,12 +282,12 @@ cdef class Inbound:
             self._conceal(samples)
 
     cdef void _conceal(self, int samples) noexcept nogil:
-        cdef int64_t start = self.ring.end_position()
+        cdef int64_t end
         cdef int n = self._synthesise(min(samples, <int>BLOCK))
         if n > 0:
-            self.ring.write_from(self.pcm, n)
+            end = self.ring.write_from(self.pcm, n)
             self.concealed_samples += n
-            marks_add(&self.concealments, start, start + n)
+            marks_add(&self.concealments, end - n, end)
 
     cdef int _synthesise(self, int samples) noexcept nogil:
         # Concealment by the codec of the stream into self.pcm; returns its length.
@@ -300,6 +299,7 @@ cdef class Inbound:
 
     cdef void _pause(self, int64_t samples) noexcept nogil:
         # Comfort noise of our own: what Opus's decoder makes costs as much as a frame of speech.
+        cdef int64_t end
         cdef int n
         if samples > PAUSE_LIMIT:
             self.skipped_samples += samples - PAUSE_LIMIT
@@ -307,21 +307,22 @@ cdef class Inbound:
         while samples > 0:
             n = <int>min(samples, <int64_t>PAUSE_BLOCK)
             samples -= n
-            n = self._noise(n)
-            self.ring.write_from(self.pcm, n)
+            if self.narrow:
+                comfort_noise_make(&self.noise, self.narrow_pcm, n // 2)
+                n = self._to_wide(n // 2)
+            else:
+                comfort_noise_make(&self.noise, self.pcm, n)
             self.paused_samples += n
-
-    cdef int _noise(self, int samples) noexcept nogil:
-        if not self.narrow:
-            comfort_noise_make(&self.noise, self.pcm, samples)
-            return samples
-        comfort_noise_make(&self.noise, self.narrow_pcm, samples // 2)
-        return self._to_wide(samples // 2)
+            end = self.ring.write_from(self.pcm, n)
+            marks_add(&self.pauses, end - n, end)
 
     # -- for the media plane -------------------------------------------------------------
 
     cdef int64_t concealed_in(self, int64_t start, int64_t end) noexcept nogil:
         return marks_within(&self.concealments, start, end)
+
+    cdef int64_t pause_reach(self, int64_t at) noexcept nogil:
+        return marks_reach(&self.pauses, at)
 
     cdef int64_t next_deadline(self) noexcept nogil:
         cdef int64_t key_ns = keys_deadline(&self.pressed)
@@ -337,9 +338,6 @@ cdef class Inbound:
             return 0
         digit[0], duration_ms[0] = event.digit, event.duration_ms
         return 1
-
-    cdef void set_rtt(self, int64_t rtt_ns) noexcept nogil:
-        self.jitter.set_round_trip(rtt_ns)
 
     cdef void attach(self) noexcept nogil:
         self.attached = True
@@ -401,6 +399,14 @@ cdef class Inbound:
         20 ms of ``ring_ms`` is remembered, as many as it holds of every other 10 ms lost.
         """
         return self.concealed_in(start, end)
+
+    def pause_end(self, int64_t position) -> int:
+        """Return where the sender's pause around ``position`` ends so far, as a ring position.
+
+        That is ``position`` itself where he did not pause (DTX, RFC 3389), or long ago: a loss
+        isn't a pause.
+        """
+        return self.pause_reach(position)
 
     @property
     def stalled(self) -> bool:

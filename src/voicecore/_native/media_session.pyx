@@ -38,6 +38,9 @@ cdef int64_t _position(void* inbound) noexcept nogil:
 cdef int64_t _guessed(void* inbound, int64_t start, int64_t end) noexcept nogil:
     return (<Inbound>inbound).concealed_in(start, end)
 
+cdef int64_t _pause_reach(void* inbound, int64_t at) noexcept nogil:
+    return (<Inbound>inbound).pause_reach(at)
+
 cdef int _dtmf(void* inbound, int64_t now_ns, int* digit, int* duration_ms) noexcept nogil:
     return (<Inbound>inbound).take_dtmf(digit, duration_ms)
 
@@ -48,7 +51,7 @@ cdef int _missing(void* inbound, uint16_t* sequences, int most) noexcept nogil:
     return (<Inbound>inbound).jitter.missing_into(sequences, most)
 
 cdef void _set_round_trip(void* inbound, int64_t round_trip_ns) noexcept nogil:
-    (<Inbound>inbound).set_rtt(round_trip_ns)
+    (<Inbound>inbound).jitter.set_round_trip(round_trip_ns)
 
 cdef void _reception(void* inbound, rtcp_local* out) noexcept nogil:
     cdef jb_stats stats
@@ -59,6 +62,9 @@ cdef void _reception(void* inbound, rtcp_local* out) noexcept nogil:
 
 cdef int64_t _frame(void* frames, float* out) noexcept nogil:
     return (<VadFrames>frames).next_into(out)
+
+cdef void _skip(void* frames, int64_t end) noexcept nogil:
+    (<VadFrames>frames).skip_to(end)
 
 cdef int _build(void* outbound, uint8_t* out, size_t room) noexcept nogil:
     cdef int n = (<Outbound>outbound).build()
@@ -92,12 +98,14 @@ _media.run = _run
 _media.deadline = _deadline
 _media.position = _position
 _media.guessed = _guessed
+_media.pause_reach = _pause_reach
 _media.dtmf = _dtmf
 _media.transport_sequence = _transport_sequence
 _media.missing = _missing
 _media.set_round_trip = _set_round_trip
 _media.reception = _reception
 _media.frame = _frame
+_media.skip = _skip
 _media.build = _build
 _media.sent = _sent
 _media.transmission = _transmission
@@ -335,6 +343,16 @@ cdef class MediaSession:
             count = self.inbound.concealed_in(start, end)
             self.owner.unlock_receiving()
         return count
+
+    def pause_end(self, int64_t position) -> int:
+        """As :meth:`voicecore._native.inbound.Inbound.pause_end`."""
+        cdef int64_t end
+        self._check()
+        with nogil:
+            self.owner.lock_receiving()
+            end = self.inbound.pause_reach(position)
+            self.owner.unlock_receiving()
+        return end
 
     def time_of(self, sample: int) -> int:
         """Return when a sample of the caller was due here, monotonic ns (an estimate)."""

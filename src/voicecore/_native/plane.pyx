@@ -336,7 +336,8 @@ cdef class MediaThreads:
         Datagrams: ``received``, and dropped ``unknown_address``, ``unknown_name`` (STUN),
         ``malformed``, ``oversized``, ``throttled`` (a peer's own flood), ``kernel_drops`` (full
         socket buffers), ``datagrams_lost`` (Python too slow); ``events_lost``; ``unsent``.
-        ``vad_rounds`` and ``vad_frames`` scored.  By lateness, 64 bins of 1 ms: ``tx_late_ms``,
+        ``vad_rounds`` and ``vad_frames`` scored, ``vad_paused`` frames of callers' pauses
+        (DTX) that needed no scoring.  By lateness, 64 bins of 1 ms: ``tx_late_ms``,
         slots of the sending clock by how late they began; ``rx_late_ms``, datagrams with media
         of known addresses, from arrival in the kernel to their reading.  ``tx_skipped``: frames
         of 20 ms that a sending thread left out, being more than 60 ms late; what they would have
@@ -352,7 +353,7 @@ cdef class MediaThreads:
             "oversized": c.oversized, "throttled": c.throttled,
             "kernel_drops": c.kernel_drops, "datagrams_lost": c.datagrams_lost,
             "events_lost": c.events_lost, "unsent": c.unsent, "vad_rounds": c.vad_rounds,
-            "vad_frames": c.vad_frames, "tx_skipped": c.tx_skipped,
+            "vad_frames": c.vad_frames, "vad_paused": c.vad_paused, "tx_skipped": c.tx_skipped,
             "tx_late_ms": [c.tx_late[i] for i in range(PLANE_LATE_BINS)],
             "rx_late_ms": [c.rx_late[i] for i in range(PLANE_LATE_BINS)],
             "tx_late_max_ms": c.tx_late_max_ns / 1e6, "rx_late_max_ms": c.rx_late_max_ns / 1e6,

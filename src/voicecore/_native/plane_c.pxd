@@ -51,12 +51,14 @@ cdef extern from "plane.h" nogil:
         int64_t (*deadline)(void*) noexcept nogil
         int64_t (*position)(void*) noexcept nogil
         int64_t (*guessed)(void*, int64_t, int64_t) noexcept nogil
+        int64_t (*pause_reach)(void*, int64_t) noexcept nogil
         int (*dtmf)(void*, int64_t, int*, int*) noexcept nogil
         int (*transport_sequence)(void*) noexcept nogil
         int (*missing)(void*, uint16_t*, int) noexcept nogil
         void (*set_round_trip)(void*, int64_t) noexcept nogil
         void (*reception)(void*, rtcp_local*) noexcept nogil
         int64_t (*frame)(void*, float*) noexcept nogil
+        void (*skip)(void*, int64_t) noexcept nogil
         int (*build)(void*, uint8_t*, size_t) noexcept nogil
         int (*sent)(void*, int64_t*, int64_t*) noexcept nogil
         void (*transmission)(void*, rtcp_local*) noexcept nogil
@@ -110,6 +112,7 @@ cdef extern from "plane.h" nogil:
         uint64_t unsent
         uint64_t vad_rounds
         uint64_t vad_frames
+        uint64_t vad_paused
         uint64_t tx_skipped
         uint64_t tx_late[64]
         uint64_t rx_late[64]

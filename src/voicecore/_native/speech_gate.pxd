@@ -32,6 +32,8 @@ cdef extern from "speech_gate.h" nogil:
     bint speech_gate_may_repeat(const speech_gate* g) noexcept
     int speech_gate_repeat(speech_gate* g, int64_t start, int64_t end, const float* powers,
                            int n, speech_edge* edges) noexcept
+    bint speech_gate_may_pass(const speech_gate* g) noexcept
+    void speech_gate_pass(speech_gate* g, int64_t end) noexcept
     int speech_gate_hold(speech_gate* g, int64_t start, int64_t end) noexcept
 
 cdef extern from "media_clock.h" nogil:

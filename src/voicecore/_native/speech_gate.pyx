@@ -142,6 +142,24 @@ cdef class SpeechGate:
         _check_frame(start, end)
         return _edges(edges, speech_gate_repeat(&self.gate, start, end, known, n, edges))
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether frames of the far end's pause (DTX) may go unscored: nobody speaks."""
+        return speech_gate_may_pass(&self.gate)
+
+    def skip(self, int64_t start, int64_t end):
+        """Pass over the far end's pause ``[start, end)``, which :attr:`may_pass` allowed.
+
+        No score is wanted for it and a network's state stays as it was.  Returns ``[]``.
+
+        Raises:
+            MisuseError: positions out of order or range.
+        """
+        _check_frame(start, end)
+        if speech_gate_may_pass(&self.gate):
+            speech_gate_pass(&self.gate, end)
+        return []
+
     def hold(self, int64_t start, int64_t end):
         """Take a frame made by concealment: the decision stands as it is.  Returns ``[]``.
 

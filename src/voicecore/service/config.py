@@ -288,6 +288,9 @@ class Settings(BaseSettings):
     ask_for_dtx: bool = setting(
         AUDIO, True, "ask callers to send next to nothing while they are silent: half the packets"
     )
+    ask_for_wideband: bool = setting(
+        AUDIO, True, "ask callers for speech up to 8 kHz, all that is heard: half the decoding"
+    )
     opus_complexity: int = setting(AUDIO, 0, "Opus encoder effort", ge=0, le=10)
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(

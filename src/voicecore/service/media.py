@@ -111,7 +111,11 @@ class Media:
             reflexive=self._reflexive,
             public_addresses=tuple(settings.public_ip),
             hide_private=settings.public_ip_only,
-            wants=AudioWants(red_first=settings.ask_for_red, dtx=settings.ask_for_dtx),
+            wants=AudioWants(
+                red_first=settings.ask_for_red,
+                dtx=settings.ask_for_dtx,
+                wideband=settings.ask_for_wideband,
+            ),
             on_no_relay=self._on_no_relay,
         )
 

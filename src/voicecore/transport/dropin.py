@@ -224,10 +224,11 @@ class DropIn:
 
     def describe(self, made: RTCSessionDescription) -> RTCSessionDescription:
         """See :class:`~voicecore.transport.adoption.ConnectionHooks`."""
+        wants = AudioWants(wideband=True)  # tracks have no more, whatever their rate
         if made.type == "offer":
-            sdp = complete_offer(made.sdp, AudioWants())
+            sdp = complete_offer(made.sdp, wants)
         else:
-            sdp = complete_answer(made.sdp, read_audio(self._theirs), AudioWants())
+            sdp = complete_answer(made.sdp, read_audio(self._theirs), wants)
         return RTCSessionDescription(sdp=sdp, type=made.type)
 
     def before_remote(self, theirs: RTCSessionDescription) -> RTCSessionDescription:

@@ -178,6 +178,10 @@ class NativePlane:
         """How many samples of that stretch concealment made."""
         return self._session.concealed(start, end)
 
+    def pause_end(self, position: int) -> int:
+        """Where the caller's pause around ``position`` ends so far; ``position``: there is none."""
+        return self._session.pause_end(position)
+
     def time_of(self, sample: int) -> int:
         """When a sample of the caller was due here, monotonic ns."""
         return self._session.time_of(sample)

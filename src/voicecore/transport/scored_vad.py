@@ -44,6 +44,10 @@ class HeardPlane(Protocol):
         """How many samples of that stretch concealment made."""
         ...
 
+    def pause_end(self, position: int) -> int:
+        """Where the caller's pause around ``position`` ends so far, at the least there."""
+        ...
+
     def time_of(self, sample: int) -> int:
         """When the sample was due here."""
         ...
@@ -91,6 +95,7 @@ class ScoredHearing:
         self._gate = gate
         self._frames = VadFrames(plane.ring, 0)
         self._failures = 0
+        self._unjudged = 0
         self._closed = False
         self.due = FRAME_SAMPLES
         """The ring's position at which the next frame is whole."""
@@ -101,9 +106,13 @@ class ScoredHearing:
         return self._gate.position
 
     def hear(self) -> None:
-        """Hand on every whole frame."""
-        while (item := self._frames.next()) is not None:
+        """Hand on every whole frame that wants a score."""
+        while True:
+            self._skip_pause()
+            if (item := self._frames.next()) is None:
+                return
             frame, end = item
+            self._unjudged += 1
             self.due = end + FRAME_SAMPLES
             blocks = powers(frame[_CONTEXT_SAMPLES:])
             # Concealment is the codec's guess: the VAD hears it, its word doesn't count.
@@ -116,6 +125,7 @@ class ScoredHearing:
     ) -> None:
         """Take the VAD's word on the frame that ends at ``end`` (called by the scorer)."""
         self._failures = 0
+        self._unjudged -= 1
         start = end - FRAME_SAMPLES
         if concealed:
             self._tell(self._gate.hold(start, end))
@@ -127,6 +137,7 @@ class ScoredHearing:
 
         A lone frame is passed over; a second of them in a row is the end.
         """
+        self._unjudged -= 1
         self._gate.hold(end - FRAME_SAMPLES, end)
         self._failures += 1
         if self._failures == _FAILURES_IN_A_ROW and not self._closed:
@@ -136,6 +147,18 @@ class ScoredHearing:
         """Tell nothing any more."""
         self._closed = True
         self._scorer.forget(self._stream)
+
+    def _skip_pause(self) -> None:
+        # Told to the gate in order: not while a frame before it is with the scorer.
+        if self._unjudged or not self._gate.may_pass:
+            return
+        start = self._frames.position
+        frames = (self._plane.pause_end(start) - start) // FRAME_SAMPLES
+        if frames > 0:
+            end = start + frames * FRAME_SAMPLES
+            self._frames.skip(end)
+            self._tell(self._gate.skip(start, end))
+            self.due = end + FRAME_SAMPLES
 
     def _tell(self, edges: list[tuple[int, int]]) -> None:
         if self._closed:

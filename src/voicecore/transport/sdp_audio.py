@@ -218,12 +218,15 @@ class AudioWants:
     ``max_average_bitrate_bps`` bounds what it sends: a recogniser gains
     nothing beyond about 32 kb/s mono. ``red_first``: it shall send RED, which
     doubles that (browsers do where RED stands first in our list). ``dtx``: it
-    shall send next to nothing while its user is silent.
+    shall send next to nothing while its user is silent. ``wideband``: it need
+    not code what lies above 8 kHz, which a listener at 16 kHz throws away
+    after it was sent and decoded (RFC 7587: ``maxplaybackrate``).
     """
 
     max_average_bitrate_bps: int = 32_000
     red_first: bool = False
     dtx: bool = False
+    wideband: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +310,7 @@ def _opus_lines(pt: int, extras: _Extras, wants: AudioWants) -> Iterable[str]:
     yield (
         f"a=fmtp:{pt} minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0;"
         f"maxaveragebitrate={wants.max_average_bitrate_bps}{';usedtx=1' if wants.dtx else ''}"
+        f"{';maxplaybackrate=16000' if wants.wideband else ''}"
     )
 
 

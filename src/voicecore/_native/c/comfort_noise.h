@@ -8,12 +8,16 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define COMFORT_NOISE_LEVEL 66   /* dB below full scale, where the sender names none */
 #define COMFORT_NOISE_MOST 8192  /* peak, whatever the sender says */
 
+enum { COMFORT_NOISE_LANES = 8, COMFORT_NOISE_STEP = 2 * COMFORT_NOISE_LANES,
+       COMFORT_NOISE_BLOCK = 20 * COMFORT_NOISE_STEP };
+
 typedef struct {
-    uint32_t seed;
+    uint32_t seed[COMFORT_NOISE_LANES];
     int32_t peak;
 } comfort_noise;
 
@@ -33,15 +37,35 @@ static inline void comfort_noise_match(comfort_noise *c, int64_t energy, int n) 
 }
 
 static inline void comfort_noise_init(comfort_noise *c) {
-    c->seed = 1;
+    /* Lanes of their own: any that differ, none zero. */
+    for (uint32_t i = 0; i < COMFORT_NOISE_LANES; i++) c->seed[i] = 0x9e3779b9u * (i + 1);
     comfort_noise_set(c, NULL, 0);
 }
 
+/* Uniform random words, two of each lane (Marsaglia's xorshift, 32 bits); n rounded up to whole
+ * steps. */
+static inline void comfort_noise_words(uint32_t *seed, uint16_t *out, int n) {
+    typedef uint32_t lanes __attribute__((vector_size(4 * COMFORT_NOISE_LANES)));
+    lanes s;
+    memcpy(&s, seed, sizeof s);
+    for (int i = 0; i < n; i += COMFORT_NOISE_STEP) {
+        s ^= s << 13;
+        s ^= s >> 17;
+        s ^= s << 5;
+        memcpy(out + i, &s, sizeof s);
+    }
+    memcpy(seed, &s, sizeof s);
+}
+
 static inline void comfort_noise_make(comfort_noise *c, int16_t *out, int n) {
-    const uint32_t span = 2u * (uint32_t)c->peak + 1;
-    for (int i = 0; i < n; i++) {
-        c->seed = c->seed * 1664525u + 1013904223u;
-        out[i] = (int16_t)((int32_t)((c->seed >> 16) * span >> 16) - c->peak);
+    const uint16_t span = (uint16_t)(2 * c->peak + 1);
+    const int16_t peak = (int16_t)c->peak;
+    uint16_t words[COMFORT_NOISE_BLOCK];
+    for (int from = 0; from < n; from += COMFORT_NOISE_BLOCK) {
+        const int length = n - from < COMFORT_NOISE_BLOCK ? n - from : COMFORT_NOISE_BLOCK;
+        comfort_noise_words(c->seed, words, length);
+        for (int i = 0; i < length; i++)
+            out[from + i] = (int16_t)((int16_t)((uint32_t)words[i] * span >> 16) - peak);
     }
 }
 

@@ -1,4 +1,4 @@
-/* Stretches of a ring that concealment made: the newest `room` of them, in order.
+/* Stretches of a ring, of concealment or of pauses: the newest `room` of them, in order.
  *
  * The caller owns the struct and its memory and serialises calls. */
 #ifndef VOICECORE_MARKS_H
@@ -37,6 +37,17 @@ static inline int64_t marks_within(const marks *m, int64_t start, int64_t end) {
         if (at->end <= start) break;
     }
     return total;
+}
+
+/* Where the stretch that `at` lies in ends so far; `at` if it lies in none. */
+static inline int64_t marks_reach(const marks *m, int64_t at) {
+    const int64_t oldest = m->count > m->room ? m->count - m->room : 0;
+    for (int64_t i = m->count - 1; i >= oldest; i--) {
+        const mark *one = &m->mark[i % m->room];
+        if (one->end <= at) break;
+        if (one->start <= at) return one->end;
+    }
+    return at;
 }
 
 #endif

@@ -54,12 +54,15 @@ typedef struct {
     int64_t (*deadline)(void *inbound);             /* when to run without a packet; -1 never */
     int64_t (*position)(void *inbound);             /* samples since the beginning */
     int64_t (*guessed)(void *inbound, int64_t start, int64_t end); /* concealed samples */
+    int64_t (*pause_reach)(void *inbound, int64_t at); /* how far the caller's pause around it is
+                                                          known to go; `at`: there is none */
     int (*dtmf)(void *inbound, int64_t now_ns, int *digit, int *duration_ms); /* 1: one */
     int (*transport_sequence)(void *inbound);       /* of the last packet pushed; -1 none */
     int (*missing)(void *inbound, uint16_t *sequences, int most);
     void (*set_round_trip)(void *inbound, int64_t round_trip_ns);
     void (*reception)(void *inbound, rtcp_local *out);
     int64_t (*frame)(void *frames, float *out); /* next VAD frame: its end position, or -1 */
+    void (*skip)(void *frames, int64_t end);    /* the next frame begins there */
     int (*build)(void *outbound, uint8_t *out, size_t room); /* next RTP packet; <= 0: none */
     int (*sent)(void *outbound, int64_t *position, int64_t *generation); /* PLANE_STARTED… */
     void (*transmission)(void *outbound, rtcp_local *out);
@@ -144,6 +147,7 @@ typedef struct {
     uint64_t datagrams_lost;
     uint64_t unsent;           /* packets that the kernel refused */
     uint64_t vad_rounds, vad_frames;
+    uint64_t vad_paused;       /* frames of callers' pauses: they need no scoring */
     uint64_t tx_skipped;       /* frames of 20 ms that a sending thread was too late for */
     uint64_t tx_late[PLANE_LATE_BINS]; /* slots by how late they began, or would have begun */
     uint64_t rx_late[PLANE_LATE_BINS]; /* calls' media, from arrival to reading */

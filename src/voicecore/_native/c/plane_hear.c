@@ -175,8 +175,8 @@ int hear_run(plane *p, plane_peer *peer, int64_t now_ns)
         tell(p, peer, now_ns);
         __atomic_store_n(&peer->deadline_ns, deadline_of(peer), __ATOMIC_RELAXED);
         if (peer->nack) count = missing_now(peer, now_ns, ask);
-        frames = peer->vad == PLANE_VAD_NATIVE && !peer->vad_listed
-                 && peer->position - peer->frame_end >= PLANE_VAD_NEW;
+        /* While it is listed, another thread may be about to judge a frame of it. */
+        frames = !peer->vad_listed && vad_frame_waits(p, peer);
     } else {
         __atomic_store_n(&peer->deadline_ns, PLANE_NEVER, __ATOMIC_RELAXED);
     }

@@ -229,6 +229,9 @@ void *rx_main(void *rx);
 int hear_datagram(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t arrival_ns);
 /* Decodes what is due. Returns 1 if VAD frames wait. */
 int hear_run(plane *p, plane_peer *peer, int64_t now_ns);
+/* Whether a frame is to be scored, after those of the caller's pause, which need none. rx_lock is
+ * held, and no frame of the peer is being scored. */
+int vad_frame_waits(plane *p, plane_peer *peer);
 void vad_list(rx_thread *rx, plane_peer *peer, int64_t now_ns);
 void vad_score(rx_thread *rx);
 

@@ -25,13 +25,29 @@ void vad_list(rx_thread *rx, plane_peer *peer, int64_t now_ns)
     rx->due[rx->due_count++] = peer;
 }
 
+int vad_frame_waits(plane *p, plane_peer *peer)
+{
+    if (peer->vad != PLANE_VAD_NATIVE) return 0;
+    if (speech_gate_may_pass(&peer->gate)) {
+        const int64_t reach = peer->media->pause_reach(peer->inbound, peer->frame_end);
+        const int64_t frames = (reach - peer->frame_end) / PLANE_VAD_NEW;
+        if (frames > 0) {
+            peer->frame_end += frames * PLANE_VAD_NEW;
+            peer->media->skip(peer->frames, peer->frame_end);
+            speech_gate_pass(&peer->gate, peer->frame_end);
+            __atomic_fetch_add(&p->counters.vad_paused, (uint64_t)frames, __ATOMIC_RELAXED);
+        }
+    }
+    return peer->position - peer->frame_end >= PLANE_VAD_NEW;
+}
+
 /* The peer's next frame, if there is one; else it leaves the list. */
 static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *frame)
 {
     int taken = 0;
 
     pthread_mutex_lock(&peer->rx_lock);
-    if (peer->media && peer->vad == PLANE_VAD_NATIVE && peer->position - peer->frame_end >= PLANE_VAD_NEW) {
+    if (peer->media && vad_frame_waits(p, peer)) {
         frame->end = peer->media->frame(peer->frames, samples);
         taken = frame->end >= 0;
     }

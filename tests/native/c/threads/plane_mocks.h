@@ -143,6 +143,13 @@ static int64_t in_guessed(void *inbound, int64_t start, int64_t end)
     return next_random(&((mock_inbound *)inbound)->random) % 3 ? 0 : end - start;
 }
 
+/* Half of all that is there may be a pause. */
+static int64_t in_pause_reach(void *inbound, int64_t at)
+{
+    mock_inbound *in = inbound;
+    return next_random(&in->random) % 2 || in->position < at ? at : in->position;
+}
+
 static int in_dtmf(void *inbound, int64_t now_ns, int *digit, int *duration_ms)
 {
     mock_inbound *in = inbound;
@@ -184,6 +191,12 @@ static int64_t in_frame(void *frames, float *out)
     return in->framed;
 }
 
+static void in_skip(void *frames, int64_t end)
+{
+    mock_inbound *in = frames;
+    if (end > in->framed) in->framed = end;
+}
+
 static int out_build(void *outbound, uint8_t *out, size_t room)
 {
     mock_outbound *o = outbound;
@@ -219,8 +232,8 @@ static void out_leave_out(void *outbound, int64_t frames)
 }
 
 static const plane_media mock_media = {
-    in_push, in_run, in_deadline, in_position, in_guessed, in_dtmf,
-    in_transport_sequence, in_missing, in_round_trip, in_reception, in_frame,
+    in_push, in_run, in_deadline, in_position, in_guessed, in_pause_reach, in_dtmf,
+    in_transport_sequence, in_missing, in_round_trip, in_reception, in_frame, in_skip,
     out_build, out_sent, out_transmission, out_transport_sequence, out_leave_out,
 };
 
