@@ -50,6 +50,11 @@ def ends(make_end: MakeEnd) -> tuple[End, End]:
     return make_end(), make_end()
 
 
+def left_out(*ends: End) -> int:
+    """Frames that weren't sent because this machine stood still."""
+    return sum(int(end.threads.counters()["tx_skipped"]) for end in ends)
+
+
 def reaches(call: Call, position: int) -> None:
     """Wait until both rings have come so far, told by AUDIO."""
     a, b = call.a, call.b
@@ -77,7 +82,7 @@ def test_audio_goes_both_ways_under_every_profile(make_end: MakeEnd, threads: in
             assert pitch(heard) == pytest.approx(hz, abs=8)
             assert loudness(heard) > 4000
             stats = session.stats()
-            assert stats["srtp_packets"] >= 30
+            assert stats["srtp_packets"] >= 30 - left_out(a, b)
             assert stats["highest_sequence"] > 65_536, "wrapped"
             assert stats["rejected"] == stats["replayed"] == 0
     assert [e[:2] for e in a.of(plane.AUDIO)].count((plane.AUDIO, calls[0].peer_a)) == 1
@@ -382,7 +387,9 @@ def test_what_is_sent_is_rtp_of_one_stream(make_end: MakeEnd) -> None:
     assert {(f[0], f[1] & 0x7F, f[4]) for f in fields} == {(0x80, OPUS, 0xABCD)}
     steps = np.diff([f[2] for f in fields]) % 65_536
     assert set(steps) == {1}
-    assert set(np.diff(np.array([f[3] for f in fields], np.int64)) % 2**32) == {960}
+    ticks = np.diff(np.array([f[3] for f in fields], np.int64)) % 2**32
+    assert set(ticks % 960) == {0}
+    assert ticks.sum() <= 960 * (len(ticks) + left_out(end))
     report = wire.receive(rtcp=True)
     assert report[1] == 200
     assert struct.unpack(">I", report[4:8])[0] == 0xABCD
