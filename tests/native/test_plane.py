@@ -50,6 +50,11 @@ def ends(make_end: MakeEnd) -> tuple[End, End]:
     return make_end(), make_end()
 
 
+def left_out(*ends: End) -> int:
+    """Frames that weren't sent because this machine stood still."""
+    return sum(int(end.threads.counters()["tx_skipped"]) for end in ends)
+
+
 def reaches(call: Call, position: int) -> None:
     """Wait until both rings have come so far, told by AUDIO."""
     a, b = call.a, call.b
@@ -390,7 +395,9 @@ def test_what_is_sent_is_rtp_of_one_stream(make_end: MakeEnd) -> None:
     assert {(f[0], f[1] & 0x7F, f[4]) for f in fields} == {(0x80, OPUS, 0xABCD)}
     steps = np.diff([f[2] for f in fields]) % 65_536
     assert set(steps) == {1}
-    assert set(np.diff(np.array([f[3] for f in fields], np.int64)) % 2**32) == {960}
+    ticks = np.diff(np.array([f[3] for f in fields], np.int64)) % 2**32
+    assert set(ticks % 960) == {0}
+    assert ticks.sum() <= 960 * (len(ticks) + left_out(end))
     report = wire.receive(rtcp=True)
     assert report[1] == 200
     assert struct.unpack(">I", report[4:8])[0] == 0xABCD

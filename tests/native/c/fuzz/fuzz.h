@@ -50,6 +50,8 @@ void fuzz_red_write(void);
 void fuzz_extension(void);
 void fuzz_dtmf(void);
 void fuzz_opus(void);
+void fuzz_payload(void);
+void fuzz_stream(void);
 void fuzz_rtcp_begin(void);
 void fuzz_rtcp(void);
 void fuzz_rtcp_end(void);

@@ -60,6 +60,8 @@ int main(int count, char **arguments) {
     done += run("write_red", fuzz_red_write, inputs / 16, seed);
     done += run("dtmf", fuzz_dtmf, inputs / 16, seed);
     done += run("opus", fuzz_opus, inputs / 8, seed);
+    done += run("payload", fuzz_payload, inputs / 32, seed);
+    done += run("stream", fuzz_stream, inputs / 32, seed);
     fuzz_rtcp_begin();
     done += run("rtcp", fuzz_rtcp, inputs / 4, seed);
     fuzz_rtcp_end();
