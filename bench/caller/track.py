@@ -1,12 +1,15 @@
-"""A caller's microphone for stock aiortc."""
+"""A caller's mouth and ear for stock aiortc."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fractions
 import time
+from typing import Any
 
 import av
+import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from caller.speech import FRAME_SAMPLES, RATE_HZ, Pcm
@@ -41,3 +44,17 @@ class ClockedTrack(MediaStreamTrack):
         frame.time_base = fractions.Fraction(1, RATE_HZ)
         self._at += FRAME_SAMPLES
         return frame
+
+
+async def listen(track: MediaStreamTrack, heard: list[tuple[int, float]], most: int) -> None:
+    """Add to ``heard`` when each frame was played and its RMS (1.0: full scale), to the end.
+
+    What comes after ``most`` frames is played and not noted.
+    """
+    with contextlib.suppress(MediaStreamError):
+        while True:
+            frame: Any = await track.recv()
+            pcm = frame.to_ndarray().reshape(-1).astype(np.float64)
+            level = float(np.sqrt((pcm**2).mean())) / 32768
+            if len(heard) < most:
+                heard.append((time.monotonic_ns(), level))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Any
 
 import aiohttp
 import numpy as np
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import MediaStreamTrack
 
 from caller.speech import FRAME_SAMPLES, RATE_HZ, Pcm, extent
-from caller.track import ClockedTrack
+from caller.track import ClockedTrack, listen
 from load.figures import LOUD
 
 _CONNECT_TIMEOUT_S = 30.0
+_HISTORY = 500_000  # frames, nearly three hours
 
 
 class Microphone(ClockedTrack):
@@ -111,12 +111,4 @@ class StockCaller:
             self._settled.set()
 
     def _on_track(self, track: MediaStreamTrack) -> None:
-        self._player = asyncio.get_running_loop().create_task(self._play(track))
-
-    async def _play(self, track: MediaStreamTrack) -> None:
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                frame: Any = await track.recv()
-                pcm = frame.to_ndarray().reshape(-1).astype(np.float64)
-                level = float(np.sqrt((pcm**2).mean())) / 32768
-                self.heard.append((time.monotonic_ns(), level))
+        self._player = asyncio.get_running_loop().create_task(listen(track, self.heard, _HISTORY))

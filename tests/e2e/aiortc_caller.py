@@ -23,10 +23,10 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import MediaStreamTrack
 
 from caller.speech import FRAME_SAMPLES, Pcm
-from caller.track import ClockedTrack
+from caller.track import ClockedTrack, listen
 from e2e.patience import TooLate, until
 from e2e.udp_proxy import UdpProxy
 
@@ -241,13 +241,6 @@ class AiortcCaller:
             await theirs(packet, arrival_time_ms=arrival_time_ms)
 
         receiver._handle_rtp_packet = noting
-        self._tasks.append(asyncio.get_running_loop().create_task(self._play(track)))
-
-    async def _play(self, track: MediaStreamTrack) -> None:
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                frame: Any = await track.recv()
-                pcm = frame.to_ndarray().reshape(-1).astype(np.float64)
-                level = float(np.sqrt((pcm**2).mean())) / 32768
-                if len(self.heard) < _HISTORY:
-                    self.heard.append((time.monotonic_ns(), level))
+        self._tasks.append(
+            asyncio.get_running_loop().create_task(listen(track, self.heard, _HISTORY))
+        )

@@ -31,11 +31,11 @@ from transport.kit import rms_dbfs, until
 from voicecore.aiortc import NativePeerConnection, native_audio
 from voicecore.errors import MisuseError, PeerError
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """For what takes half a second where nothing else runs."""
 
-ROW = 8
-"""So many loud frames of 20 ms in a row are the far end's voice and no accident."""
+ENOUGH = 8
+"""So many frames of 20 ms with the tone are the far end's voice and no accident."""
 
 
 class Tone(ClockedTrack):
@@ -94,24 +94,24 @@ async def read(track: MediaStreamTrack, count: int) -> list[Any]:
     return [await track.recv() for _ in range(count)]
 
 
-def pitch(frames: list[Any]) -> float:
-    """The strongest frequency of loud frames, 0 of others."""
-    heard = [frame.to_ndarray()[0][:: len(frame.layout.channels)] for frame in frames]
-    if min(rms_dbfs(pcm) for pcm in heard) < -20:
-        return 0.0
-    pcm = np.concatenate(heard)
+def has_tone(frame: Any, hz: float) -> bool:
+    """Whether a frame is loud and its strongest frequency that one (it tells 50 Hz apart)."""
+    pcm = frame.to_ndarray()[0][:: len(frame.layout.channels)]
     spectrum = np.abs(np.fft.rfft(pcm * np.hanning(len(pcm))))
-    return float(spectrum.argmax()) * frames[0].sample_rate / len(pcm)
+    return rms_dbfs(pcm) > -20 and abs(int(spectrum.argmax()) * 50 - hz) <= 50
 
 
 async def hear(track: MediaStreamTrack, hz: float = 400.0) -> list[Any]:
-    """Read until a row of frames has the tone: all that were read.
+    """Read until frames enough have the tone: all that were read.
 
-    How many come before is the machine's affair: the way, the handshake, the buffers.
+    How many others come before and in between is the machine's affair: one that has no time for
+    this process makes it send in gusts, and what is missing is concealed and fades.
     """
     frames: list[Any] = []
-    while len(frames) < ROW or pitch(frames[-ROW:]) != pytest.approx(hz, abs=10):
+    found = 0
+    while found < ENOUGH:
         frames.append(await track.recv())
+        found += has_tone(frames[-1], hz)
     return frames
 
 
@@ -138,7 +138,7 @@ async def test_both_directions_and_a_data_channel_when_the_caller_offers() -> No
         await call.negotiate()
         frames = await hear(call.at_program[0])
         assert frames[0].pts == 0
-        assert {b.pts - a.pts for a, b in pairwise(frames[-ROW:])} == {960}
+        assert all(b.pts > a.pts and b.pts % 960 == 0 for a, b in pairwise(frames))
         assert {(f.sample_rate, f.samples, f.layout.name) for f in frames} == {
             (48_000, 960, "stereo")
         }
@@ -237,10 +237,10 @@ async def test_who_only_listens_sends_nothing_and_may_begin_later() -> None:
         assert call.program.getTransceivers()[0].currentDirection == "sendrecv"
         await hear(call.at_caller[0])
         (sent,) = [s for s in (await sender.getStats()).values() if s.type == "outbound-rtp"]
-        assert sent.packetsSent >= ROW // 2
+        assert sent.packetsSent >= ENOUGH // 2
         inbound = call.program.getReceivers()[0]
         (got,) = [s for s in (await inbound.getStats()).values() if s.type == "inbound-rtp"]
-        assert got.packetsReceived >= ROW // 2
+        assert got.packetsReceived >= ENOUGH // 2
         assert got.ssrc == call.caller.getSenders()[0]._ssrc
         assert {s.source for s in inbound.getSynchronizationSources()} == {got.ssrc}
 

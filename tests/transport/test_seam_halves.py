@@ -62,22 +62,15 @@ async def test_exchanged_receiver_and_sender_are_what_the_properties_give(connec
     assert transceiver.sender._stream_id == before
 
 
+@pytest.mark.parametrize("half", ["receiver", "sender"])
 @pytest.mark.parametrize("module", [rtcpeerconnection, rtcrtptransceiver])
-async def test_our_receiver_has_all_that_aiortc_asks_of_it(connection, module) -> None:
+async def test_our_halves_have_all_that_aiortc_asks_of_them(connection, module, half) -> None:
     transceiver = connection.addTransceiver("audio")
     seam.take_over_audio(transceiver, lambda _: None, lambda _: None)
-    asked = attributes_of(module, "receiver", "__receiver")
-    assert asked, "aiortc's source no longer names its receivers so"
-    assert not [name for name in asked if not hasattr(transceiver.receiver, name)]
-
-
-@pytest.mark.parametrize("module", [rtcpeerconnection, rtcrtptransceiver])
-async def test_our_sender_has_all_that_aiortc_asks_of_it(connection, module) -> None:
-    transceiver = connection.addTransceiver("audio")
-    seam.take_over_audio(transceiver, lambda _: None, lambda _: None)
-    asked = attributes_of(module, "sender", "__sender")
-    assert asked, "aiortc's source no longer names its senders so"
-    assert not [name for name in asked if not hasattr(transceiver.sender, name)]
+    asked = attributes_of(module, half, f"__{half}")
+    assert asked, "aiortc's source no longer names them so"
+    ours = getattr(transceiver, half)
+    assert not [name for name in asked if not hasattr(ours, name)]
 
 
 async def test_receiver_and_sender_calls_have_the_signatures_aiortc_uses(connection) -> None:
