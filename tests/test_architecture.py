@@ -28,7 +28,7 @@ ALLOWED = {
 PYTHON = sorted(PACKAGE.rglob("*.py"))
 CYTHON = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
 SEAM = PACKAGE / "transport" / "aiortc_seam.py"
-SEAMS = {SEAM, PACKAGE / "transport" / "adoption.py"}
+SEAMS = {SEAM, *(PACKAGE / "transport" / name for name in ("adoption.py", "remains.py"))}
 
 
 def floor_of(path: Path) -> str:

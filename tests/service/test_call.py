@@ -146,15 +146,15 @@ class Rig:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
-        self.plane = FakePlane()
+        plane = self.plane = FakePlane()
         self.metrics = Metrics()
         self.llm = Recorder("one two three four five six seven eight nine ten")
         self.tts = tts or BrokenTts(2.0)
         stt: Any = SttStub(text)
         vad: Any = EnergyVad()
         self.over: list[Call] = []
-        make_plane: Callable[[Any], Any] = lambda _: self.plane  # noqa: E731
-        self.hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
+        make_plane: Callable[[Any], Any] = lambda _: plane  # noqa: E731
+        hub = self.hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
         self.call = Call(
             "id-1",
             CallContext(
@@ -163,7 +163,7 @@ class Rig:
                 turns=TurnSettings(greeting=greeting),
                 stt_chunk_ms=100,
                 apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
-                peers=lambda: PeerConfig(self.hub),
+                peers=lambda: PeerConfig(hub),
                 make_plane=make_plane,
                 now=loop.now_ns,
             ),

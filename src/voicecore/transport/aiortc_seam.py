@@ -1,4 +1,4 @@
-"""Every private name of aiortc 1.16 and aioice 0.13 that we touch, but for ``adoption``'s.
+"""The private names of aiortc 1.16 and aioice 0.13 of a call; others: ``adoption``, ``remains``.
 
 aiortc does signaling state, ICE, DTLS and SCTP for us. Its audio path is
 replaced: its jitter buffer stalls and drops (16 slots, 80 ms fixed), and its
@@ -36,12 +36,15 @@ from OpenSSL import SSL
 from voicecore.transport.halves import NativeReceiver, NativeSender
 from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.srtp_keys import SrtpKeys
+from voicecore.transport.tasks import let_go
 
 _CERTIFICATE_LIFE_S = 86_400.0
 """aiortc's certificates are valid for 30 days; a process may run for longer."""
 
 _MOST_WAITING = 256
 """Datagrams that wait for DTLS, which reads them as fast as they come once ICE is done."""
+
+_CANCEL_AGAIN_S = 0.05
 
 IceConnection = ice.Connection
 StunProtocol = ice.StunProtocol
@@ -154,6 +157,7 @@ class ConnectTasks:
     async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
+        task.add_done_callback(let_go)
         self._running.add(task)
         try:
             await self._connect()
@@ -164,46 +168,15 @@ class ConnectTasks:
 
     async def cancel(self) -> None:
         """Cancel them and wait until they are gone."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        running = set(self._running)
+        while running:
+            for task in running:
+                task.cancel()
+            # Python 3.11's `wait_for` swallows what comes in the same turn as its result:
+            # the handshake would go on until the far end's consent runs out.
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
         # One that aiortc has made and nobody has run yet finds nothing to do.
         self._connect, self._failed = _nothing, _ignore
-
-
-class Remains:
-    """What is left of a connection when it is closed: one knot of objects that hold each other.
-
-    The collector would undo it, but comes seldom to objects of this age, and
-    doesn't know of the OpenSSL state and the buffers that hang on them: a
-    server whose callers come and go would grow for minutes.
-    """
-
-    def __init__(self, connection: RTCPeerConnection) -> None:
-        self._parts: list[Any] = [connection]
-        self._tasks: list[asyncio.Future[None]] = []
-        for transceiver in connection.getTransceivers():
-            self._parts += [transceiver, transceiver.receiver, transceiver.sender]
-            self._take_transport(transceiver.receiver.transport)
-        if connection.sctp is not None:
-            self._parts.append(connection.sctp)
-            self._take_transport(connection.sctp.transport)
-
-    def _take_transport(self, dtls: RTCDtlsTransport) -> None:
-        ice_transport = dtls.transport
-        connection = ice_transport._connection
-        self._parts += [dtls, ice_transport, ice_transport.iceGatherer, connection]
-        self._parts += connection._protocols
-        if dtls._task is not None:
-            self._tasks.append(dtls._task)
-
-    async def dissolve(self) -> None:
-        """Undo the knot: reference counts free all of it. After ``connection.close()``."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for part in self._parts:
-            vars(part).clear()
-        self._parts.clear()
 
 
 async def stop_ice(connection: RTCPeerConnection) -> None:
@@ -296,6 +269,16 @@ class CallProtocol(ice.StunProtocol):
         super().__init__(connection)
         self._on_media = on_media
         self._on_dropped = on_dropped
+
+    async def request(self, *details: Any, **options: Any) -> Any:
+        """See aioice's. What it raises no longer knows the frames that hold the transaction.
+
+        The transaction holds the error, so they would hold each other.
+        """
+        try:
+            return await super().request(*details, **options)
+        except stun.TransactionError as error:
+            raise error.with_traceback(None)  # noqa: B904 - it is the same error
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Sort by the first byte; what is of no use is dropped and counted."""

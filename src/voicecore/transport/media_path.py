@@ -122,6 +122,7 @@ class MediaPath:
         for port in self._own:
             self._hub.close_port(port)
         self._own.clear()
+        self._protocols.clear()  # each has our methods
 
     # -- the hub's handler ------------------------------------------------------------
 
