@@ -141,6 +141,18 @@ class FakeLink:
         return ("host", "host")
 
 
+class Channel:
+    """The data channel."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.sent: list[str] = []
+
+    def send(self, texts: Sequence[str]) -> bool:
+        self.sent += texts if self.open else []
+        return self.open
+
+
 class Rig:
     """A call on a fake plane."""
 
@@ -148,29 +160,28 @@ class Rig:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
-        self.plane = FakePlane()
+        plane = self.plane = FakePlane()
         self.metrics = Metrics()
         self.llm = Recorder("one two three four five six seven eight nine ten")
         self.tts = tts or BrokenTts(2.0)
         stt: Any = SttStub(text)
         vad: Any = EnergyVad()
         self.over: list[Call] = []
-        make_plane: Callable[[Any], Any] = lambda _: self.plane  # noqa: E731
-        self.hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
-        self.channel_open = False
-        self.sent: list[str] = []
+        make_plane: Callable[[Any], Any] = lambda _: plane  # noqa: E731
+        hub = self.hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
         context = CallContext(
             engines=Engines(stt, self.llm, self.tts, vad, greeting),
             metrics=self.metrics,
             turns=TurnSettings(greeting=greeting),
             stt_chunk_ms=100,
             apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
-            peers=lambda: PeerConfig(self.hub),
+            peers=lambda: PeerConfig(hub),
             make_plane=make_plane,
             now=loop.now_ns,
         )
         # The call takes its sender when it is made.
-        with patch.object(Peer, "send_texts", lambda _, texts: self._send(texts)):
+        channel = self.channel = Channel()
+        with patch.object(Peer, "send_texts", lambda _, texts: channel.send(texts)):
             self.call = Call("id-1", context, self.over.append)
 
     async def close(self) -> None:
@@ -190,13 +201,9 @@ class Rig:
 
     def opened_channel(self) -> list[str]:
         """The data channel is open from now on; what it carries."""
-        self.channel_open = True
+        self.channel.open = True
         self.call.on_channel_open()
-        return self.sent
-
-    def _send(self, texts: Sequence[str]) -> bool:
-        self.sent += texts if self.channel_open else []
-        return self.channel_open
+        return self.channel.sent
 
     def edge(self, kind: EdgeKind) -> None:
         self.call.on_edge(SpeechEdge(kind, self.plane.ring.position), self.loop.now_ns())

@@ -66,7 +66,9 @@ def media_hub(*hosts: str, vad: SileroWeights | None = None) -> MediaHub:
 
 
 @contextmanager
-def over(link: AudioLink, hub: MediaHub) -> Iterator[NativePlane]:
+def over(
+    link: AudioLink, hub: MediaHub, hearing: Callable[[NativePlane], Any] | None = None
+) -> Iterator[NativePlane]:
     """A plane with a noting sink over a connected peer's link."""
     form = link.format
     threads: Any = hub.threads
@@ -84,7 +86,7 @@ def over(link: AudioLink, hub: MediaHub) -> Iterator[NativePlane]:
         send_key=link.keys.transmit,
         vad=False,
     )
-    plane = NativePlane(session, link.path)
+    plane = NativePlane(session, link.path, hearing=hearing)
     plane.attach(NotingSink())
     try:
         yield plane

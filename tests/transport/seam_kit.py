@@ -9,7 +9,7 @@ from aioice import stun
 from aiortc import RTCPeerConnection
 
 from fakes.media_threads import HandThreads
-from voicecore.transport import aiortc_seam as seam
+from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport.consent import Consent, Names
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.hub_transport import HubTransport
@@ -19,9 +19,13 @@ def ice_of(pc: RTCPeerConnection) -> Any:
     return pc.getTransceivers()[0].receiver.transport.transport._connection
 
 
-def no_names() -> Names:
+def no_consent() -> Consent:
     """Of a connection without a pair."""
-    raise AssertionError("there is no pair")
+
+    def names() -> Names:
+        raise AssertionError("there is no pair")
+
+    return Consent(names, lambda way, address: False, lambda data: None)
 
 
 def rig_protocol(connection: Any) -> tuple[Any, list[bytes], list[bool]]:
@@ -32,10 +36,13 @@ def rig_protocol(connection: Any) -> tuple[Any, list[bytes], list[bool]]:
     hub = MediaHub(threads, addresses=lambda: ["192.0.2.2"])
     (port,) = hub.ports()
     peer = hub.add_peer("abcdefgh", object())  # type: ignore[arg-type]
-    consent = Consent(no_names, lambda way, address: False, lambda data: None)
-    protocol = seam.CallProtocol(connection, media.append, lambda: dropped.append(True), consent)
+    protocol = ice_seam.CallProtocol(
+        connection, media.append, lambda: dropped.append(True), no_consent()
+    )
     protocol.connection_made(HubTransport(hub, peer, port, protocol))
-    seam.add_protocol(connection, protocol, seam.host_candidate(port.host, port.udp_port, 9))
+    ice_seam.add_protocol(
+        connection, protocol, ice_seam.host_candidate(port.host, port.udp_port, 9)
+    )
     protocol.hub = hub
     return protocol, media, dropped
 

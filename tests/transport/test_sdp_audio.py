@@ -280,3 +280,14 @@ OTHER = "m=audio 0 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 opus/48000/2\r\na=inactiv
 def test_the_far_ends_ssrc(ssrc: str) -> None:
     expected = int(ssrc) if ssrc.isdigit() and int(ssrc) < 1 << 32 else -1
     assert read_audio(theirs(f"a=ssrc:{ssrc} cname:x")).ssrc == expected
+
+
+def test_codecs_that_were_read_before_are_not_read_again_but_their_ssrc_is() -> None:
+    text = stack(*ALL, tail="")
+    one, two = (read_audio(f"{text}a=ssrc:{ssrc} cname:x\r\n") for ssrc in (7, 8))
+    assert (one.ssrc, two.ssrc) == (7, 8)
+    assert one.codecs is two.codecs
+    # What a hostile caller may send is not kept.
+    long = text + "a=fmtp:96 " + "x" * 8192 + "\r\n"
+    assert read_audio(long).codecs == one.codecs
+    assert read_audio(long).codecs is not read_audio(long).codecs

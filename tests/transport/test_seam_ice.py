@@ -1,4 +1,4 @@
-"""Private names of aioice that ``aiortc_seam`` leans on, one test each; and what strangers send."""
+"""Private names of aioice that ``aioice_seam`` leans on, one test each; and what strangers send."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from aiortc import rtcicetransport
 
 from fakes.virtual_loop import virtually
 from transport.seam_kit import hostile_stun, ice_of, rig_protocol
+from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport import aiortc_seam as seam
 
 
@@ -38,11 +39,11 @@ async def test_gathering_goes_through_a_method_that_an_instance_can_take_over(co
 
     async def gather() -> list[Candidate]:
         asked.append(True)
-        return [seam.host_candidate("192.0.2.2", 3479, 9)]
+        return [ice_seam.host_candidate("192.0.2.2", 3479, 9)]
 
     told: list[bool] = []
     inside = ice_of(connection)
-    seam.prepare_ice(inside, ufrag="abcdefgh", gather=gather, on_pair=lambda: told.append(True))
+    ice_seam.prepare_ice(inside, ufrag="abcdefgh", gather=gather, on_pair=lambda: told.append(True))
     await connection.setLocalDescription(await connection.createOffer())
     await inside.gather_candidates()
     assert asked == [True]
@@ -82,11 +83,11 @@ async def test_each_change_of_the_nominated_pair_is_told_once() -> None:
     async def nothing() -> list[Candidate]:
         return []
 
-    seam.prepare_ice(
+    ice_seam.prepare_ice(
         inside,
         ufrag="abcdefgh",
         gather=nothing,
-        on_pair=lambda: told.append(seam.nominated_pair(inside)),
+        on_pair=lambda: told.append(ice_seam.nominated_pair(inside)),
     )
     one, two = object(), object()
     for pair in (one, one, two):
@@ -115,7 +116,7 @@ async def test_consent_is_kept_in_a_method_that_an_instance_can_take_over() -> N
     assert "create_task(self.query_consent())" in source
     inside: Any = ice.Connection(ice_controlling=True)
     assert inside._query_consent_task is None
-    seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing_gathered, on_pair=lambda: None)
+    ice_seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing_gathered, on_pair=lambda: None)
     inside.remote_username, inside.remote_password = "far", "f" * 22
     pair = SimpleNamespace(protocol=SimpleNamespace(transport=Sent()), remote_addr=("192.0.2.9", 9))
     inside._nominated[1] = pair
@@ -132,13 +133,15 @@ def test_what_a_check_says_of_us() -> None:
 
     async def main() -> None:
         inside: Any = ice.Connection(ice_controlling=True)
-        seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing_gathered, on_pair=lambda: None)
+        ice_seam.prepare_ice(
+            inside, ufrag="abcdefgh", gather=nothing_gathered, on_pair=lambda: None
+        )
         inside.remote_username, inside.remote_password = "far", "f" * 22
         sent = Sent()
         protocol = SimpleNamespace(
-            transport=sent, local_candidate=seam.host_candidate("192.0.2.2", 9, 1)
+            transport=sent, local_candidate=ice_seam.host_candidate("192.0.2.2", 9, 1)
         )
-        remote = seam.host_candidate("192.0.2.9", 9, 1)
+        remote = ice_seam.host_candidate("192.0.2.9", 9, 1)
         remote._network_host = remote.host
         inside._nominated[1] = pair = ice.CandidatePair(protocol, remote)
         keeping = asyncio.ensure_future(inside.query_consent())
@@ -192,7 +195,7 @@ async def test_a_cancelled_check_is_forgotten_once_there_is_a_pair() -> None:
     assert "check.task.cancel()" in inspect.getsource(ice.Connection.connect)
     inside: Any = ice.Connection(ice_controlling=False)
     protocol, _, _ = rig_protocol(inside)
-    pair = ice.CandidatePair(protocol, seam.host_candidate("192.0.2.9", 9, 1))
+    pair = ice.CandidatePair(protocol, ice_seam.host_candidate("192.0.2.9", 9, 1))
     pair.task = asyncio.ensure_future(asyncio.sleep(60))
     pair.state = ice.CandidatePair.State.IN_PROGRESS
     inside._check_list.append(pair)
@@ -222,9 +225,9 @@ def test_candidate_arithmetic() -> None:
     assert candidate_foundation("host", "udp", "10.0.0.1") != candidate_foundation(
         "srflx", "udp", "10.0.0.1"
     )
-    host = seam.host_candidate("10.0.0.1", 9, 3)
+    host = ice_seam.host_candidate("10.0.0.1", 9, 3)
     assert (host.host, host.port, host.type, host.component) == ("10.0.0.1", 9, "host", 1)
-    mapped = seam.reflexive_candidate(("192.0.2.1", 7), ("10.0.0.1", 9), 3)
+    mapped = ice_seam.reflexive_candidate(("192.0.2.1", 7), ("10.0.0.1", 9), 3)
     assert (mapped.host, mapped.port, mapped.type) == ("192.0.2.1", 7, "srflx")
     assert (mapped.related_address, mapped.related_port) == ("10.0.0.1", 9)
 
@@ -239,7 +242,7 @@ def test_relayed_candidates_are_asked_for_as_we_do() -> None:
 
 
 async def test_a_protocol_asks_and_knows_its_questions() -> None:
-    queries = seam.StunQueries()
+    queries = ice_seam.StunQueries()
     assert queries.transactions == {}
     assert list(inspect.signature(queries.request).parameters)[:2] == ["request", "addr"]
     for data in (b"", b"\x00\x01", *hostile_stun()[:50]):
@@ -269,7 +272,7 @@ async def test_ice_of_a_half_negotiated_connection_can_be_stopped(connection) ->
     async def nothing() -> list[Candidate]:
         return []
 
-    seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing, on_pair=lambda: None)
+    ice_seam.prepare_ice(inside, ufrag="abcdefgh", gather=nothing, on_pair=lambda: None)
     protocol, _, _ = rig_protocol(inside)
     await connection.setLocalDescription(await connection.createOffer())
     await seam.stop_ice(connection)

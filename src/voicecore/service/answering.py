@@ -24,6 +24,7 @@ from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
 from voicecore.errors import EngineError
 from voicecore.service.patience import Patience
 from voicecore.transport.plane import MediaPlane
+from voicecore.transport.tasks import let_go
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -94,7 +95,9 @@ class Answer:
             task.cancel()
 
     def _start(self, work: Any, name: str) -> None:
-        self.tasks.append(asyncio.get_running_loop().create_task(work, name=name))
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(let_go)
+        self.tasks.append(task)
 
     def _tell(self, event: ev.Event) -> None:
         if not self._cancelled:

@@ -17,7 +17,6 @@ from voicecore.service.config import Settings
 from voicecore.service.engine_factory import Engines
 from voicecore.service.manager import Opened
 from voicecore.service.media import Media, play_rates
-from voicecore.service.memory import Sweeper
 from voicecore.service.metrics import Metrics
 from voicecore.service.overload import OverloadMonitor
 
@@ -54,7 +53,6 @@ class Calls:
         self._closing: set[asyncio.Task[None]] = set()
         self._context: CallContext | None = None
         self._media: Media | None = None
-        self._sweeper = Sweeper()
         self._recorder: asyncio.TimerHandle | None = None
         self._overload = overload or OverloadMonitor(
             metrics, active=lambda: self.active, enabled=settings.overload == "auto"
@@ -218,7 +216,6 @@ class Calls:
 
     def _on_closed(self, task: asyncio.Task[None]) -> None:
         self._closing.discard(task)
-        self._sweeper.call_ended()
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("closing a call failed", exc_info=error)
 

@@ -14,6 +14,7 @@ from voicecore._native.chunks import Chunks
 from voicecore._native.ring import AudioRing
 from voicecore.engines.protocols import SttEngine, SttStream
 from voicecore.errors import EngineError
+from voicecore.transport.tasks import let_go
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Utterance:
         self._complete = False
         self.dropped = 0
         self.task = asyncio.get_running_loop().create_task(self._run(), name="utterance")
+        self.task.add_done_callback(let_go)
 
     def pump(self) -> None:
         """Take every whole chunk that has arrived."""

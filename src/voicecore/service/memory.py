@@ -38,25 +38,3 @@ def spare_what_is_loaded() -> None:
     gc.freeze()
     # Full rounds come when a quarter more is there than the last one left: of nothing, now.
     gc.collect()
-
-
-class Sweeper:
-    """Has the garbage collector make a full round after every so many calls.
-
-    What a call leaves in cycles (tracebacks of a caller who vanished, a
-    request's handlers) hangs on buffers that the collector doesn't see; by
-    itself it would come when there are thousands of objects, minutes later. A
-    round takes some 0.2 ms for each call that lives, on the event loop alone:
-    the media threads go on.
-    """
-
-    def __init__(self, calls: int = 100) -> None:
-        self._calls = calls
-        self._ended = 0
-
-    def call_ended(self) -> None:
-        """Count one; every ``calls`` of them are swept up."""
-        self._ended += 1
-        if self._ended >= self._calls:
-            self._ended = 0
-            gc.collect()

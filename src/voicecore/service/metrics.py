@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -37,6 +38,7 @@ _OF_STREAMS = ("stalls", "byes")
 CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
+@lru_cache(maxsize=1)
 def version() -> str:
     """The installed package's version, ``"dev"`` when run from a bare tree."""
     try:

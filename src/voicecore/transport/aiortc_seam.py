@@ -1,4 +1,7 @@
-"""Every private name of aiortc 1.16 and aioice 0.13 that we touch, but for ``adoption``'s.
+"""The private names of aiortc 1.16 that a call leans on.
+
+The seam's other parts: ``aioice_seam`` (ICE), ``sctp_seam`` (how data is sent),
+``remains`` (what is left of it), ``adoption`` (somebody else's connection).
 
 aiortc does signaling state, ICE, DTLS and SCTP for us. Its audio path is
 replaced: its jitter buffer stalls and drops (16 slots, 80 ms fixed), and its
@@ -15,14 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-from aioice import ice, stun
-from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import RTCCertificate, RTCConfiguration, RTCPeerConnection, RTCRtpTransceiver
 from aiortc.rtcdtlstransport import (
     RTCDtlsFingerprint,
@@ -33,19 +33,15 @@ from aiortc.rtcdtlstransport import (
 from aiortc.rtcrtpparameters import RTCRtpReceiveParameters, RTCRtpSendParameters
 from OpenSSL import SSL
 
-from voicecore.transport.consent import Consent, Names
+from voicecore.transport.aioice_seam import IceConnection
 from voicecore.transport.halves import NativeReceiver, NativeSender
-from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.srtp_keys import SrtpKeys
+from voicecore.transport.tasks import let_go
 
 _CERTIFICATE_LIFE_S = 86_400.0
 """aiortc's certificates are valid for 30 days; a process may run for longer."""
 
-_MOST_WAITING = 256
-"""Datagrams that wait for DTLS, which reads them as fast as they come once ICE is done."""
-
-IceConnection = ice.Connection
-StunProtocol = ice.StunProtocol
+_CANCEL_AGAIN_S = 0.05
 
 # -- the connection -------------------------------------------------------------------
 
@@ -155,6 +151,7 @@ class ConnectTasks:
     async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
+        task.add_done_callback(let_go)
         self._running.add(task)
         try:
             await self._connect()
@@ -165,46 +162,15 @@ class ConnectTasks:
 
     async def cancel(self) -> None:
         """Cancel them and wait until they are gone."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        running = set(self._running)
+        while running:
+            for task in running:
+                task.cancel()
+            # Python 3.11's `wait_for` swallows what comes in the same turn as its result:
+            # the handshake would go on until the far end's consent runs out.
+            _, running = await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
         # One that aiortc has made and nobody has run yet finds nothing to do.
         self._connect, self._failed = _nothing, _ignore
-
-
-class Remains:
-    """What is left of a connection when it is closed: one knot of objects that hold each other.
-
-    The collector would undo it, but comes seldom to objects of this age, and
-    doesn't know of the OpenSSL state and the buffers that hang on them: a
-    server whose callers come and go would grow for minutes.
-    """
-
-    def __init__(self, connection: RTCPeerConnection) -> None:
-        self._parts: list[Any] = [connection]
-        self._tasks: list[asyncio.Future[None]] = []
-        for transceiver in connection.getTransceivers():
-            self._parts += [transceiver, transceiver.receiver, transceiver.sender]
-            self._take_transport(transceiver.receiver.transport)
-        if connection.sctp is not None:
-            self._parts.append(connection.sctp)
-            self._take_transport(connection.sctp.transport)
-
-    def _take_transport(self, dtls: RTCDtlsTransport) -> None:
-        ice_transport = dtls.transport
-        connection = ice_transport._connection
-        self._parts += [dtls, ice_transport, ice_transport.iceGatherer, connection]
-        self._parts += connection._protocols
-        if dtls._task is not None:
-            self._tasks.append(dtls._task)
-
-    async def dissolve(self) -> None:
-        """Undo the knot: reference counts free all of it. After ``connection.close()``."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for part in self._parts:
-            vars(part).clear()
-        self._parts.clear()
 
 
 async def stop_ice(connection: RTCPeerConnection) -> None:
@@ -215,6 +181,11 @@ async def stop_ice(connection: RTCPeerConnection) -> None:
 
 
 # -- DTLS -----------------------------------------------------------------------------
+
+
+def ice_of(transport: RTCDtlsTransport) -> IceConnection:
+    """The ICE connection under a DTLS transport."""
+    return transport.transport._connection
 
 
 def capture_keys(
@@ -274,246 +245,3 @@ def forgive_late_data(transport: RTCDtlsTransport) -> None:
             await send(data)
 
     insides._send_data = send_if_connected
-
-
-# -- ICE ------------------------------------------------------------------------------
-
-
-class CallProtocol(ice.StunProtocol):
-    """One way of a call's datagrams (a port, or a relay) that survives what strangers send.
-
-    ``on_media`` gets SRTP and SRTCP as they came. An empty datagram would end
-    aiortc's DTLS task, which reads the first byte unseen, and with it the call;
-    a checked request without PRIORITY, or an attribute of the wrong length,
-    raises out of aioice.
-    """
-
-    def __init__(
-        self,
-        connection: ice.Connection,
-        on_media: Callable[[bytes], None],
-        on_dropped: Callable[[], None],
-        consent: Consent,
-    ) -> None:
-        super().__init__(connection)
-        self._on_media = on_media
-        self._on_dropped = on_dropped
-        self._consent = consent
-
-    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        """Sort by the first byte; what is of no use is dropped and counted."""
-        assert isinstance(data, bytes)
-        first = data[0] if data else 255
-        # RFC 7983, section 7: 0..3 is STUN, 20..63 DTLS, 128..191 RTP and RTCP.
-        if first <= 3:
-            self._take_stun(data, (addr[0], addr[1]))
-        elif 128 <= first <= 191:
-            self._on_media(data)
-        elif 20 <= first <= 63 and self.receiver._queue.qsize() < _MOST_WAITING:
-            self.receiver.data_received(data, self.local_candidate.component)
-        else:
-            self._on_dropped()
-
-    def _take_stun(self, data: bytes, addr: tuple[str, int]) -> None:
-        if self._consent.take(data, self, addr):
-            return
-        # aioice's own way would put what it can't parse into DTLS's queue.
-        _forget_cancelled_checks(self.receiver)
-        try:
-            message = stun.parse_message(data)
-            if message.message_class == stun.Class.REQUEST:
-                self.receiver.request_received(message, addr, self)
-            elif (transaction := self.transactions.get(message.transaction_id)) is not None:
-                transaction.response_received(message, addr)
-        except Exception:  # whatever a hostile datagram leads aioice to raise
-            self._on_dropped()
-
-    def send_stun(self, message: stun.Message, addr: tuple[str, int]) -> None:
-        """Send, but don't answer those who are not the caller: they would know we are here."""
-        if message.error_code in (400, 401) and message.message_class == stun.Class.ERROR:
-            self._on_dropped()
-            return
-        super().send_stun(message, addr)
-
-
-def _forget_cancelled_checks(connection: ice.Connection) -> None:
-    """Let a check that aioice cancelled when it had its first pair be made anew.
-
-    It keeps such a pair as in progress for ever, and would ignore the caller
-    when he moves the call to that pair.
-    """
-    if not connection._nominated:
-        return
-    for pair in connection._check_list:
-        if pair.task is not None and pair.task.cancelled():
-            pair.task = None
-            pair.state = ice.CandidatePair.State.FAILED
-
-
-class _Nominated(dict[int, ice.CandidatePair]):
-    """aioice's nominated pairs; tells of each change."""
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        super().__init__()
-        self._changed = changed
-
-    def __setitem__(self, component: int, pair: ice.CandidatePair) -> None:
-        before = self.get(component)
-        super().__setitem__(component, pair)
-        if pair is not before:
-            self._changed()
-
-    def clear(self) -> None:
-        had = bool(self)
-        super().clear()
-        if had:
-            self._changed()
-
-
-def ice_of(transport: RTCDtlsTransport) -> ice.Connection:
-    """The ICE connection under a DTLS transport."""
-    return transport.transport._connection
-
-
-def prepare_ice(
-    connection: ice.Connection,
-    *,
-    ufrag: str,
-    gather: Callable[[], Awaitable[list[Candidate]]],
-    on_pair: Callable[[], None],
-) -> Consent:
-    """Name the connection, gather by ``gather``, and tell of each change of the pair.
-
-    Before its parameters are in a description. aioice's own names have four
-    characters: among some hundred calls on one port two would be the same. Consent
-    on the pair is kept by what is returned; its expiry closes the connection.
-    """
-    insides: Any = connection
-
-    async def gather_once() -> None:
-        if not insides._local_candidates_start:
-            insides._local_candidates_start = True
-            insides._local_candidates += await gather()
-            insides._local_candidates_end = True
-
-    async def expired() -> None:
-        insides._query_consent_task = None  # it is this one: not to be awaited by itself
-        await connection.close()
-
-    consent = _consent_of(connection)
-    insides._local_username = ufrag
-    insides._nominated = _Nominated(on_pair)
-    insides.gather_candidates = gather_once
-    insides.query_consent = lambda: consent.keep(expired)
-    return consent
-
-
-def _consent_of(connection: ice.Connection) -> Consent:
-    def names() -> Names:
-        return Names(
-            local_user=connection.local_username,
-            local_password=connection.local_password,
-            remote_user=connection.remote_username or "",
-            remote_password=connection.remote_password or "",
-            controlling=connection.ice_controlling,
-            tie_breaker=connection._tie_breaker,
-        )
-
-    def is_selected(way: object, address: tuple[str, int]) -> bool:
-        pair = connection._nominated.get(1)
-        return pair is not None and pair.protocol is way and pair.remote_addr == address
-
-    def send(data: bytes) -> None:
-        pair = connection._nominated.get(1)
-        if pair is not None:
-            pair.protocol.transport.sendto(data, pair.remote_addr)
-
-    return Consent(names, is_selected, send)
-
-
-def add_protocol(
-    connection: ice.Connection, protocol: ice.StunProtocol, candidate: Candidate
-) -> None:
-    """Let ``connection`` use ``protocol``, whose own address is ``candidate``."""
-    protocol.local_candidate = candidate
-    connection._protocols.append(protocol)
-
-
-def nominated_pair(connection: ice.Connection) -> ice.CandidatePair | None:
-    """The pair in use, if there is one."""
-    return connection._nominated.get(1)
-
-
-def host_candidate(host: str, port: int, preference: int) -> Candidate:
-    """A host candidate; the higher ``preference`` (0 to 65535), the better."""
-    return Candidate(
-        foundation=candidate_foundation("host", "udp", host),
-        component=1,
-        transport="udp",
-        priority=candidate_priority(1, "host", preference),
-        host=host,
-        port=port,
-        type="host",
-    )
-
-
-def reflexive_candidate(
-    mapped: tuple[str, int], base: tuple[str, int], preference: int
-) -> Candidate:
-    """A server reflexive candidate: ``base`` as a STUN server saw it."""
-    return Candidate(
-        foundation=candidate_foundation("srflx", "udp", base[0]),
-        component=1,
-        transport="udp",
-        priority=candidate_priority(1, "srflx", preference),
-        host=mapped[0],
-        port=mapped[1],
-        type="srflx",
-        related_address=base[0],
-        related_port=base[1],
-    )
-
-
-async def mapped_address(protocol: ice.StunProtocol, server: StunServer) -> tuple[str, int]:
-    """What the STUN server says our address is. Raises OSError, aioice's errors."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(
-        server.host, server.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
-    )
-    host, port = found[0][4][:2]
-    request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
-    response, _ = await protocol.request(request, (str(host), int(port)))
-    address: tuple[str, int] = response.attributes["XOR-MAPPED-ADDRESS"]
-    return address
-
-
-class StunQueries(ice.StunProtocol):
-    """A protocol that only asks: no connection is behind it."""
-
-    def __init__(self) -> None:
-        super().__init__(None)  # type: ignore[arg-type]
-
-    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        """Take an answer; all else is dropped."""
-        assert isinstance(data, bytes)
-        with contextlib.suppress(Exception):  # anyone may send here
-            message = stun.parse_message(data)
-            transaction = self.transactions.get(message.transaction_id)
-            if transaction is not None:
-                transaction.response_received(message, (addr[0], addr[1]))
-
-
-async def allocate_relay(
-    server: TurnServer, protocol_factory: Callable[[], ice.StunProtocol]
-) -> tuple[Candidate, ice.StunProtocol]:
-    """An address at a TURN server, on a socket of its own. Raises OSError, aioice's errors."""
-    return await ice.relayed_candidate(
-        component=1,
-        hide_related_address=False,
-        protocol_factory=protocol_factory,
-        turn_server=(server.host, server.port),
-        turn_username=server.username,
-        turn_password=server.password,
-        turn_ssl=server.tls,
-        turn_transport=server.transport,
-    )

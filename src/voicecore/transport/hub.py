@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from voicecore.transport.addresses import local_addresses
@@ -259,6 +260,7 @@ class MediaHub:
             _LOG.exception("handling an event of peer %d failed", peer)
 
 
+@lru_cache(maxsize=_MOST_PORTS)
 def is_ipv6(host: str) -> bool:
     """Whether an address (not a name) is of version 6."""
     return ipaddress.ip_address(host).version == 6

@@ -17,7 +17,7 @@ class HubTransport(asyncio.DatagramTransport):
         super().__init__({"sockname": (port.host, port.udp_port)})
         self._hub = hub
         self._peer = peer
-        self._protocol = protocol
+        self._protocol: asyncio.DatagramProtocol | None = protocol
         self._closed = False
         self.port = port
 
@@ -32,9 +32,10 @@ class HubTransport(asyncio.DatagramTransport):
 
     def close(self) -> None:
         """Send nothing more, and tell the protocol so."""
-        if not self._closed:
-            self._closed = True
-            self._protocol.connection_lost(None)
+        protocol, self._protocol = self._protocol, None
+        self._closed = True
+        if protocol is not None:
+            protocol.connection_lost(None)
 
     def abort(self) -> None:
         """As :meth:`close`: nothing is buffered."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from voicecore.transport import aiortc_seam as seam
+from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport.hub import Destination, MediaHub, Port, is_ipv6
 from voicecore.transport.hub_transport import HubTransport
 from voicecore.transport.ice_servers import StunServer, TurnServer
@@ -76,11 +76,13 @@ class PathConfig:
 class MediaPath:
     """Owns a call's peer id, its protocols' transports, and ports of its own if it has some."""
 
-    def __init__(self, hub: MediaHub, connection: seam.IceConnection, config: PathConfig) -> None:
+    def __init__(
+        self, hub: MediaHub, connection: ice_seam.IceConnection, config: PathConfig
+    ) -> None:
         self._hub = hub
         self._connection = connection
         self._config = config
-        self._protocols: dict[int, seam.CallProtocol] = {}
+        self._protocols: dict[int, ice_seam.CallProtocol] = {}
         self._own: list[Port] = []
         self._sink: PathSink | None = None
         self._closed = False
@@ -88,14 +90,14 @@ class MediaPath:
         """Datagrams of the call that were of no use."""
         ufrag = secrets.token_hex(_UFRAG_BYTES)
         self.peer = hub.add_peer(ufrag, self)
-        self._consent = seam.prepare_ice(
+        self._consent = ice_seam.prepare_ice(
             connection, ufrag=ufrag, gather=self._gather, on_pair=self._on_pair
         )
 
     @property
     def pair(self) -> SelectedPair | None:
         """The pair in use."""
-        pair = seam.nominated_pair(self._connection)
+        pair = ice_seam.nominated_pair(self._connection)
         if pair is None:
             return None
         transport = pair.protocol.transport
@@ -110,7 +112,7 @@ class MediaPath:
 
     def send(self, data: bytes) -> bool:
         """Send one datagram on the pair in use, relayed or not; False if there is none."""
-        pair = None if self._closed else seam.nominated_pair(self._connection)
+        pair = None if self._closed else ice_seam.nominated_pair(self._connection)
         if pair is None:
             return False
         pair.protocol.transport.sendto(data, pair.remote_addr)
@@ -124,6 +126,7 @@ class MediaPath:
         for port in self._own:
             self._hub.close_port(port)
         self._own.clear()
+        self._protocols.clear()  # each has our methods
 
     # -- the hub's handler ------------------------------------------------------------
 
@@ -155,8 +158,10 @@ class MediaPath:
     def _on_dropped(self) -> None:
         self.dropped += 1
 
-    def _new_protocol(self) -> seam.CallProtocol:
-        return seam.CallProtocol(self._connection, self._on_packet, self._on_dropped, self._consent)
+    def _new_protocol(self) -> ice_seam.CallProtocol:
+        return ice_seam.CallProtocol(
+            self._connection, self._on_packet, self._on_dropped, self._consent
+        )
 
     async def _gather(self) -> list[Any]:
         if self._config.relay_only:
@@ -192,13 +197,13 @@ class MediaPath:
             protocol = self._new_protocol()
             transport = HubTransport(self._hub, self.peer, port, protocol)
             protocol.connection_made(transport)
-            own = seam.host_candidate(port.host, port.udp_port, 0x7FFF - rank)
-            seam.add_protocol(self._connection, protocol, own)
+            own = ice_seam.host_candidate(port.host, port.udp_port, 0x7FFF - rank)
+            ice_seam.add_protocol(self._connection, protocol, own)
             self._protocols[port.id] = protocol
             outside = public.pop(6 if is_ipv6(port.host) else 4, None)
             if outside is not None and outside != port.host:
                 # Better than the private one: the caller tries it first.
-                named.append(seam.host_candidate(outside, port.udp_port, 0xFFFF - rank))
+                named.append(ice_seam.host_candidate(outside, port.udp_port, 0xFFFF - rank))
                 if self._config.hide_private:
                     continue
             private.append(own)
@@ -217,7 +222,7 @@ class MediaPath:
             answers = await asyncio.gather(*asked)
             mapped = {p.id: found for p, found in zip(ports, answers, strict=True) if found}
         return [
-            seam.reflexive_candidate(mapped[port.id], (port.host, port.udp_port), 0x7FFF - rank)
+            ice_seam.reflexive_candidate(mapped[port.id], (port.host, port.udp_port), 0x7FFF - rank)
             for rank, port in enumerate(ports)
             if port.id in mapped and mapped[port.id][0] != port.host
         ]
@@ -228,8 +233,8 @@ class MediaPath:
         for server in self._config.turn:
             with contextlib.suppress(Exception):  # refused, unreachable or silent: the next one
                 async with asyncio.timeout(_RELAY_PATIENCE_S):
-                    candidate, protocol = await seam.allocate_relay(server, self._new_protocol)
-                seam.add_protocol(self._connection, protocol, candidate)
+                    candidate, protocol = await ice_seam.allocate_relay(server, self._new_protocol)
+                ice_seam.add_protocol(self._connection, protocol, candidate)
                 return [candidate]
         _LOG.warning("no TURN server gave a relay: %d tried", len(self._config.turn))
         if self._config.on_no_relay is not None:

@@ -30,6 +30,7 @@ from voicecore.transport import sdp as sdp_tools
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.media_path import MediaPath, PathConfig
 from voicecore.transport.reflexive import Reflexive
+from voicecore.transport.remains import Remains, untie_receiving
 from voicecore.transport.sctp_seam import DataSender
 from voicecore.transport.sdp_audio import (
     AudioFormat,
@@ -139,6 +140,7 @@ class Peer:
         self._path = MediaPath(config.hub, seam.ice_of(transport), _path_config(config))
         seam.capture_keys(transport, self._on_keys)
         seam.forgive_late_data(transport)
+        untie_receiving(transport)
         self._keys: SrtpKeys | None = None
         self._ours = AudioSection()
         self._theirs = AudioSection()
@@ -235,7 +237,7 @@ class Peer:
             return
         self._pc.remove_all_listeners()
         await self._connecting.cancel()
-        remains = seam.Remains(self._pc)
+        remains = Remains(self._pc)
         try:
             await self._pc.close()
         except Exception:  # a description that was refused half-way leaves it inconsistent

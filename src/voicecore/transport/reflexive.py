@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from voicecore.transport import aiortc_seam as seam
+from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport.hub import Destination, MediaHub, Port, is_ipv6
 from voicecore.transport.hub_transport import HubTransport
 from voicecore.transport.ice_servers import StunServer
@@ -24,13 +24,13 @@ _REFRESH_S = 20.0
 
 
 async def ask_in_turn(
-    protocol: seam.StunProtocol, servers: Sequence[StunServer]
+    protocol: ice_seam.StunProtocol, servers: Sequence[StunServer]
 ) -> Destination | None:
     """The address that the first server to answer saw, or None."""
     for server in servers:
         with contextlib.suppress(Exception):  # unreachable, unknown, silent or confused
             async with asyncio.timeout(PATIENCE_S):
-                return await seam.mapped_address(protocol, server)
+                return await ice_seam.mapped_address(protocol, server)
     return None
 
 
@@ -45,7 +45,7 @@ class Reflexive:
         self._hub = hub
         self._servers = list(servers)
         self._mapped: dict[int, Destination] = {}
-        self._queries: dict[int, seam.StunQueries] = {}
+        self._queries: dict[int, ice_seam.StunQueries] = {}
         self._peer: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._asked = asyncio.Event()
@@ -95,7 +95,7 @@ class Reflexive:
         assert self._peer is not None
         queries = self._queries.get(port.id)
         if queries is None:
-            queries = self._queries[port.id] = seam.StunQueries()
+            queries = self._queries[port.id] = ice_seam.StunQueries()
             queries.connection_made(HubTransport(self._hub, self._peer, port, queries))
         mapped = await ask_in_turn(queries, self._servers)
         if mapped is not None:

@@ -89,14 +89,13 @@ class ScoredHearing:
         stream: Any,
         gate: SpeechGate,
     ) -> None:
-        self._plane = plane
+        self._plane: HeardPlane | None = plane
         self._scorer = scorer
         self._stream = stream
         self._gate = gate
         self._frames = VadFrames(plane.ring, 0)
         self._failures = 0
         self._unjudged = 0
-        self._closed = False
         self.due = FRAME_SAMPLES
         """The ring's position at which the next frame is whole."""
 
@@ -107,8 +106,8 @@ class ScoredHearing:
 
     def hear(self) -> None:
         """Hand on every whole frame that wants a score."""
-        while True:
-            self._skip_pause()
+        while (plane := self._plane) is not None:
+            self._skip_pause(plane)
             if (item := self._frames.next()) is None:
                 return
             frame, end = item
@@ -116,7 +115,7 @@ class ScoredHearing:
             self.due = end + FRAME_SAMPLES
             blocks = powers(frame[_CONTEXT_SAMPLES:])
             # Concealment is the codec's guess: the VAD hears it, its word doesn't count.
-            guessed = self._plane.concealed(end - FRAME_SAMPLES, end)
+            guessed = plane.concealed(end - FRAME_SAMPLES, end)
             concealed = guessed * 2 >= FRAME_SAMPLES
             self._scorer.submit(self._stream, frame, _Frame(self, end, blocks, concealed))
 
@@ -140,20 +139,20 @@ class ScoredHearing:
         self._unjudged -= 1
         self._gate.hold(end - FRAME_SAMPLES, end)
         self._failures += 1
-        if self._failures == _FAILURES_IN_A_ROW and not self._closed:
+        if self._failures == _FAILURES_IN_A_ROW and self._plane is not None:
             self._plane.tell_failure(error)
 
     def close(self) -> None:
         """Tell nothing any more."""
-        self._closed = True
+        self._plane = None  # which has us
         self._scorer.forget(self._stream)
 
-    def _skip_pause(self) -> None:
+    def _skip_pause(self, plane: HeardPlane) -> None:
         # Told to the gate in order: not while a frame before it is with the scorer.
         if self._unjudged or not self._gate.may_pass:
             return
         start = self._frames.position
-        frames = (self._plane.pause_end(start) - start) // FRAME_SAMPLES
+        frames = (plane.pause_end(start) - start) // FRAME_SAMPLES
         if frames > 0:
             end = start + frames * FRAME_SAMPLES
             self._frames.skip(end)
@@ -161,7 +160,7 @@ class ScoredHearing:
             self.due = end + FRAME_SAMPLES
 
     def _tell(self, edges: list[tuple[int, int]]) -> None:
-        if self._closed:
-            return
+        # Whoever hears of one edge may end the call.
         for kind, sample in edges:
-            self._plane.tell_edge(SpeechEdge(EDGE_KINDS[kind], sample), self._plane.time_of(sample))
+            if (plane := self._plane) is not None:
+                plane.tell_edge(SpeechEdge(EDGE_KINDS[kind], sample), plane.time_of(sample))

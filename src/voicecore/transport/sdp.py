@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from voicecore.errors import PeerError
-from voicecore.transport.sdp_audio import is_audio, read_section, sections
+from voicecore.transport.sdp_audio import is_audio, payload_types, sections
 
 _DIRECTION = re.compile(r"^a=(?:sendrecv|sendonly|recvonly|inactive)\s*$")
 _NOT_FOR_THE_STACK = ("a=fmtp:", "a=rtcp-fb:", "a=ssrc:", "a=ssrc-group:", "a=rtcp-xr:")
@@ -39,7 +39,7 @@ def _audio_for_stack(lines: list[str], direction: str) -> list[str]:
     while kept and not kept[-1].strip():
         kept.pop()
     named = {line.removeprefix("a=rtpmap:").partition(" ")[0] for line in kept}
-    for pt in read_section(lines).payload_types:
+    for pt in payload_types(lines):
         if pt in _STATIC_NAMES and str(pt) not in named:
             kept.append(f"a=rtpmap:{pt} {_STATIC_NAMES[pt]}")
     if not any(_DIRECTION.match(line) for line in kept):
