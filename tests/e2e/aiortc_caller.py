@@ -72,7 +72,10 @@ class Microphone(ClockedTrack):
 
 
 class AiortcCaller:
-    """One call to ``base_url``, perhaps through ``via``; ``codec`` limits what is offered."""
+    """One call to ``base_url``, perhaps through ``via``.
+
+    ``codec`` limits what is offered, ``ice`` how the far end is reached.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class AiortcCaller:
         *,
         via: UdpProxy | None = None,
         codec: str | None = None,
+        ice: RTCConfiguration | None = None,
     ) -> None:
         self._http = http
         self._base_url = base_url
@@ -89,7 +93,7 @@ class AiortcCaller:
         self._token = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._pc = RTCPeerConnection(
-            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+            ice or RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         self._pc.on("track", self._on_track)
         self._pc.on("datachannel", self._on_channel)
