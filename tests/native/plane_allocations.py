@@ -19,7 +19,9 @@ from native.plane_kit import KEY_BYTES, OPUS, Call, End, make_outbound, tone
 from voicecore._native.inbound import Inbound
 from voicecore._native.silero import SileroWeights, shapes
 
-WARM_S, COUNTED_S = 1.0, 1.0
+WARM_S = 1.0
+COUNTED, PATIENCE_S = 150, 60.0
+"""Packets, and how long they are awaited."""
 
 
 def weights() -> SileroWeights:
@@ -51,6 +53,10 @@ def deliberate(library: ctypes.CDLL) -> int:
     return int(library.allocations_of_all() - library.allocations() - before)
 
 
+def arrived(calls: list[Call]) -> int:
+    return sum(call.at_a.stats()["srtp_packets"] for call in calls)
+
+
 def main() -> None:
     library = ctypes.CDLL(None)
     library.allocations.restype = library.allocations_of_all.restype = ctypes.c_long
@@ -68,9 +74,10 @@ def main() -> None:
         time.sleep(WARM_S)
         gc.disable()
         before = library.allocations_of_all() - library.allocations()
-        packets = sum(call.at_a.stats()["srtp_packets"] for call in calls)
-        time.sleep(COUNTED_S)
-        packets = sum(call.at_a.stats()["srtp_packets"] for call in calls) - packets
+        first = arrived(calls)
+        end_s = time.monotonic() + PATIENCE_S
+        while (packets := arrived(calls) - first) < COUNTED and time.monotonic() < end_s:
+            time.sleep(0.02)
         asked = library.allocations_of_all() - library.allocations() - before
         gc.enable()
         found[profile] = {"asked": asked, "packets": packets}

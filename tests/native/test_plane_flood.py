@@ -55,17 +55,26 @@ def test_a_flood_costs_no_call_its_audio() -> None:
     counters, cpu_s = b.threads.counters(), receiving_threads()[mine]
     command = [sys.executable, "-c", FLOODER, str(calls[0].address_b[1]), str(RATE), str(SECONDS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    after, cpu_s = b.threads.counters(), receiving_threads()[mine] - cpu_s
     sent = int(done.stdout)
-    dropped = sum(
-        after[name] - counters[name] for name in ("unknown_address", "unknown_name", "malformed")
-    )
-    each_us = cpu_s / dropped * 1e6
+
+    late_ms: list[float] = []
+
+    def dropped() -> int:
+        now = b.threads.counters()
+        late_ms.append(now["rx_late_max_ms"])
+        kinds = ("unknown_address", "unknown_name", "malformed", "kernel_drops")
+        return sum(now[name] - counters[name] for name in kinds)
+
+    # The last of them may still wait in the socket's buffer.
+    wait_for(lambda: dropped() >= sent, a, b)
+    dropped_all = dropped()
+    after, cpu_s = b.threads.counters(), receiving_threads()[mine] - cpu_s
+    each_us = cpu_s / sent * 1e6
     print(
         f"{sent} datagrams, {each_us:.2f} us of the receiving thread each (with the calls), "
-        f"read at most {after['rx_late_max_ms']:.1f} ms after they came"
+        f"read at most {max(late_ms):.1f} ms after they came"
     )
-    assert dropped + after["kernel_drops"] == pytest.approx(sent, rel=0.001)
+    assert dropped_all == sent
     assert after["kernel_drops"] == 0
     assert after["throttled"] == after["datagrams_lost"] == 0
     assert each_us < MOST_US_EACH
