@@ -14,9 +14,7 @@ import inspect
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
-from call.subjects import VOICECORE
 from cores import pin_callers
 from load import adaptation, barge_in, crowd, flood, mixed, plot, ramp, soak
 from load.impairment import parsed
@@ -105,15 +103,8 @@ def main() -> None:
     print(load())
     report = Report("load")
     if options.calls:
-        # Whoever names a number wants so many, whatever the machine does meanwhile.
-        subject = replace(VOICECORE, flags=(*VOICECORE.flags, "--overload", "off"))
         one = crowd.measure(
-            report,
-            options.calls,
-            options.seconds,
-            subject=subject,
-            up=options.up,
-            down=options.down,
+            report, options.calls, options.seconds, up=options.up, down=options.down
         )
         asyncio.run(one)
     else:

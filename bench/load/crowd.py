@@ -23,6 +23,7 @@ from load.judged import chosen
 from load.progress import done, tell, wait
 from load.stage import SET_UP_HZ, Meter, Stage, stage
 from load.voices import voices
+from pace import USUAL_US, encode_us
 from report import Report, load
 
 SILENCE_MS = 480.0
@@ -71,6 +72,8 @@ class Crowd:
     threads: tuple[int, int, int] = (0, 0, 0)
     descriptors: tuple[int, int, int] = (0, 0, 0)
     machine_stalled_s: float = 0.0
+    pace_us: float = 0.0
+    """Of one Opus encode (``pace.py``), mean of before and after the window."""
     others_share: float = 0.0
     """Of the server's core, taken by whatever else runs on the machine."""
     load: str = ""
@@ -162,12 +165,14 @@ async def _talk(
             voice = rng.randrange(len(voices()))
             caller.say(at_ns + int(turn * EVERY_S * 1e9), voice)
     await wait(_SETTLE_S, f"{len(stood)} calls begin to speak")
+    before_us = encode_us()
     begin_ns = time.monotonic_ns()
     meter = Meter(on.server, on.calls.client, time.monotonic)
     await wait(crowd.seconds, f"{len(stood)} calls speak and are answered")
     elapsed_s, cpu_s, thread_s, own_s = meter.read()
     crowd.others_share = round(meter.others_share(), 3)
     end_ns = time.monotonic_ns()
+    crowd.pace_us = round((before_us + encode_us()) / 2, 1)
     call_seconds = elapsed_s * len(stood)
     crowd.cpu_ms_per_call_second = round(1000 * cpu_s / call_seconds, 3)
     crowd.client_cpu_ms_per_call_second = round(1000 * own_s / call_seconds, 3)
@@ -259,7 +264,8 @@ def line(crowd: Crowd) -> str:
         f" {crowd.calls} {crowd.failed or ''}; client late by at most"
         f" {crowd.client_late_ms_max:.0f} ms, dropped {crowd.client_drops or 0}; machine stood"
         f" still {crowd.machine_stalled_s:.1f} s, others took {crowd.others_share:.0%} of the"
-        f" server's core; {crowd.load}"
+        f" server's core; {crowd.load}; an Opus encode took {crowd.pace_us:.0f} us"
+        f" ({USUAL_US:.0f} where the goals were set)"
     )
 
 
