@@ -8,8 +8,8 @@ from load.crowd import Crowd
 from report import Bar, Report, quick
 
 _REFERENCE = 10
-_SIZES = (50, 100, 200, 300, 400)
-_SECONDS = {_REFERENCE: 18.0, 50: 20.0, 100: 24.0, 200: 18.0, 300: 15.0, 400: 15.0}
+_SIZES = (50, 100, 150, 200, 300, 400)
+_SECONDS = {_REFERENCE: 18.0, 50: 20.0, 100: 24.0, 150: 18.0, 200: 18.0, 300: 15.0, 400: 15.0}
 _PEER_CALLS = 20
 _GOAL = 200
 """Calls that are to be clean; beyond, the first size that is not clean is the last."""

@@ -84,6 +84,10 @@ def in_tensor(*fields: bytes) -> bytes:
     return b.model(b.graph([], [b"".join(fields)], []))
 
 
+def in_attribute(*fields: bytes) -> bytes:
+    return b.model(b.graph([b.node("Conv", [], [], b.attribute("a", b"".join(fields)))], [], []))
+
+
 FLOAT = b.number(2, 1)
 
 
@@ -107,6 +111,8 @@ FLOAT = b.number(2, 1)
         (in_tensor(FLOAT, b.number(14, 1)), "another file"),
         (in_tensor(b.part(8, b"\xff")), "not UTF-8"),
         (in_tensor(b.part(2, "x")), "bytes where a number"),
+        (in_attribute(b.number(3, 1), b.number(8, 2)), "a list and a single value"),
+        (in_attribute(b.part(5, b.tensor("", WEIGHTS, 1)), b.number(8, 2)), "a list and a single"),
     ],
 )
 def test_what_is_no_onnx_file_is_refused_with_the_reason(data: bytes, sentence: str) -> None:

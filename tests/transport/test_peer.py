@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
 
 from transport.kit import loud, media_hub, over, tone, until
 from voicecore.errors import PeerError
+from voicecore.transport import sdp as sdp_tools
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import CHANNEL_LABEL, AudioLink, Peer, PeerConfig
@@ -305,6 +313,28 @@ def direction_of(sdp: str, kind: str) -> str:
         for line in section.split("\r\n")
         if line in ("a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive")
     )
+
+
+async def test_an_offer_with_its_data_channel_first_is_answered_in_its_order() -> None:
+    caller = RTCPeerConnection(
+        RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+    )
+    caller.addTransceiver("audio")
+    channel = caller.createDataChannel(CHANNEL_LABEL)
+    await caller.setLocalDescription(await caller.createOffer())
+    usual = [0, 1]
+    offer = sdp_tools.in_order(caller.localDescription.sdp, [1, 0])
+    assert sdp_tools.audio_first(offer) != usual
+    async with peer() as (answering, notes):
+        answer = await answering.accept(offer)
+        assert re.findall(r"^m=(\w+)|^a=group:BUNDLE (.*)$", answer, re.MULTILINE) == [
+            ("", "1 0\r"), ("application", ""), ("audio", ""),
+        ]  # fmt: skip
+        assert sdp_tools.in_order(sdp_tools.in_order(answer, [1, 0]), [1, 0], back=True) == answer
+        turned = RTCSessionDescription(sdp_tools.in_order(answer, [1, 0]), "answer")
+        await caller.setRemoteDescription(turned)
+        await until(lambda: notes.link and notes.opened and channel.readyState == "open")
+        await caller.close()
 
 
 async def test_a_video_section_is_answered_as_inactive() -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from voicecore.errors import PeerError
 from voicecore.transport.sdp import (
+    audio_first,
     for_stack,
+    in_order,
     may_be_dtls_client,
     require_audio,
     with_candidates_everywhere,
@@ -213,6 +215,22 @@ def test_recorded_fuzz_seeds_never_break() -> None:
     for file in files:
         sdp = file.read_bytes().decode("utf-8", "replace")
         survive(sdp)
+
+
+def test_sections_are_put_in_order_and_back() -> None:
+    data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:d\r\n"
+    video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\n"
+    audio = f"{OPUS}a=mid:a\r\n"
+    group = "a=group:BUNDLE"
+    theirs = f"{HEAD}{group} d v a\r\n{data}{video}{audio}"
+    order = audio_first(theirs)
+    ours = in_order(theirs, order)
+    assert ours == f"{HEAD}{group} a d v\r\n{audio}{data}{video}"
+    assert in_order(ours, order, back=True) == theirs
+    assert audio_first(ours) == [0, 1, 2]
+    assert in_order(ours, [0, 1, 2]) is ours
+    assert in_order(ours, [1, 0]) is ours, "not of so many sections"
+    assert in_order(f"{HEAD}{group} a\r\n{data}{audio}", [1, 0]).count("BUNDLE a\r\n") == 1
 
 
 def test_candidates_named_once_are_every_sections() -> None:

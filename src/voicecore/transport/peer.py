@@ -188,14 +188,16 @@ class Peer:
 
     async def accept(self, sdp: str) -> str:
         """Take the far end's offer; return our answer. Raises PeerError."""
-        await self._set_remote(sdp, "offer")
+        order = sdp_tools.audio_first(sdp)
+        await self._set_remote(sdp_tools.in_order(sdp, order), "offer")
         seam.refuse_other_media(self._pc, self._transceiver)
         if sdp_tools.may_be_dtls_client(sdp):
             seam.be_dtls_server(self._transceiver.receiver.transport)
         with _as_peer_error("offer"):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         made = self._pc.localDescription.sdp
-        return self._describe(complete_answer(made, self._theirs, self._config.wants))
+        answer = complete_answer(made, self._theirs, self._config.wants)
+        return self._describe(sdp_tools.in_order(answer, order, back=True))
 
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None

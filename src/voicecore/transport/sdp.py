@@ -6,6 +6,7 @@ Text in, text out. What is changed in ours is in ``sdp_audio``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from voicecore.errors import PeerError
 from voicecore.transport.sdp_audio import is_audio, payload_types, sections
@@ -32,6 +33,46 @@ def for_stack(sdp: str) -> str:
         kept = [line for line in part if not _is_useless(line)]
         parts[index] = _audio_for_stack(kept, direction) if index and is_audio(part) else kept
     return "\r\n".join(line for part in parts for line in part)
+
+
+def audio_first(sdp: str) -> list[int]:
+    """An order of the sections, for :func:`in_order`, that begins with the first audio.
+
+    The stack bundles all on the transport of the first section and stops the
+    others; ours is under the audio. Some far ends put their data channel first.
+    """
+    parts = sections(sdp)[1:]
+    first = next((i for i, part in enumerate(parts) if is_audio(part)), 0)
+    return [first, *(i for i in range(len(parts)) if i != first)]
+
+
+def in_order(sdp: str, order: Sequence[int], *, back: bool = False) -> str:
+    """The description with its sections in that order, or, ``back``, in that before it.
+
+    The BUNDLE group (RFC 8843, section 7) names them in the new order too. A
+    description of another number of sections stays as it is.
+    """
+    head, *parts = sections(sdp)
+    if len(parts) != len(order) or list(order) == sorted(order):
+        return sdp
+    if back:
+        order = sorted(range(len(order)), key=order.__getitem__)
+    parts = [[line for line in parts[i] if line] for i in order]
+    mids = [_mid(part) for part in parts]
+    head = [_group_in_order(line, mids) for line in head]
+    return "\r\n".join(line for part in (head, *parts) for line in part) + "\r\n"
+
+
+def _mid(lines: list[str]) -> str:
+    found = (line.removeprefix("a=mid:").strip() for line in lines if line.startswith("a=mid:"))
+    return next(found, "")
+
+
+def _group_in_order(line: str, mids: list[str]) -> str:
+    if not line.startswith("a=group:BUNDLE "):
+        return line
+    name, *named = line.split()
+    return " ".join([name, *(mid for mid in mids if mid in named)])
 
 
 def _audio_for_stack(lines: list[str], direction: str) -> list[str]:

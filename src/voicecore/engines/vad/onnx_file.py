@@ -223,10 +223,19 @@ def _attribute(data: memoryview, depth: int) -> tuple[str, Any]:
         elif number == 6:
             given = _graph(_message(value, "attribute"), depth + 1)
         elif number == 7:
-            given = [*(given or []), *_floats(value, "attribute").tolist()]
+            given = [*_listed(given), *_floats(value, "attribute").tolist()]
         elif number == 8:
-            given = [*(given or []), *_numbers(value, "attribute")]
+            given = [*_listed(given), *_numbers(value, "attribute")]
     return name, given
+
+
+def _listed(given: Any) -> list[Any]:
+    """What a list has so far: it may come in parts."""
+    if given is None:
+        return []
+    if not isinstance(given, list):
+        raise OnnxError("attribute: a list and a single value at once")
+    return given
 
 
 def _single(values: NDArray[np.float32]) -> float:
