@@ -53,9 +53,13 @@ def longest_silence_s(caller: AiortcCaller) -> tuple[float, float]:
 
 
 def longest_loss_s(arrivals: list[Arrival]) -> float:
-    """Length of the longest run of packets that never arrived (s); needs no receiver at all."""
-    ticks = sorted({arrival.timestamp for arrival in arrivals})
-    return (max(later - sooner for sooner, later in pairwise(ticks)) - 960) / 48_000
+    """Length of the longest run of packets that never arrived (s); needs no receiver at all.
+
+    By sequence numbers: where time alone goes on, the sender had none to send.
+    """
+    came = sorted({(arrival.timestamp, arrival.sequence) for arrival in arrivals})
+    steps = [(later[1] - sooner[1]) % 65_536 for sooner, later in pairwise(came)]
+    return (max(steps) - 1) * 0.02
 
 
 async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Server) -> None:
