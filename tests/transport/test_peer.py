@@ -14,6 +14,8 @@ import pytest
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
+    RTCIceCandidate,
+    RTCIceTransport,
     RTCPeerConnection,
     RTCRtpSender,
     RTCSessionDescription,
@@ -335,6 +337,28 @@ async def test_an_offer_with_its_data_channel_first_is_answered_in_its_order() -
         await caller.setRemoteDescription(turned)
         await until(lambda: notes.link and notes.opened and channel.readyState == "open")
         await caller.close()
+
+
+async def test_a_candidate_of_any_bundled_section_is_the_transports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+
+    async def take(_: RTCIceTransport, candidate: RTCIceCandidate | None) -> None:
+        taken.append(candidate.port if candidate else 0)
+
+    caller = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    caller.addTransceiver("audio")
+    caller.createDataChannel(CHANNEL_LABEL)
+    await caller.setLocalDescription(await caller.createOffer())
+    async with peer() as (answering, _):
+        await answering.accept(sdp_tools.in_order(caller.localDescription.sdp, [1, 0]))
+        monkeypatch.setattr(RTCIceTransport, "addRemoteCandidate", take)
+        for port, mid in ((5000, "1"), (5001, "0"), (5002, None), (5003, "another")):
+            text = f"candidate:1 1 udp 1 192.0.2.9 {port} typ host"
+            await answering.add_candidate(text, mid, None)
+        assert taken == [5000, 5001, 5002]
+    await caller.close()
 
 
 async def test_a_video_section_is_answered_as_inactive() -> None:

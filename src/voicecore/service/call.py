@@ -30,6 +30,7 @@ from voicecore.service.client_events import ClientEvents
 from voicecore.service.engine_factory import Engines
 from voicecore.service.hearing import Utterance
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.timers import call_in
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane
 
@@ -40,9 +41,6 @@ _EDGE_EVENTS = {
     EdgeKind.CONFIRMED: ev.SpeechConfirmed,
     EdgeKind.RELEASED: ev.SpeechReleased,
 }
-
-_TIMER_GRAIN_S = 0.001
-"""uvloop counts in whole milliseconds: without it a timer comes too early, again and again."""
 
 _COUNTED = (
     "received", "lost", "late", "duplicate", "reordered", "fec", "malformed", "unknown_pt",
@@ -311,8 +309,7 @@ class Call:
             self._timer = None
         self._armed_ns = deadline_ns
         if deadline_ns is not None:
-            delay_s = max(deadline_ns - self._now(), 0) / NS_PER_S + _TIMER_GRAIN_S
-            self._timer = self._loop.call_later(delay_s, self._on_timer)
+            self._timer = call_in(self._loop, deadline_ns - self._now(), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._armed_ns = None

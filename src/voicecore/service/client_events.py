@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from voicecore.core.units import NS_PER_MS, NS_PER_S
+from voicecore.service.timers import call_in
 
 _TOGETHER_NS = 40 * NS_PER_MS
 _PER_SECOND = 10
@@ -117,8 +118,7 @@ class ClientEvents:
                 return
             self._timer.cancel()
         self._due_ns = at_ns
-        delay_s = (at_ns - self._now()) / NS_PER_S + 0.001
-        self._timer = self._loop.call_later(delay_s, self._on_timer)
+        self._timer = call_in(self._loop, at_ns - self._now(), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -80,6 +80,9 @@ class Metrics:
             registry=registry,
         )
         self._turn_and_media(registry)
+        self._load(registry)
+
+    def _load(self, registry: CollectorRegistry) -> None:
         self._refused = Counter(
             "voicecore_calls_refused",
             "Calls not admitted, by reason",

@@ -144,6 +144,7 @@ class Peer:
         self._keys: SrtpKeys | None = None
         self._ours = AudioSection()
         self._theirs = AudioSection()
+        self._bundle: frozenset[str] = frozenset()
         self._channel: RTCDataChannel | None = None
         self._data: DataSender | None = None
         self._candidates = 0
@@ -219,6 +220,9 @@ class Peer:
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
+        if {sdp_mid, self._transceiver.mid} <= self._bundle:
+            # Named for another section of the one transport; the stack would pass it over.
+            parsed.sdpMid, parsed.sdpMLineIndex = self._transceiver.mid, None
         with contextlib.suppress(ValueError):  # after end-of-candidates: too late to matter
             await self._pc.addIceCandidate(parsed)
 
@@ -266,6 +270,7 @@ class Peer:
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
         self._theirs = read_audio(sdp)
+        self._bundle = sdp_tools.bundled(sdp)
 
     def _on_keys(self, keys: SrtpKeys) -> None:
         self._keys = keys

@@ -63,6 +63,12 @@ def in_order(sdp: str, order: Sequence[int], *, back: bool = False) -> str:
     return "\r\n".join(line for part in (head, *parts) for line in part) + "\r\n"
 
 
+def bundled(sdp: str) -> frozenset[str]:
+    """The names (mids) of the sections that share one transport."""
+    groups = re.findall(r"^a=group:BUNDLE (.*?)\s*$", sdp, re.MULTILINE)
+    return frozenset(mid for group in groups[:1] for mid in group.split())
+
+
 def _mid(lines: list[str]) -> str:
     found = (line.removeprefix("a=mid:").strip() for line in lines if line.startswith("a=mid:"))
     return next(found, "")
