@@ -312,6 +312,18 @@ static void run(uint32_t *random, int64_t until_ns)
     }
 }
 
+/* An event that a stress worth the name must have brought and this one did not yet, or -1. A
+ * machine that is taken away for most of the time brings some of them late. */
+static int missing(void)
+{
+    static const int wanted[] = { PLANE_ONSET, PLANE_RELEASED, PLANE_AUDIO, PLANE_STARTED,
+                                  PLANE_DRAINED, PLANE_DIGIT, PLANE_REPORT, PLANE_VAD_FAILED,
+                                  PLANE_DATAGRAM, PLANE_PACKET };
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        if (told[wanted[i]] == 0) return wanted[i];
+    return -1;
+}
+
 int main(int count, char **arguments)
 {
     MUST(count == 3);
@@ -326,8 +338,9 @@ int main(int count, char **arguments)
     plane_counters counters;
     const int before = descriptors();
     int error = 0;
+    const int64_t give_up_ns = plane_now() + 20 * length_ns;
 
-    for (int life = 0; life < 3; life++) {
+    for (int life = 0; life < 3 || (missing() >= 0 && plane_now() < give_up_ns); life++) {
         __atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
         p = plane_create(&config, &error);
         MUST(p != NULL);
@@ -339,7 +352,7 @@ int main(int count, char **arguments)
         plane_read_counters(p, &counters);
         /* Once all go one by one; else the plane ends with them. */
         for (int i = 0; life == 0 && i < PEERS; i++) remove_peer(&slots[i]);
-        for (int i = 0; life < 2 && i < PORTS; i++) plane_close_port(p, ports[i]);
+        for (int i = 0; life != 2 && i < PORTS; i++) plane_close_port(p, ports[i]);
         plane_destroy(p);
         for (int i = 0; i < PEERS; i++) free_audio(&slots[i]);
         memset(slots, 0, sizeof slots);
@@ -349,14 +362,11 @@ int main(int count, char **arguments)
     }
     MUST(srtp_contexts == 0);
     MUST(descriptors() == before);
-    /* That it was a stress at all. */
     for (int kind = 0; kind <= PLANE_PACKET; kind++)
         if (kind != PLANE_CONFIRMED) printf("%d:%llu ", kind, (unsigned long long)told[kind]);
     printf("received %llu throttled %llu unknown %llu\n", (unsigned long long)counters.received,
            (unsigned long long)counters.throttled,
            (unsigned long long)(counters.unknown_address + counters.unknown_name));
-    static const int wanted[] = { PLANE_ONSET, PLANE_RELEASED, PLANE_AUDIO, PLANE_STARTED,
-                                  PLANE_DRAINED, PLANE_DIGIT, PLANE_REPORT, PLANE_VAD_FAILED, PLANE_DATAGRAM, PLANE_PACKET };
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) MUST(told[wanted[i]] > 0);
+    MUST(missing() < 0);
     return 0;
 }
