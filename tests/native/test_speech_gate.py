@@ -152,13 +152,13 @@ def test_kinds_have_their_names_in_core() -> None:
 
 
 def speechlike(rng: np.random.Generator, count: int, *, shortest: int = 1) -> list[float]:
-    """Probabilities in runs of speech and pause, or anywhere (``shortest`` 1)."""
+    """Probabilities in runs of speech and pause, or anywhere: ``count`` or a few more."""
     values: list[float] = []
     while len(values) < count:
         length = shortest + int(rng.geometric(0.2)) - 1
         low, high = rng.choice([(0.0, 0.3), (0.6, 1.0), *[(0.0, 1.0)] * (shortest == 1)])
         values += rng.uniform(low, high, length).astype(np.float32).tolist()
-    return values[:count]
+    return values  # the last run whole: a part of it may be too short
 
 
 def loudness(rng: np.random.Generator, n: int) -> list[float]:
