@@ -31,6 +31,7 @@ from load.native import (
     pointer,
     srtp_context,
 )
+from loopback import LOOPBACK
 
 pytestmark = pytest.mark.slow  # it compiles the client, and takes its seconds
 
@@ -59,9 +60,9 @@ class Far:
 
     def __post_init__(self) -> None:
         self.ours = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.ours.bind(("127.0.0.1", 0))
+        self.ours.bind((LOOPBACK, 0))
         self.theirs = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.theirs.bind(("127.0.0.1", 0))
+        self.theirs.bind((LOOPBACK, 0))
         self.theirs.setblocking(False)
         self._out = session(KEYS[1], Policy.SSRC_ANY_OUTBOUND)
         self._in = session(KEYS[0], Policy.SSRC_ANY_INBOUND)

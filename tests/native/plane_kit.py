@@ -1,4 +1,4 @@
-"""Two ends on 127.0.0.1 for tests of the media plane, and a wire between them that loses things.
+"""Two ends on loopback for tests of the media plane, and a wire between them that loses things.
 
 Threads run in real time here, so every wait has a condition and a deadline: it ends when the
 condition holds, and fails when the deadline passes.
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loopback import LOOPBACK
 from voicecore._native.inbound import Inbound
 from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
@@ -55,7 +56,7 @@ def loudness(pcm: Pcm) -> float:
 class End:
     """Media threads with one port; what they tell is kept in ``events``."""
 
-    def __init__(self, host: str = "127.0.0.1", **settings: Any) -> None:
+    def __init__(self, host: str = LOOPBACK, **settings: Any) -> None:
         self.threads = MediaThreads(**settings)
         self.port = self.threads.open_port(host)
         self.address = self.threads.port_address(self.port)
@@ -207,7 +208,7 @@ class Lossy:
     def __init__(self) -> None:
         self.sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
         for way in self.sockets:
-            way.bind(("127.0.0.1", 0))
+            way.bind((LOOPBACK, 0))
             way.setblocking(False)
         first, second = (way.getsockname() for way in self.sockets)
         self.addresses = (first, second)

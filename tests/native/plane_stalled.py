@@ -16,7 +16,7 @@ from native.plane_kit import End, make_outbound, tone
 
 def main() -> None:
     to = sys.argv[1], int(sys.argv[2])
-    end = End()
+    end = End(to[0])
     peer = end.threads.add_peer("far")
     end.threads.send(peer, end.port, b"\x16 hello", *to)
     session = end.session(peer, receive=bytes(30), send=bytes(30), outbound=make_outbound())

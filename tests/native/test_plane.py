@@ -1,4 +1,4 @@
-"""The media plane, end to end on 127.0.0.1: audio, playout, keys, reports, routes."""
+"""The media plane, end to end on loopback: audio, playout, keys, reports, routes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loopback import LOOPBACK
 from native.plane_kit import (
     KEY_BYTES,
     OPUS,
@@ -342,7 +343,7 @@ def test_the_route_changes(make_end: MakeEnd) -> None:
     end = make_end()
     wire = Wire(end)
     wire.receive(rtcp=False)
-    second = end.threads.open_port("127.0.0.1")
+    second = end.threads.open_port(LOOPBACK)
     wire.session.route(second, *wire.address)
     sources = set()
     wait_for(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from loopback import LOOPBACK
 from native.plane_kit import OPUS, PROFILE, Call, End, Wire, make_outbound, tone, wait_for
 from native.test_inbound import opus_payloads
 from voicecore._native import plane, rtp
@@ -50,7 +51,7 @@ def test_threads_and_descriptors_end_with_it() -> None:
     end = End(rx_threads=2, tx_threads=3)
     assert media_threads() == threads + 5
     for _ in range(300):
-        end.threads.open_port("127.0.0.1")
+        end.threads.open_port(LOOPBACK)
     assert descriptors() == before + 1 + 2 * 2 + 301 * 2, "events, epoll and wake, sockets"
     call = Call(end, End())
     wait_for(lambda: call.at_a.inbound.ring.position > 0, call.a, call.b)
@@ -62,7 +63,7 @@ def test_threads_and_descriptors_end_with_it() -> None:
     for use in (
         end.threads.take,
         end.threads.counters,
-        lambda: end.threads.open_port("127.0.0.1"),
+        lambda: end.threads.open_port(LOOPBACK),
         lambda: end.threads.add_peer("x"),
         lambda: call.at_a.stats(),
         lambda: call.at_a.wake_at(1),
@@ -258,7 +259,7 @@ def test_sessions_come_and_go_while_packets_fly(threads: int) -> None:
     stop = threading.Event()
     traffic = [b"\x80" + bytes([OPUS]) + os.urandom(80), b"\x80\xc8" + os.urandom(40)]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-        wire.bind(("127.0.0.1", 0))
+        wire.bind((LOOPBACK, 0))
 
         def flood() -> None:
             while not stop.is_set():

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import pytest
 
+from loopback import LOOPBACK
 from native.plane_kit import DEADLINE_S, OPUS, PROFILE, is_rtp
 from native.test_inbound import opus_payloads
 from voicecore._native import rtp
@@ -30,7 +31,7 @@ class Stalled:
 
     def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((LOOPBACK, 0))
         self.socket.settimeout(DEADLINE_S)
         host, port = self.socket.getsockname()
         program = Path(__file__).parent / "plane_stalled.py"

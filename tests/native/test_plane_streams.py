@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loopback import LOOPBACK
 from voicecore._native import plane
 from voicecore._native.inbound import Inbound
 from voicecore._native.media_session import MediaSession
@@ -18,7 +19,6 @@ from voicecore._native.outbound import Outbound
 from voicecore._native.plane import MediaThreads
 from voicecore.errors import MisuseError
 
-HOST = "127.0.0.1"
 OPUS = 111
 PROFILE, KEY_BYTES = "SRTP_AES128_CM_SHA1_80", 30
 PATIENCE_MS = 60_000
@@ -30,7 +30,7 @@ class Two:
     def __init__(self) -> None:
         self.threads = MediaThreads()
         keys = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
-        ports = [self.threads.open_port(HOST) for _ in range(2)]
+        ports = [self.threads.open_port(LOOPBACK) for _ in range(2)]
         self.peers = [self.threads.add_peer(f"name{i}") for i in range(2)]
         self.sessions = []
         for i, peer in enumerate(self.peers):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loopback import LOOPBACK
 from native.plane_kit import HELLO, OPUS, End, Wire, wait_for
 from native.test_inbound import opus_payloads
 from voicecore._native import plane, rtp
@@ -92,9 +93,9 @@ def test_a_strangers_datagram(end: End, stranger: socket.socket, data: bytes, wh
 
 
 def test_a_known_name_or_address_comes_to_python(end: End, stranger: socket.socket) -> None:
-    stranger.bind(("127.0.0.1", 0))
+    stranger.bind((LOOPBACK, 0))
     peer = end.threads.add_peer("wire")
-    second = end.threads.open_port("127.0.0.1")
+    second = end.threads.open_port(LOOPBACK)
     messages = [
         stun(username=b"wire:them"),
         stun(username=b"wire"),
@@ -127,7 +128,7 @@ def test_a_name_is_taken_once_and_free_again(end: End) -> None:
 
 
 def test_who_talks_to_an_address_first_keeps_it(end: End, stranger: socket.socket) -> None:
-    stranger.bind(("127.0.0.1", 0))
+    stranger.bind((LOOPBACK, 0))
     first, second = (end.threads.add_peer(name) for name in ("first", "second"))
     end.threads.send(first, end.port, HELLO, *stranger.getsockname())
     end.threads.send(second, end.port, HELLO, *stranger.getsockname())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loopback import LOOPBACK
 from voicecore._native.inbound import Inbound
 from voicecore._native.media_session import MediaSession
 from voicecore._native.opus import Encoder
@@ -162,7 +163,7 @@ class FarEnd:
 
     def __init__(self) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((LOOPBACK, 0))
         self.socket.setblocking(False)
         self.address: tuple[str, int] = self.socket.getsockname()
         self.keys = (b"a" * 28, b"b" * 28)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from caller.speech import recordings
+from loopback import LOOPBACK
 from transport.kit import (
     OPUS_PT,
     PLAY_HZ,
@@ -339,10 +340,10 @@ def test_after_the_close_nothing_is_told_asked_or_routed() -> None:
 
 
 class Line:
-    """A plane on media threads and, at the other end of 127.0.0.1, a far end in the test's hand."""
+    """A plane on media threads and, at the other end of loopback, a far end in the test's hand."""
 
     def __init__(self, *, relayed: bool = False, weights: SileroWeights | None = None) -> None:
-        self.hub = media_hub("127.0.0.1", vad=weights)
+        self.hub = media_hub(LOOPBACK, vad=weights)
         self.far = FarEnd()
         self.sink = NotingSink()
         (port,) = self.hub.ports()
