@@ -50,14 +50,10 @@ run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teach
 test: unit isa e2e  ## all tests
 
 unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
-	@$(BIN)/python -m pytest tests -q -m "not e2e and not isa and not slow" --ignore=tests/e2e $(WORKERS) --durations=5
+	@$(BIN)/python -m pytest tests -q -rR -m "not e2e and not isa and not slow" --ignore=tests/e2e $(WORKERS) --durations=5
 
-# Real calls in real time: on a machine that stands still for seconds one may miss its
-# time-out, so what failed gets one second chance; what fails twice has failed.
 e2e: $(VENV)/.dev $(VENV)/.built  ## real calls: aiortc, Chromium, Firefox
-	@$(BIN)/python -m pytest tests/e2e -q -rs -m e2e --durations=5 \
-		|| { echo "once more, those that failed"; \
-		     $(BIN)/python -m pytest tests/e2e -q -m e2e --last-failed --last-failed-no-failures=none; }
+	@$(BIN)/python -m pytest tests/e2e -q -rsR -m e2e --durations=5
 
 lint: $(VENV)/.dev $(VENV)/.built  ## ruff, mypy strict, stubtest
 	@$(BIN)/ruff check .
@@ -90,7 +86,7 @@ VECTOR_TESTS := $(foreach name,chunks features g711 inbound outbound pcm resampl
                   silero simd,tests/native/test_$(name).py)
 
 isa: $(VENV)/.dev $(VENV)/.built  ## the slow native tests, and all for every instruction set, aarch64 emulated
-	@$(BIN)/python -m pytest tests -q -m "isa or slow" --ignore=tests/e2e $(WORKERS)
+	@$(BIN)/python -m pytest tests -q -rR -m "isa or slow" --ignore=tests/e2e $(WORKERS)
 	@for isa in $$($(BIN)/python -c "from voicecore._native import simd; print(*simd.available()[1:])"); do \
 		echo "kernels of $$isa"; \
 		VOICECORE_ISA=$$isa $(BIN)/python -m pytest $(VECTOR_TESTS) -q -m "not isa and not slow" -p no:cacheprovider $(WORKERS) || exit 1; \

@@ -33,7 +33,7 @@ from load.native import (
 )
 from loopback import LOOPBACK
 
-pytestmark = pytest.mark.slow  # it compiles the client, and takes its seconds
+pytestmark = [pytest.mark.slow, pytest.mark.realtime]  # it compiles the client
 
 KEYS = (bytes(range(30)), bytes(range(30, 60)))
 SSRC, THEIRS = 0x1234, 0x5678

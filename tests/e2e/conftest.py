@@ -71,10 +71,12 @@ def pytest_runtest_makereport(
         report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests/conftest.py reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.realtime)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,8 @@ from voicecore.errors import EngineError, MisuseError
 CASES = Path(os.environ.get("VOICECORE_CASES", Path(__file__).parents[3] / "shared" / "cases"))
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")  # the models take a second to load
+# One loop for all, since the models take a second to load.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -30,6 +30,8 @@ from voicecore._native import outbound, plane, rtp
 from voicecore._native.inbound import Inbound
 from voicecore.errors import MisuseError
 
+pytestmark = pytest.mark.realtime
+
 MakeEnd = Callable[..., End]
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from native.plane_kit import Call, End, tone, wait_for
 
+pytestmark = pytest.mark.realtime
+
 CALLS = 20
 RATE = 50_000  # datagrams a second
 SECONDS = 2.0

@@ -21,6 +21,8 @@ from native.test_inbound import opus_payloads
 from voicecore._native import rtp
 from voicecore._native.srtp import SrtpContext
 
+pytestmark = pytest.mark.realtime
+
 QUIET_S = 0.25
 FRAME_TICKS = 960
 FRAME_S = 0.02

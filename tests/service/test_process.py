@@ -18,6 +18,8 @@ import pytest
 
 from voicecore.service.__main__ import HARD_EXIT_S, SHUTDOWN_S
 
+pytestmark = pytest.mark.realtime
+
 PROGRAM = """
 import asyncio, gc, sys, time, types
 from fakes.calls import FakeManager

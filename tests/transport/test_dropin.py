@@ -31,6 +31,8 @@ from transport.kit import rms_dbfs, until
 from voicecore.aiortc import NativePeerConnection, native_audio
 from voicecore.errors import MisuseError, PeerError
 
+pytestmark = pytest.mark.realtime
+
 PATIENCE_S = 180.0
 """For what takes half a second where nothing else runs."""
 

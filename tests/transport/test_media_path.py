@@ -21,6 +21,8 @@ from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
 from voicecore.transport.peer import Peer, PeerConfig
 
+pytestmark = pytest.mark.realtime
+
 FAR, FARTHER = ("192.0.2.77", 5000), ("192.0.2.78", 6000)
 PASSWORD = "p" * 22
 

@@ -24,6 +24,8 @@ from voicecore.transport.media_path import RELAYED
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import AudioLink
 
+pytestmark = pytest.mark.realtime
+
 
 @asynccontextmanager
 async def native_hub(*addresses: str) -> AsyncIterator[MediaHub]:

@@ -29,6 +29,8 @@ from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import CHANNEL_LABEL, AudioLink, Peer, PeerConfig
 from voicecore.transport.sdp_audio import AudioWants
 
+pytestmark = pytest.mark.realtime
+
 
 class Notes:
     """All that a peer tells, and whose media threads it is on."""
