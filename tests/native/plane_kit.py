@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from loopback import LOOPBACK
@@ -36,6 +37,16 @@ KEY_BYTES = {
     "SRTP_AEAD_AES_256_GCM": 44,
 }
 PROFILE = "SRTP_AES128_CM_SHA1_80"
+
+
+def try_until_undisturbed(attempt: Callable[[], bool]) -> None:
+    """Call ``attempt`` until it says that the machine let it run, four times at most.
+
+    A machine that stands still is nothing that a test could mend: then it is skipped. What must
+    hold then too is the attempt's to check, each time.
+    """
+    if not any(attempt() for _ in range(4)):
+        pytest.skip("the machine stands still")
 
 
 def tone(hz: float, seconds: float, rate_hz: int = 24000) -> Pcm:

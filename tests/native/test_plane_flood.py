@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from native.plane_kit import Call, End, tone, wait_for
+from native.plane_kit import Call, End, tone, try_until_undisturbed, wait_for
 
 pytestmark = pytest.mark.realtime
 
@@ -19,7 +19,6 @@ RATE = 50_000  # datagrams a second
 SECONDS = 2.0
 MOST_US_EACH = 8.0  # 1.2 on a machine of our own
 STALL_MS = 100.0  # the socket's buffer holds some 130 ms of the flood
-TRIES = 4
 FLOODER = """
 import os, socket, sys, time
 host, port = sys.argv[1], int(sys.argv[2])
@@ -92,15 +91,11 @@ def flood(call: Call, thread: str) -> Flood:
 
 @pytest.mark.slow
 def test_a_flood_costs_no_call_its_audio() -> None:
-    for _ in range(TRIES):
-        late_ms = check_flood()
-        if late_ms < STALL_MS:
-            return
-    pytest.skip(f"the machine stands still: packets waited {late_ms:.0f} ms to be read")
+    try_until_undisturbed(check_flood)
 
 
-def check_flood() -> float:
-    """Flood twenty calls; how late packets were read, which says whether it was a test."""
+def check_flood() -> bool:
+    """Flood twenty calls; whether packets were read in time, without which it was no test."""
     before = receiving_threads()
     b = End()
     mine = next(iter(receiving_threads().keys() - before.keys()))
@@ -115,15 +110,17 @@ def check_flood() -> float:
         f"{done.sent} datagrams, {done.each_us:.2f} us of the receiving thread each (with the "
         f"calls), read at most {done.late_ms:.1f} ms after they came"
     )
+    undisturbed = done.late_ms < STALL_MS
     assert done.dropped == done.sent
     assert done.counters["throttled"] == done.counters["datagrams_lost"] == 0
-    assert done.each_us < MOST_US_EACH
+    if undisturbed:
+        assert done.each_us < MOST_US_EACH
+        assert done.counters["kernel_drops"] == 0
     for call, position in zip(calls, positions, strict=True):
         assert call.at_b.stats()["rejected"] == 0
-        if done.late_ms < STALL_MS:
-            assert done.counters["kernel_drops"] == 0
+        if undisturbed:
             assert call.at_b.inbound.ring.position - position > 0.9 * SECONDS * 16_000
             assert call.at_b.stats()["lost"] == 0
     a.threads.close()
     b.threads.close()
-    return done.late_ms
+    return undisturbed

@@ -7,7 +7,7 @@ import wave
 import numpy as np
 import pytest
 
-from native.plane_kit import OPUS, Call, End, Wire, make_outbound, wait_for
+from native.plane_kit import OPUS, Call, End, Wire, make_outbound, try_until_undisturbed, wait_for
 from native.silero_worker import frames_of
 from native.test_speech_gate import FRAME, recordings
 from voicecore._native import opus, plane, speech_gate
@@ -50,12 +50,16 @@ def edges_of(call: Call, weights: SileroWeights, samples: int) -> list[tuple[int
 
 @pytest.mark.slow
 def test_edges_are_those_of_the_gate_over_the_same_samples(weights: SileroWeights) -> None:
-    paths = recordings()
-    if not paths:
+    if not recordings():
         pytest.skip("no recordings found")
+    try_until_undisturbed(lambda: check_edges(weights))
+
+
+def check_edges(weights: SileroWeights) -> bool:
+    """Whether no stall looked like a pause, for which a frame goes unscored."""
     a, b = End(), End(vad=weights)
     calls = []
-    for path in paths:
+    for path in recordings():
         with wave.open(str(path)) as file:
             pcm = np.frombuffer(file.readframes(SECONDS * 16_000), np.int16)
         outbound = make_outbound(rate_hz=16_000, bitrate_bps=64_000)
@@ -70,25 +74,29 @@ def test_edges_are_those_of_the_gate_over_the_same_samples(weights: SileroWeight
         )
         outbound.write(pcm, 0)
     wait_for(lambda: len(a.of(plane.DRAINED)) == len(calls), a, b)
-    found = 0
     for call in calls:
         call.at_b.wake_at(call.at_b.inbound.ring.position + 2 * FRAME)
     wait_for(lambda: len(b.of(plane.AUDIO)) == len(calls), a, b)
+    found, undisturbed = 0, True
     for call in calls:
         call.at_b.unroute()
         judged, told = call.at_b.judged()
         wait_for(lambda call=call, told=told: len(edges_told(call)) >= told, b)  # type: ignore[misc]
         edges = edges_told(call)[:told]
+        if call.at_b.inbound.stats()["paused_ms"]:
+            undisturbed = False
+            continue
         assert edges == edges_of(call, weights, judged)
         for event in b.of(plane.ONSET, call.peer_b):
             assert abs(event[3] - call.at_b.time_of(event[2])) < 200_000_000
         found += told
-    assert found >= 9
+    assert found >= 9 or not undisturbed
     counters = b.threads.counters()
     assert counters["vad_frames"] >= counters["vad_rounds"] > 0
     assert counters["events_lost"] == 0
     a.threads.close()
     b.threads.close()
+    return undisturbed
 
 
 def edges_told(call: Call) -> list[tuple[int, int]]:
