@@ -25,4 +25,5 @@ if [ "$VOICECORE_BUILD" = asan ]; then
     export LD_PRELOAD ASAN_OPTIONS UBSAN_OPTIONS PYTHONMALLOC VOICECORE_FUZZ
 fi
 export VOICECORE_CASES="${VOICECORE_CASES:-$root/../shared/cases}"
-PYTHONPATH=$copy/src exec "$bin/python" -m pytest "$tests" -q -rR -m "not isa" -p no:cacheprovider
+PYTHONPATH=$copy/src exec "$bin/python" -m pytest "$tests" -q -rR -m "not isa" -p no:cacheprovider \
+    --numprocesses=auto --maxprocesses=4 --dist=worksteal
