@@ -14,10 +14,10 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A machine may stand still for seconds: what fails in real time gets a second try.
+    """A machine may stand still for seconds: what says how long something takes is tried twice.
 
-    It is told apart in the summary ("1 rerun"), and what fails twice has failed. Nothing else is
-    tried again: a property that fails for one seed in a hundred is wrong.
+    The summary tells it ("1 rerun"). Nothing else is tried again, least of all what looks for
+    races, leaks or a seed in a hundred: a second try would hide what it found.
     """
     for item in items:
         if item.get_closest_marker("realtime"):

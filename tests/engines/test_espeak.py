@@ -18,7 +18,7 @@ from voicecore.engines.tts.espeak import EspeakTts
 from voicecore.engines.tts.worker_stream import MAX_QUEUED_BYTES, SpeechQueue
 from voicecore.errors import EngineError, MisuseError
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.realtime]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -17,8 +17,6 @@ from voicecore.engines.pool import WorkerPool
 from voicecore.engines.worker import MAX_OUTBOX, Worker
 from voicecore.errors import EngineError, MissingLibraryError
 
-pytestmark = pytest.mark.realtime
-
 HERE = Path(__file__).parent
 
 

@@ -17,8 +17,6 @@ from voicecore._native import g711, outbound, rtp
 from voicecore._native.outbound import DRAINED, STARTED
 from voicecore.errors import MisuseError
 
-pytestmark = pytest.mark.realtime
-
 NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native" / "c"
 CHECK = Path(__file__).parent / "c" / "threads" / "playout_check.c"
 LEVELS = 13

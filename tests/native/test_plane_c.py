@@ -25,7 +25,7 @@ PARTS = ["address_map", "plane", "plane_hear", "plane_peer", "plane_queue", "pla
 INPUTS = os.environ.get("VOICECORE_FUZZ") or "400000"
 STRESS_MS = os.environ.get("VOICECORE_STRESS_MS") or "3000"
 
-pytestmark = [pytest.mark.slow, pytest.mark.realtime]
+pytestmark = pytest.mark.slow
 
 
 def check(program: Path, parts: list[str], tmp_path: Path, amount: str, sanitizer: str) -> None:

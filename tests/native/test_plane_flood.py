@@ -12,8 +12,6 @@ import pytest
 
 from native.plane_kit import Call, End, tone, try_until_undisturbed, wait_for
 
-pytestmark = pytest.mark.realtime
-
 CALLS = 20
 RATE = 50_000  # datagrams a second
 SECONDS = 2.0

@@ -23,8 +23,6 @@ from voicecore._native.inbound import Inbound
 from voicecore._native.plane import MediaThreads
 from voicecore.errors import MisuseError
 
-pytestmark = pytest.mark.realtime
-
 KEY = bytes(30)
 
 

@@ -19,8 +19,6 @@ from voicecore.engines.vad.model_file import find_model
 from voicecore.engines.vad.silero_graph import read_weights
 from voicecore.errors import MissingLibraryError
 
-pytestmark = pytest.mark.realtime
-
 SECONDS = 5
 RING_MS = 8000
 

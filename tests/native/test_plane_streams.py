@@ -19,8 +19,6 @@ from voicecore._native.outbound import Outbound
 from voicecore._native.plane import MediaThreads
 from voicecore.errors import MisuseError
 
-pytestmark = pytest.mark.realtime
-
 OPUS = 111
 PROFILE, KEY_BYTES = "SRTP_AES128_CM_SHA1_80", 30
 PATIENCE_MS = 60_000

@@ -19,8 +19,6 @@ from voicecore._native import plane, rtp
 from voicecore._native.srtp import SrtpContext
 from voicecore.errors import MisuseError, PeerError
 
-pytestmark = pytest.mark.realtime
-
 CASES = Path(os.environ.get("VOICECORE_CASES", Path(__file__).parents[3] / "shared" / "cases"))
 OPUS_PAYLOAD = opus_payloads(1)[0]
 

@@ -12,8 +12,6 @@ from voicecore.errors import MisuseError
 from voicecore.service.loop_lag import measure_loop_lag
 from voicecore.service.metrics import Metrics
 
-pytestmark = pytest.mark.realtime
-
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
     """Value by sample name and sorted label values."""

@@ -28,8 +28,6 @@ from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import Peer, PeerConfig
 from voicecore.transport.scored_vad import ScoredHearing
 
-pytestmark = pytest.mark.realtime
-
 HANDSHAKE = 26
 """More datagrams than two peers exchange until both are connected and have the channel."""
 

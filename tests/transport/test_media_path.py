@@ -14,14 +14,12 @@ from aiortc import RTCIceServer
 from fakes.media_threads import HandThreads
 from transport.kit import loud, media_hub, over, tone, until
 from transport.networks import binding_request, stun_server, turn_server
-from transport.test_peer import Notes
+from transport.peer_kit import Notes
 from voicecore.transport import reflexive
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
 from voicecore.transport.peer import Peer, PeerConfig
-
-pytestmark = pytest.mark.realtime
 
 FAR, FARTHER = ("192.0.2.77", 5000), ("192.0.2.78", 6000)
 PASSWORD = "p" * 22

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiortc import RTCIceServer
 
-from transport.kit import NotingSink
+from transport.kit import NotingSink, until
 from transport.networks import turn_server
-from transport.test_peer import peer, until
+from transport.peer_kit import peer
 from voicecore._native import plane as native
 from voicecore._native.inbound import Inbound
 from voicecore._native.media_session import MediaSession
@@ -23,8 +23,6 @@ from voicecore.transport.hub import DATAGRAM, MediaHub
 from voicecore.transport.media_path import RELAYED
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import AudioLink
-
-pytestmark = pytest.mark.realtime
 
 
 @asynccontextmanager

@@ -39,8 +39,6 @@ from voicecore.transport.media_path import RELAYED, SelectedPair
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.scored_vad import FRAME_SAMPLES, ScoredHearing
 
-pytestmark = pytest.mark.realtime
-
 KEY_PT = 126
 
 

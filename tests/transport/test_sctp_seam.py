@@ -10,7 +10,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, rtcsctptransport
 from aiortc.rtcdtlstransport import RTCDtlsTransport, State
 
 from transport.kit import until
-from transport.test_peer import pair
+from transport.peer_kit import pair
 from voicecore.transport.sctp_seam import DataSender
 
 
