@@ -1,11 +1,13 @@
-"""A flood of garbage at a port on which calls run: it costs little, and no call its audio."""
+"""A flood of garbage at a port on which calls run costs no call its audio.
+
+What it costs in time is a figure of ``make bench-load``.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,6 @@ from native.plane_kit import Call, End, tone, try_until_undisturbed, wait_for
 CALLS = 20
 RATE = 50_000  # datagrams a second
 SECONDS = 2.0
-MOST_US_EACH = 8.0  # 1.2 on a machine of our own
 STALL_MS = 100.0  # the socket's buffer holds some 130 ms of the flood
 FLOODER = """
 import os, socket, sys, time
@@ -38,22 +39,11 @@ print(sent)
 """
 
 
-def receiving_threads() -> dict[str, float]:
-    """CPU seconds so far of each receiving thread of this process."""
-    found = {}
-    for task in Path("/proc/self/task").iterdir():
-        if (task / "comm").read_text().startswith("media-rx"):
-            found[task.name] = int((task / "schedstat").read_text().split()[0]) / 1e9
-    return found
-
-
 @dataclass(frozen=True)
 class Flood:
     """What a flood did to the end that took it."""
 
     sent: int
-    each_us: float
-    """Of the receiving thread's time, for a datagram sent (the calls' packets come on top)."""
     late_ms: float
     counters: dict[str, Any]
     """How far each counter rose."""
@@ -64,10 +54,10 @@ class Flood:
         return sum(int(self.counters[name]) for name in kinds)
 
 
-def flood(call: Call, thread: str) -> Flood:
-    """Flood the call's second end, whose receiving thread that is, and wait until it took all."""
+def flood(call: Call) -> Flood:
+    """Flood the call's second end, and wait until it took all."""
     victim = call.b
-    before, cpu_s = victim.threads.counters(), receiving_threads()[thread]
+    before = victim.threads.counters()
     to = [str(part) for part in call.address_b]
     command = [sys.executable, "-c", FLOODER, *to, str(RATE), str(SECONDS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
@@ -78,9 +68,8 @@ def flood(call: Call, thread: str) -> Flood:
         nonlocal late_ms
         now = victim.threads.counters()
         late_ms = max(late_ms, now["rx_late_max_ms"])
-        each_us = (receiving_threads()[thread] - cpu_s) / sent * 1e6
         rose = {name: now[name] - before[name] for name in now if isinstance(now[name], int)}
-        return Flood(sent, each_us, late_ms, rose)
+        return Flood(sent, late_ms, rose)
 
     # The last of them may still wait in the socket's buffer.
     wait_for(lambda: so_far().dropped >= sent, call.a, call.b)
@@ -94,31 +83,26 @@ def test_a_flood_costs_no_call_its_audio() -> None:
 
 def check_flood() -> bool:
     """Flood twenty calls; whether packets were read in time, without which it was no test."""
-    before = receiving_threads()
-    b = End()
-    mine = next(iter(receiving_threads().keys() - before.keys()))
-    a = End()
+    b, a = End(), End()
     calls = [Call(a, b) for _ in range(CALLS)]
     for call in calls:
         call.at_a.outbound.write(tone(300, 2 * SECONDS + 2), 0)
     wait_for(lambda: calls[-1].at_b.inbound.ring.position > 8000, a, b)
-    positions = [call.at_b.inbound.ring.position for call in calls]
-    done = flood(calls[0], mine)
-    print(
-        f"{done.sent} datagrams, {done.each_us:.2f} us of the receiving thread each (with the "
-        f"calls), read at most {done.late_ms:.1f} ms after they came"
-    )
+    done = flood(calls[0])
+    print(f"{done.sent} datagrams, read at most {done.late_ms:.1f} ms after they came")
     undisturbed = done.late_ms < STALL_MS
     assert done.dropped == done.sent
     assert done.counters["throttled"] == done.counters["datagrams_lost"] == 0
     if undisturbed:
-        assert done.each_us < MOST_US_EACH
         assert done.counters["kernel_drops"] == 0
-    for call, position in zip(calls, positions, strict=True):
-        assert call.at_b.stats()["rejected"] == 0
+    for call in calls:
+        sent = call.at_a.stats()["sent"]
+        assert sent > 0
         if undisturbed:
-            assert call.at_b.inbound.ring.position - position > 0.9 * SECONDS * 16_000
+            # All of it, however many the machine let the far end send.
+            wait_for(lambda c=call, n=sent: c.at_b.stats()["received"] >= n, a, b)
             assert call.at_b.stats()["lost"] == 0
+        assert call.at_b.stats()["rejected"] == 0
     a.threads.close()
     b.threads.close()
     return undisturbed

@@ -95,13 +95,15 @@ def test_who_is_silent_sends_reports_as_a_receiver(two: Two) -> None:
     two.sessions[1].share(frozenset())
     two.other(1, rtcp=False)
     two.sessions[0].silence(True)
-    sent, began_s = two.sessions[0].outbound.packets, time.monotonic()
+    sent = two.sessions[0].outbound.packets
     while two.other(1, rtcp=True)[1] != 201:
         pass
     assert two.sessions[0].outbound.packets <= sent + 1, "one may have been under way"
     outbound = two.sessions[0].outbound
-    due = outbound.timestamp
+    due, began_s = outbound.timestamp, time.monotonic()
+    assert two.other(1, rtcp=True)[1] == 201
     quiet_s = time.monotonic() - began_s
+    assert outbound.timestamp == due
     outbound.write(np.full(480, 9000, np.int16), 0)
     two.sessions[0].silence(False)
     two.until(plane.STARTED, 0)
