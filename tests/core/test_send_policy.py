@@ -76,8 +76,42 @@ def test_reports_of_a_few_packets_are_added_up() -> None:
     for i in range(10):
         report = NetworkReport(loss=0.2 if i == 3 else 0.0, packets=5)
         state, settings = decide(state, report, BOTH, (i + 1) * 100 * NS_PER_MS)
-        assert settings.red == (i == 9), "one of fifty, known when there are fifty"
+        assert settings.red == (i >= 3), "one of fifty, whatever the others will be"
     assert state.loss == pytest.approx(0.02)
+
+
+def test_clean_packets_before_a_report_do_not_thin_it() -> None:
+    state, _ = decide(SendState(), NetworkReport(packets=45), BOTH, NS_PER_S)
+    state, settings = decide(state, NetworkReport(1 / 30, 30), BOTH, 2 * NS_PER_S)
+    assert settings.red, "one of its last fifty, though one of 75 in all"
+    _, settings = decide(SendState(), NetworkReport(1 / 75, 75), BOTH, NS_PER_S)
+    assert not settings.red, "of a report that tells of 75 nobody knows which"
+
+
+@pytest.mark.parametrize("limits", [BOTH, FEC_ONLY], ids=["red", "fec"])
+def test_random_loss_of_two_per_cent_is_answered_as_soon_as_it_shows(limits: SendLimits) -> None:
+    """Against the earliest moment at which one packet (RED) or two in 3 s (FEC) were gone."""
+    needed = 1 if limits.red else 2
+    late_s = []
+    for seed in range(300):
+        gone: list[float] = []
+
+        def loses(at_s: float, rng: random.Random, gone: list[float] = gone) -> bool:
+            lost = at_s >= 8 and rng.random() < 0.02
+            if lost:
+                gone.append(at_s)
+            return lost
+
+        moments = call(60, loses, limits=limits, seed=seed, report_s=by_plane)
+        due_s = next(
+            later
+            for i, later in enumerate(gone[needed - 1 :])
+            if later - gone[i] < 2.0  # safely within the three windows that are looked at
+        )
+        raised_s = next(m.at_s for m in moments if protected(m))
+        late_s.append(raised_s - due_s)
+    assert max(late_s) <= 1.1
+    assert sorted(late_s)[len(late_s) // 2] <= 0.5
 
 
 # -- calls -------------------------------------------------------------------------------------
@@ -120,6 +154,11 @@ def call(
 
 def by_feedback(_: random.Random) -> float:
     return 0.1
+
+
+def by_plane(rng: random.Random) -> float:
+    """As the media plane tells of feedback: each second, sooner after a loss."""
+    return rng.uniform(0.5, 1.0)
 
 
 def by_receiver_reports(rng: random.Random) -> float:
@@ -194,11 +233,12 @@ def test_heavy_loss_comes_down_by_one_and_then_to_nothing() -> None:
         return at_s < 60 and round(at_s * 50) % nth == 3
 
     moments = call(90, loses, limits=BOTH, report_s=by_feedback)
-    levels = [moments[0].state.level]
+    levels = [Level.CLEAN]
     for m in moments:
         if m.state.level != levels[-1]:
             levels.append(m.state.level)
-    assert levels == [Level.CLEAN, Level.HEAVY, Level.LOSSY, Level.CLEAN]
+    # What the first packets tell is not yet all of it.
+    assert levels == [Level.CLEAN, Level.LOSSY, Level.HEAVY, Level.LOSSY, Level.CLEAN]
 
 
 def test_time_alone_ends_a_level_that_had_a_clean_report() -> None:

@@ -58,6 +58,12 @@ def test_address_map_against_a_plain_array(tmp_path: Path) -> None:
     check(program, ["address_map"], tmp_path, "200000", "address,undefined")
 
 
+def test_reports_are_told_in_time(tmp_path: Path) -> None:
+    parts = [part for part in PARTS if part != "plane_hear"]
+    program = HERE / "plane" / "report_news_check.c"
+    check(program, parts, tmp_path, "0", "address,undefined")
+
+
 def test_datagrams_through_the_demultiplexer(tmp_path: Path) -> None:
     parts = [part for part in PARTS if part != "plane_rx"]
     check(HERE / "plane" / "demux_fuzz.c", parts, tmp_path, INPUTS, "address,undefined")

@@ -279,7 +279,8 @@ cdef class MediaThreads:
         ``(STARTED, peer, 0, generation)`` and ``(DRAINED, peer, position, generation)``: playout;
         ``(DIGIT, peer, character, duration_ms)``: a key, as its character's number;
         ``(REPORT, peer, 0, 0)``: the far end reported, see :meth:`MediaSession.network` (told
-        once a second where packets are lost or the far end tells of each, else each five);
+        once a second where packets are lost or the far end tells of each, else each five, and
+        of a lost packet half a second after the last one);
         ``(BYE, peer, 0, 0)``: the far end said that its stream ended, and sent nothing in the
         second since; ``(VAD_FAILED, peer, 0, 0)``;
         ``(LOST, peer, 0, 0)``: events of this peer were dropped, its state can't be known;

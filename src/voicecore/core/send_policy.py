@@ -53,7 +53,8 @@ CALM = 0.03
 """Loss below which it is no longer heavy."""
 
 WINDOW_PACKETS = 50
-"""Reports are added up until they tell of so many (one second): one loss is then the 2%."""
+"""Reports are added up until they tell of so many (one second): one loss is then the 2%. To
+raise nobody waits for the rest of them, to be clean they must all be known."""
 
 HOLD_NS = 8 * NS_PER_S
 """Quiet time before a level is left. Receiver reports come up to 6.5 s apart, and it must be
@@ -180,34 +181,53 @@ def decide(
 ) -> tuple[SendState, SendSettings]:
     """Take a report (or, with none, let time pass) and say how to send from now on.
 
-    Call it once a second with what came since, and when ``overload`` changes. 25 µs a call.
+    Call it once a second with what came since, sooner for a loss, and when ``overload``
+    changes. 25 µs a call.
     """
-    state = _follow_delay(state, report, now_ns)
+    state = _raise(_follow_delay(state, report, now_ns), report)
     lost, packets = state.lost + report.loss * report.packets, state.packets + report.packets
+    state = replace(state, lost=lost, packets=packets)
     if packets >= WINDOW_PACKETS:
-        state = _take_window(replace(state, lost=0.0, packets=0), lost, packets, now_ns)
-        state = _step_down(state, report, limits, now_ns)
-    else:
-        state = replace(state, lost=lost, packets=packets)
+        state = _step_down(_take_window(state, now_ns), report, limits, now_ns)
     state = _step_up(_quiet_down(state, now_ns), limits, now_ns)
     return state, _settings(state, report, limits)
 
 
-def _take_window(state: SendState, lost: float, packets: int, now_ns: int) -> SendState:
-    loss = lost / packets
-    clean_since_ns = (state.clean_since_ns or now_ns) if loss < CLEAN else 0
-    calm_since_ns = (state.calm_since_ns or now_ns) if loss < CALM else 0
+def _raise(state: SendState, report: NetworkReport) -> SendState:
+    """Raise the level to what a window loses, or will at least lose when it is full.
+
+    A window that ended with this report is looked at too, lest clean packets before the report
+    thin what it says.
+    """
+    lost = report.loss * report.packets
+    loss = max(
+        lost / max(report.packets, WINDOW_PACKETS),
+        (state.lost + lost) / max(state.packets + report.packets, WINDOW_PACKETS),
+    )
     level = Level.HEAVY if loss >= HEAVY else Level.LOSSY if loss >= LOSSY else Level.CLEAN
-    recent = (lost, *state.recent)[:FEC_WINDOWS]
+    if level is Level.CLEAN:
+        return state
+    # Half a packet of slack, since fractions come rounded (in 256ths).
+    fec_due = state.fec_due or lost + state.lost + sum(state.recent) > FEC_LOSSES - 0.5
     return replace(
         state,
         level=max(level, state.level),
+        fec_due=fec_due,
+        clean_since_ns=0,
+        calm_since_ns=state.calm_since_ns if loss < CALM else 0,
+    )
+
+
+def _take_window(state: SendState, now_ns: int) -> SendState:
+    loss = state.lost / state.packets
+    return replace(
+        state,
         loss=loss,
-        recent=recent,
-        clean_since_ns=clean_since_ns,
-        calm_since_ns=calm_since_ns,
-        # Half a packet of slack, since fractions come rounded (in 256ths).
-        fec_due=state.fec_due or (level > Level.CLEAN and sum(recent) > FEC_LOSSES - 0.5),
+        recent=(state.lost, *state.recent)[: FEC_WINDOWS - 1],
+        clean_since_ns=(state.clean_since_ns or now_ns) if loss < CLEAN else 0,
+        calm_since_ns=(state.calm_since_ns or now_ns) if loss < CALM else 0,
+        packets=0,
+        lost=0.0,
     )
 
 

@@ -110,7 +110,7 @@ enum {
     PLANE_STARTED,     /* the agent's voice goes out; b = generation */
     PLANE_DRAINED,     /* a = position, b = generation */
     PLANE_DIGIT,       /* a = digit 0..15, b = duration ms */
-    PLANE_REPORT,      /* the far end reported: one a second at most, each five if nothing is lost */
+    PLANE_REPORT,      /* the far end reported: two a second at most, each five if nothing is lost */
     PLANE_BYE,         /* the far end said BYE and has sent nothing for 1 s since */
     PLANE_VAD_FAILED,  /* its voice activity can't be told any more */
     PLANE_DATAGRAM,    /* STUN or DTLS of the peer */

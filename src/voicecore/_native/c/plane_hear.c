@@ -8,6 +8,7 @@
 
 enum { MOST_ASKED = 32 };
 
+#define LOSS_REPORT_NS INT64_C(500000000)   /* from one news to that of a packet lost since, … */
 #define REPORT_NS INT64_C(1000000000)       /* between news of a network that loses … */
 #define CALM_REPORT_NS INT64_C(5000000000)  /* … and of one that doesn't */
 #define TROUBLE_NS INT64_C(30000000000)     /* how long it counts as one that loses */
@@ -70,13 +71,16 @@ static int take_rtp(plane *p, plane_peer *peer, uint8_t *data, int n, int64_t ar
 static int is_news(plane_peer *peer, const rtcp_remote *remote, int64_t now_ns)
 {
     const int64_t since_ns = now_ns - peer->report_told_ns;
-    if (remote->fraction_lost > 0 || remote->cc_lost != peer->lost_seen) peer->trouble_ns = now_ns;
-    peer->lost_seen = remote->cc_lost;
+    if (remote->fraction_lost > 0) peer->trouble_ns = now_ns;
     /* Feedback tells of each packet: a loss must not be thinned by seconds before it. */
     const int calm = remote->cc_feedbacks == 0
                      && (peer->trouble_ns == 0 || now_ns - peer->trouble_ns > TROUBLE_NS);
-    if (since_ns < (calm ? CALM_REPORT_NS : REPORT_NS)) return 0;
+    const int64_t wait_ns = remote->cc_lost != peer->lost_told ? LOSS_REPORT_NS
+                            : calm                             ? CALM_REPORT_NS
+                                                               : REPORT_NS;
+    if (since_ns < wait_ns) return 0;
     peer->report_told_ns = now_ns;
+    peer->lost_told = remote->cc_lost;
     return 1;
 }
 

@@ -93,8 +93,8 @@ struct plane_peer {
     /* RTCP: under rtcp_lock. */
     pthread_mutex_t rtcp_lock;
     rtcp rtcp;
-    int64_t report_told_ns, trouble_ns; /* last PLANE_REPORT; last news of a loss */
-    uint64_t lost_seen;
+    int64_t report_told_ns, trouble_ns; /* last PLANE_REPORT; last report of a loss */
+    uint64_t lost_told;                 /* by transport-wide feedback, as of the last PLANE_REPORT */
 
     /* Sending: under tx_lock. */
     pthread_mutex_t tx_lock;
