@@ -26,6 +26,7 @@ from load.progress import done, tell, wait
 from load.stage import Stage, stage
 from load.voices import voices
 from report import Bar, Report, load, quick
+from stalls import Stalls
 
 _SEED = 17
 _SHORTEST_S, _LONGEST_S = 10.0, 20.0
@@ -132,7 +133,7 @@ async def _rest(on: Stage, before: Usage) -> None:
 def _judge(
     report: Report, on: Stage, log: Log, before: Usage, after: Usage, seconds: float
 ) -> None:
-    growth, trend = _trends(log, seconds)
+    growth, trend = _growth(log, seconds), _late_trend(log, on.stalls)
     every, good = chosen(log.late, on.stalls)
     left = (after.threads - before.threads, after.descriptors - before.descriptors)
     row = {
@@ -145,6 +146,7 @@ def _judge(
         "late_p99_trend_ms": trend,
         "late_ms_p50_p99_p999_max": percentiles(good, *_POINTS),
         "late_ms_with_stalls": percentiles(every, *_POINTS),
+        "machine_stalled_s": round(on.stalls.total_s, 2),
         "missing": log.missing,
         "threads_left": left[0],
         "descriptors_left": left[1],
@@ -156,7 +158,8 @@ def _judge(
         f"soak: {log.calls} calls in {seconds:.0f} s ({log.vanished} vanished, {log.aborted}"
         f" aborted, failed {on.errors or 0}), memory {growth} %, late"
         f" {row['late_ms_p50_p99_p999_max']} ms, its p99 {trend} ms from the middle third to the"
-        f" last, missing {log.missing}, left: {left[0]} threads, {left[1]} descriptors; {load()}"
+        f" last, missing {log.missing}, left: {left[0]} threads, {left[1]} descriptors;"
+        f" machine stood still {on.stalls.total_s:.1f} s; {load()}"
     )
     long_enough = seconds >= 120
     waited = not quick()  # until the vanished ones are given up
@@ -168,23 +171,23 @@ def _judge(
     ]
 
 
-def _trends(log: Log, seconds: float) -> tuple[float | None, float | None]:
-    """Memory from the middle third to the last (%), and the late p99 likewise (ms)."""
+def _growth(log: Log, seconds: float) -> float | None:
+    """Of memory, from the middle third to the last (%)."""
     memory = np.array([(t, u.resident_bytes) for t, u in log.usage])
     if len(memory) < 6:
-        return None, None
+        return None
     middle = memory[(memory[:, 0] >= seconds / 3) & (memory[:, 0] < seconds * 2 / 3), 1]
     last = memory[(memory[:, 0] >= seconds * 2 / 3) & (memory[:, 0] < seconds), 1]
     if not len(middle) or not len(last):
-        return None, None
-    growth = round(100 * abs(float(last.mean() / middle.mean()) - 1), 2)
+        return None
+    return round(100 * abs(float(last.mean() / middle.mean()) - 1), 2)
+
+
+def _late_trend(log: Log, stalls: Stalls) -> float | None:
+    """Of the late p99, from the middle third to the last (ms), judged where the machine ran."""
     # Calls end in the order of time: by thirds of their number.
     third = len(log.late) // 3
-    p99 = [
-        percentiles(np.concatenate([t.ms for t in part]), 99)[0]
-        for part in (log.late[third : 2 * third], log.late[2 * third :])
-        if part
-    ]
-    if len(p99) < 2 or None in p99:
-        return growth, None
-    return growth, round(p99[1] - p99[0], 2)  # type: ignore[operator]
+    parts = log.late[third : 2 * third], log.late[2 * third :]
+    p99 = [percentiles(chosen(part, stalls)[1], 99)[0] for part in parts]
+    before, after = p99
+    return None if before is None or after is None else round(after - before, 2)
