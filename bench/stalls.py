@@ -72,7 +72,10 @@ def watched() -> Iterator[Stalls]:
         subprocess.Popen([sys.executable, __file__, str(core)], stdout=subprocess.PIPE, text=True)
         for core in range(os.cpu_count() or 1)
     ]
-    threads = [threading.Thread(target=stalls.read, args=(w.stdout,)) for w in watchers]
+    # Daemons: a block that is never left must not keep its program from ending.
+    threads = [
+        threading.Thread(target=stalls.read, args=(w.stdout,), daemon=True) for w in watchers
+    ]
     for thread in threads:
         thread.start()
     try:

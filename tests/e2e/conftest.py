@@ -40,10 +40,10 @@ class Machine:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def machine() -> Iterator[None]:
+def machine() -> Iterator[type[Machine]]:
     with watched() as stalls:
         Machine.stalls = stalls
-        yield
+        yield Machine
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -51,7 +51,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("not tried: real-time tests are inconclusive while the machine stands still")
 
 
-@pytest.hookimpl(hookwrapper=True)
+# The innermost wrapper: who gives a second try must not see a failure that is none, for it would
+# keep the fixtures of the last test, and nobody tear them down.
+@pytest.hookimpl(hookwrapper=True, trylast=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Any, None]:
