@@ -81,9 +81,9 @@ def test_audio_goes_both_ways_under_every_profile(make_end: MakeEnd, threads: in
     for i, call in enumerate(calls):
         for session, hz in ((call.at_b, 400 + 100 * i), (call.at_a, 1000 + 100 * i)):
             wait_for(lambda session=session, hz=hz: hears(session, hz), a, b)  # type: ignore[misc]
+            wait_for(lambda session=session: session.stats()["highest_sequence"] > 65_550, a, b)  # type: ignore[misc]
             stats = session.stats()
             assert stats["srtp_packets"] >= 10
-            assert stats["highest_sequence"] > 65_536, "wrapped"
             assert stats["rejected"] == stats["replayed"] == 0
     assert [e[:2] for e in a.of(plane.AUDIO)].count((plane.AUDIO, calls[0].peer_a)) == 1
 
