@@ -184,9 +184,9 @@ def decide(
     Call it once a second with what came since, sooner for a loss, and when ``overload``
     changes. 25 µs a call.
     """
-    state = _raise(_follow_delay(state, report, now_ns), report)
+    state = _follow_delay(state, report, now_ns)
     lost, packets = state.lost + report.loss * report.packets, state.packets + report.packets
-    state = replace(state, lost=lost, packets=packets)
+    state = _raise(replace(state, lost=lost, packets=packets), report)
     if packets >= WINDOW_PACKETS:
         state = _step_down(_take_window(state, now_ns), report, limits, now_ns)
     state = _step_up(_quiet_down(state, now_ns), limits, now_ns)
@@ -199,16 +199,15 @@ def _raise(state: SendState, report: NetworkReport) -> SendState:
     A window that ended with this report is looked at too, lest clean packets before the report
     thin what it says.
     """
-    lost = report.loss * report.packets
     loss = max(
-        lost / max(report.packets, WINDOW_PACKETS),
-        (state.lost + lost) / max(state.packets + report.packets, WINDOW_PACKETS),
+        report.loss * report.packets / max(report.packets, WINDOW_PACKETS),
+        state.lost / max(state.packets, WINDOW_PACKETS),
     )
     level = Level.HEAVY if loss >= HEAVY else Level.LOSSY if loss >= LOSSY else Level.CLEAN
     if level is Level.CLEAN:
         return state
     # Half a packet of slack, since fractions come rounded (in 256ths).
-    fec_due = state.fec_due or lost + state.lost + sum(state.recent) > FEC_LOSSES - 0.5
+    fec_due = state.fec_due or state.lost + sum(state.recent) > FEC_LOSSES - 0.5
     return replace(
         state,
         level=max(level, state.level),
