@@ -102,8 +102,8 @@ class End:
 def make_outbound(**settings: Any) -> Outbound:
     """One whose sequence and timestamp are about to wrap.
 
-    After a second: who misses the packets of a whole turn of the sequence numbers understands
-    none that follow (RFC 3711, 3.3.1), and a slow machine may send some before there is a way.
+    The sequence in a second, not at once: a slow machine may send some packets before there is a
+    way, and who hears none before the wrap decrypts none after it (RFC 3711, 3.3.1).
     """
     fixed = {"codec": "opus", "payload_type": OPUS, "ssrc": 1, "sequence": 65_490}
     return Outbound(**({**fixed, "timestamp": 2**32 - 4800} | settings))
