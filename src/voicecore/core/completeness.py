@@ -24,6 +24,8 @@ SELDOM_LAST      OPEN      "I am looking for", "my number is"
 CLOSING          COMPLETE  "that's all", "a table for two please", "gmail dot com"
 CONDITION        OPEN      up to 7 words: "if I change my flight"
 FULL_STOP        COMPLETE  "I lost my card."
+THING            OPEN      up to 3 words, if the agent hadn't asked: "the red one",
+                           "after the tone"
 PLAIN            UNKNOWN   "I lost my card"
 ===============  ========  ===================================================
 
@@ -48,6 +50,9 @@ _FULL_STOP = re.compile(r"[.。][\"'”’)\s]*$")
 
 _LONGEST_CONDITION = 7
 """Words; a longer utterance holds the other clause too, as a rule."""
+
+_LONGEST_THING = 3
+"""Words; a longer utterance says something about the thing, as a rule."""
 
 _WHOLE_NUMBER_DIGITS = 10
 """Telephone numbers have 10 digits or more in most countries, cards 12 to 19."""
@@ -84,6 +89,7 @@ class Reason(Enum):
     CLOSING = Completeness.COMPLETE, "closing"
     CONDITION = Completeness.OPEN, "condition"
     FULL_STOP = Completeness.COMPLETE, "full_stop"
+    THING = Completeness.OPEN, "thing"
     PLAIN = Completeness.UNKNOWN, "plain"
 
     @property
@@ -151,13 +157,19 @@ def _is_answer(it: _Utterance) -> bool:
 def _is_stranded(it: _Utterance) -> bool:
     if not ends_in(it.words, it.language.seldom_last):
         return False
-    in_question = len(it.words) > 2 and begins_with(it.words, it.language.questions)
+    # Of two words ("what is") it is the beginning; one is a question by itself ("why").
+    in_question = len(it.words) != 2 and begins_with(it.words, it.language.questions)
     return in_question or bool(_FULL_STOP.search(it.text))
 
 
 def _is_condition(it: _Utterance) -> bool:
     short = len(it.words) <= _LONGEST_CONDITION
     return short and begins_with(it.words, it.language.conditions)
+
+
+def _is_thing(it: _Utterance) -> bool:
+    alone = not it.asked and len(it.words) <= _LONGEST_THING
+    return alone and begins_with(it.words, it.language.thing_openers)
 
 
 def _is_closing(it: _Utterance) -> bool:
@@ -179,5 +191,6 @@ _RULES: tuple[tuple[Reason, Callable[[_Utterance], bool]], ...] = (
     (Reason.CLOSING, _is_closing),
     (Reason.CONDITION, _is_condition),
     (Reason.FULL_STOP, lambda it: bool(_FULL_STOP.search(it.text))),
+    (Reason.THING, _is_thing),
     (Reason.PLAIN, lambda it: True),
 )

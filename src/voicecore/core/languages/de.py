@@ -54,6 +54,10 @@ GERMAN = Language(
         ist, sind, hat, haben, kann, können, könnten, gibt, darf, muss, wird, womit, worum
     """),
     conditions=phrases("wenn, falls, weil, obwohl, sobald, da ich"),
+    thing_openers=phrases("""
+        der, die, das, ein, eine, einen, mein, meine, meinen, ihr, ihre, unser, unsere, auf
+        von, mit, für, bei, nach, aus, im, am, in, vor
+    """),
     digits=phrases(
         "null, eins, ein, zwei, zwo, drei, vier, fünf, sechs, sieben, acht, neun, doppel"
     ),

@@ -49,6 +49,10 @@ SPANISH = Language(
         a qué, de qué, es, está, hay, tiene, tienen, puede, puedo, podría, de dónde
     """),
     conditions=phrases("si yo, si me, si no, si el, si la, cuando, aunque, en cuanto"),
+    thing_openers=phrases("""
+        el, la, los, las, un, una, mi, mis, su, sus, nuestro, nuestra, en, con, para, desde
+        sobre
+    """),
     digits=phrases("cero, uno, un, dos, tres, cuatro, cinco, seis, siete, ocho, nueve, doble"),
     letter_words=phrases("a, e, o, u, y"),
     symbols=phrases("punto, arroba, guion, guión, barra, doble, como en"),

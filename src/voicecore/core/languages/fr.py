@@ -50,6 +50,10 @@ FRENCH = Language(
         combien, avez, pouvez, pourriez, puis, y a, à quelle, c'est quoi
     """),
     conditions=phrases("si, quand, lorsque, dès que, bien que, comme"),
+    thing_openers=phrases("""
+        le, la, les, un, une, des, mon, ma, mes, votre, vos, notre, nos, sur, dans, avec, pour
+        après, avant, chez
+    """),
     digits=phrases("zéro, un, deux, trois, quatre, cinq, six, sept, huit, neuf, double"),
     letter_words=phrases("a, à, y, l, d, c, n, s"),
     symbols=phrases("point, arobase, tiret, slash, double, comme dans"),

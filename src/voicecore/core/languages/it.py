@@ -48,6 +48,10 @@ ITALIAN = Language(
         a che, di che, è, c'è, ci sono, ha, avete, può, posso, potrebbe, di dove, dov'è, cos'è
     """),
     conditions=phrases("se, quando, appena, anche se, siccome"),
+    thing_openers=phrases("""
+        il, lo, la, i, gli, le, un, uno, una, il mio, la mia, del, della, nel, nella, con, per
+        dopo, prima
+    """),
     digits=phrases("zero, uno, due, tre, quattro, cinque, sei, sette, otto, nove, doppio"),
     letter_words=phrases("a, e, i, o, è"),
     symbols=phrases("punto, chiocciola, trattino, barra, doppia, come in"),

@@ -33,6 +33,8 @@ class Language:
     """Begin a question, in which a word that is seldom last may be ("what is it for")."""
     conditions: Phrases
     """Begin a clause that another follows."""
+    thing_openers: Phrases
+    """Begin what is no more than a thing or a place: articles, possessives, prepositions."""
     digits: Phrases
     """Digits as said one by one in numbers of telephones, cards and accounts."""
     letter_words: Phrases

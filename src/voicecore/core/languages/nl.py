@@ -15,9 +15,9 @@ DUTCH = Language(
     """),
     fillers=phrases("eh, euh, uh, ehm, uhm, um, hm, nou ja, tja"),
     interruptions=phrases("""
-        stop, wacht, ho, moment, ogenblik, momentje, een seconde, sorry, pardon, neem me niet kwalijk
-        nee nee, hou op, houd op, stil, stilte, genoeg, zo is het genoeg, annuleer, annuleren, dat klopt niet
-        dat is fout, laat me, laat mij, luister eens
+        stop, wacht, ho, moment, ogenblik, momentje, een seconde, sorry, pardon
+        neem me niet kwalijk, nee nee, hou op, houd op, stil, stilte, genoeg, annuleer, annuleren
+        dat klopt niet, dat is fout, laat me, laat mij, luister eens
     """),
     answers=phrases("""
         ja, ja graag, ja hoor, jazeker, nee, nee hoor, nee bedankt, nee dank je, nee dank u
@@ -49,6 +49,9 @@ DUTCH = Language(
         kan, kunt, kun, mag, moet, gaat, hebt
     """),
     conditions=phrases("als, indien, omdat, hoewel, zodra, wanneer ik"),
+    thing_openers=phrases(
+        "de, het, een, mijn, uw, jouw, onze, ons, in, op, met, voor, na, bij, van, naar"
+    ),
     digits=phrases("nul, een, één, twee, drie, vier, vijf, zes, zeven, acht, negen, dubbel"),
     letter_words=phrases("o, u"),
     symbols=phrases("punt, at, apenstaartje, streepje, liggend streepje, dubbel, zoals in"),

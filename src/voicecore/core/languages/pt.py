@@ -42,7 +42,7 @@ PORTUGUESE = Language(
         de, a, em, com, por, para, pra, sem, sobre, entre, desde, até, contra, o, as, um, na
         são, era, está, estão, estou, sou, tem, tenho, tinha, há, pode, posso, deve
         vai, ele, ela, eles, elas, nós, você, vocês, se, me, te, lhe, que, quem, qual, quando
-        onde, como, então, também, mais, menos, não, esse, essa, este, esta, aquele, aquela
+        onde, como, então, também, mais, menos, esse, essa, este, esta, aquele, aquela
         acho que, penso que, meu nome, meu número
     """),
     questions=phrases("""
@@ -50,6 +50,10 @@ PORTUGUESE = Language(
         a que, de que, é, está, tem, há, pode, posso, poderia, de onde, cadê
     """),
     conditions=phrases("se eu, se o, se a, se não, quando eu, embora, assim que, caso"),
+    thing_openers=phrases("""
+        o, os, as, um, uma, meu, minha, meus, minhas, seu, sua, no, na, em, com, para, depois
+        antes
+    """),
     digits=phrases("zero, um, dois, três, quatro, cinco, seis, meia, sete, oito, nove, duplo"),
     letter_words=phrases("a, e, o, é, à"),
     symbols=phrases("ponto, arroba, hífen, traço, barra, como em"),

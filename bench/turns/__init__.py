@@ -1,0 +1,1 @@
+"""How good the turn-taking is, over recordings and generated dialogues."""
