@@ -16,8 +16,8 @@ from fakes.media_threads import HandThreads
 from fakes.virtual_loop import VirtualLoop, virtually
 from voicecore._native.ring import AudioRing
 from voicecore.core.conversation import Conversation
-from voicecore.core.session import TurnSettings
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.engines.llm.stub import LlmStub
 from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.stt.stub import SttStub

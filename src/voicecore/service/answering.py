@@ -19,6 +19,7 @@ from voicecore._native.resample import Resampler
 from voicecore.core import events as ev
 from voicecore.core.actions import Speak
 from voicecore.core.conversation import Conversation
+from voicecore.core.protected import Protected
 from voicecore.core.word_times import Word
 from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
 from voicecore.errors import EngineError
@@ -113,7 +114,8 @@ class Answer:
             ):
                 while (piece := await patience.next(pieces)) is not None:
                     if piece:
-                        self._tell(ev.ReplyText(self.turn, piece))
+                        protected = isinstance(piece, Protected)
+                        self._tell(ev.ReplyText(self.turn, str(piece), protected))
                     await self._room.wait()
         except EngineError as error:
             self._fail("llm", error.code)

@@ -8,7 +8,7 @@ import logging
 import secrets
 
 from voicecore.core.overload import OverloadLevel
-from voicecore.core.session import TurnSettings
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service.apology import Apology
