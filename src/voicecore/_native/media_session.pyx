@@ -92,6 +92,9 @@ cdef int _next_transport_sequence(void* outbound) noexcept nogil:
 cdef void _leave_out(void* outbound, int64_t frames) noexcept nogil:
     (<Outbound>outbound).leave_out(frames)
 
+cdef int _carried(void* outbound, int64_t* start, int* repeats) noexcept nogil:
+    return (<Outbound>outbound).carried(start, repeats)
+
 cdef plane_media _media
 _media.push = _push
 _media.run = _run
@@ -111,6 +114,7 @@ _media.sent = _sent
 _media.transmission = _transmission
 _media.next_transport_sequence = _next_transport_sequence
 _media.leave_out = _leave_out
+_media.carried = _carried
 
 
 @cython.final
@@ -321,6 +325,25 @@ cdef class MediaSession:
             "queue_ms": r.cc_queue_ns / 1e6, "nacks": r.nacks, "malformed": r.malformed,
             "remb_bps": r.remb_bps,
         }
+
+    def lost(self, int64_t start, int64_t end) -> list[tuple[int, int]]:
+        """Return what of playout positions [start, end) the far end is known to have missed.
+
+        Stretches ``(start, end)`` of the speech of ``outbound`` in order, merged and clipped, whose
+        packets transport-wide feedback tells lost; without ``transport_cc`` there are none.  What
+        the packet behind carries too (RED, in-band FEC) isn't lost if that one came, nor is what
+        was sent again at the far end's request or came late.
+
+        It can't know of the last round trip's packets, of which nothing was told yet, nor
+        whether the far end played what came: both count as heard, and so does what a fade
+        carried.  Beyond the last 1,024 packets (20 s) the newest 256 stretches are kept.
+        """
+        cdef mark found[PLANE_MOST_LOST]
+        cdef int count, i
+        self._check()
+        with nogil:
+            count = self.owner.lost(start, end, found)
+        return [(found[i].start, found[i].end) for i in range(count)]
 
     def judged(self) -> tuple[int, int]:
         """Return how far voice activity was judged, and how many edges were told by then.

@@ -8,9 +8,11 @@ How speech ends (S speech, z true zeros encoded, - the constant payload, not enc
 
     written out     S S S z z - - - S S        the encoder rests on "-" and is never reset:
     flush           S S F z z - - - S S        with two frames of zeros before, it resumes
-                                               as if it had been fed zeros throughout
+    hold, resume    S S F z z - - - R S        as if it had been fed zeros throughout
 
-F is the fade-out of what would have come next.  A frame in which no sample exceeds 2 is
+F is the fade-out of what would have come next.  R is the frame that holding put off, its
+beginning faded in: the very samples that F began with, so nothing is skipped or said twice.
+A frame in which no sample exceeds 2 is
 silence too.  G.711 has no memory, so there zeros and the constant payload are the same.
 
 In CELT mode, the default, "-" is the three bytes F8 FF FE.  In SILK and hybrid mode those
@@ -40,14 +42,20 @@ cdef extern from "playout.h" nogil:
     int64_t playout_write(playout* p, const int16_t* pcm, int64_t n,
                           int64_t generation) noexcept
     int64_t playout_flush(playout* p, int32_t cut_samples) noexcept
+    int64_t playout_hold(playout* p, int32_t cut_samples) noexcept
+    int64_t playout_resume(playout* p, int32_t rise_samples) noexcept
     void playout_configure(playout* p, const playout_settings* settings) noexcept
     int playout_take(playout* p, int16_t* out, playout_taken* taken) noexcept
     void playout_look(playout* p, playout_view* view) noexcept
 
 cdef extern from "rtp_stream.h" nogil:
     uint8_t* rtp_stream_place(rtp_stream* s) noexcept
+    const uint8_t* rtp_stream_last(const rtp_stream* s, int* bytes) noexcept
     void rtp_stream_skip(rtp_stream* s, int64_t packets) noexcept
     int rtp_stream_write(rtp_stream* s, int n, bint idle, bint marker) noexcept
+
+cdef extern from "opus_packet.h" nogil:
+    int vc_opus_has_lbrr(const uint8_t* data, int n) noexcept
 
 cdef extern from "opus_rest.h" nogil:
     void opus_rest_set(opus_rest* r) noexcept
@@ -89,7 +97,7 @@ cdef class Outbound:
     every packet then carries; 0: none.
 
     Nothing but the returned packet is allocated after construction.  Two threads may use it
-    at the same time: one that writes, flushes and configures, and one that takes packets.
+    at the same time: one that writes, flushes, holds and configures, and one that takes packets.
     A third gets :class:`MisuseError`.
 
     ``last_kind`` is of the last packet: 0 ``SILENCE`` (the constant payload), 1 ``SPEECH``,
@@ -151,6 +159,11 @@ cdef class Outbound:
             raise MisuseError("driven by the media plane", code="in_use")
         return self._begin(&self.busy)
 
+    cdef int32_t _fade_samples(self, double fade_ms) except -1:
+        if not 0 <= fade_ms <= MOST_FADE_MS:
+            raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
+        return <int32_t>(fade_ms * self.rate_hz / 1000)
+
     cdef playout_view _look(self) noexcept nogil:
         cdef playout_view view
         playout_look(&self.queue, &view)
@@ -193,6 +206,7 @@ cdef class Outbound:
         # The frame to encode into self.pcm, and its kind; what the writer wants is applied.
         cdef playout_taken taken
         cdef int found = playout_take(&self.queue, self.pcm, &taken)
+        self.speech_start, self.speech_samples = taken.start, 0
         if taken.configured:
             self._apply(&taken.settings)
         if taken.started:
@@ -208,6 +222,11 @@ cdef class Outbound:
                              <float>taken.samples / (taken.samples + 1), 0.0, self.pcm)
             return TAIL_KIND
         if found == PLAYOUT_SPEECH:
+            self.speech_samples = taken.samples
+            if taken.rise_samples:
+                # From 0 on the sample before the first.
+                kernels.pcm.gain(self.pcm, taken.rise_samples,
+                                 <float>1.0 / (taken.rise_samples + 1), 1.0, self.pcm)
             marker[0] = not self.talking
             self.talking = True
             return SPEECH_KIND
@@ -221,6 +240,7 @@ cdef class Outbound:
     cdef int build(self) noexcept nogil:
         cdef uint8_t* payload = rtp_stream_place(&self.stream)
         cdef bint marker = False
+        self.joined = self.talking
         cdef int kind = self._next_frame(&marker)
         cdef int n
         if kind == SILENCE_KIND:
@@ -245,6 +265,14 @@ cdef class Outbound:
         generation[0] = self.event_generation
         self.events = 0
         return events
+
+    cdef int carried(self, int64_t* start, int* repeats) noexcept nogil:
+        cdef int n
+        cdef const uint8_t* payload = rtp_stream_last(&self.stream, &n)
+        start[0] = self.speech_start
+        repeats[0] = self.stream.repeats or (self.coding == OPUS_CODING and self.joined
+                                             and vc_opus_has_lbrr(payload, n))
+        return self.speech_samples
 
     # -- the writer's side ---------------------------------------------------------------
 
@@ -281,13 +309,44 @@ cdef class Outbound:
 
         If speech was being sent, the next packet carries the first ``fade_ms`` (0 to 20) of
         what was queued, fading out; those samples don't count in ``position``.  A packet that
-        another thread is building goes out first; its samples do.
+        another thread is building goes out first; its samples do.  A hold ends; its fade-out is
+        the only one.
         """
+        cdef int32_t samples = self._fade_samples(fade_ms)
         cdef int64_t position
-        if not 0 <= fade_ms <= MOST_FADE_MS:
-            raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
         self._begin(&self.writing)
-        position = playout_flush(&self.queue, <int32_t>(fade_ms * self.rate_hz / 1000))
+        position = playout_flush(&self.queue, samples)
+        self.writing = 0
+        return position
+
+    def hold(self, double fade_ms=10.0) -> int:
+        """Send silence from the next packet on, and keep what is queued; return ``position``.
+
+        If speech was being sent, the next packet carries the first ``fade_ms`` (0 to 20) of
+        what is queued, fading out; those samples stay queued and don't count in ``position``.
+        A packet that another thread is building goes out first.  Audio is accepted as ever,
+        until the queue is full; a queue that is held neither starts nor drains.  Does nothing
+        while held.
+        """
+        cdef int32_t samples = self._fade_samples(fade_ms)
+        cdef int64_t position
+        self._begin(&self.writing)
+        position = playout_hold(&self.queue, samples)
+        self.writing = 0
+        return position
+
+    def resume(self, double fade_ms=10.0) -> int:
+        """End a hold; return ``position``, from whose very sample on audio is sent again.
+
+        Where the hold broke off speech, its next ``fade_ms`` (0 to 20, of one packet at most)
+        are faded in, and count in ``position``.  What was held from its beginning begins at
+        full level.  If no packet was built since the hold, audio goes on as if there had been
+        none.  Does nothing unless held.
+        """
+        cdef int32_t samples = self._fade_samples(fade_ms)
+        cdef int64_t position
+        self._begin(&self.writing)
+        position = playout_resume(&self.queue, samples)
         self.writing = 0
         return position
 
@@ -316,6 +375,11 @@ cdef class Outbound:
         """What :meth:`configure` was last told, under its names; a fresh dict."""
         cdef playout_settings s = self._look().settings
         return named_settings(&s)
+
+    @property
+    def held(self) -> bool:
+        """Whether :meth:`hold` is in force."""
+        return self._look().held != 0
 
     @property
     def generation(self) -> int:
@@ -393,7 +457,8 @@ cdef class Outbound:
         cdef playout_view view = self._look()
         cdef int n
         self._begin_build()
-        if view.end == view.played and self.rest.zeros_due == 0 and view.cut_samples == 0:
+        if ((view.end == view.played or view.held) and self.rest.zeros_due == 0
+                and view.cut_samples == 0):
             n = self.build()    # cheaper than giving the GIL away
         else:
             with nogil:

@@ -418,6 +418,9 @@ cdef class _Peer:
                    int64_t* edge_offset_ns) noexcept nogil:
         plane_session_read(self.ptr, counters, remote, edge_offset_ns)
 
+    cdef int lost(self, int64_t start, int64_t end, mark* out) noexcept nogil:
+        return plane_lost(self.ptr, start, end, out)
+
     cdef void judged(self, int64_t* position, int64_t* edges) noexcept nogil:
         plane_judged(self.ptr, position, edges)
 

@@ -136,6 +136,18 @@ class NativePlane:
         """See :class:`~voicecore.transport.plane.MediaPlane`."""
         return self._outbound.flush()
 
+    def hold(self) -> int:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return self._outbound.hold()
+
+    def resume(self) -> int:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return self._outbound.resume()
+
+    def lost(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return tuple(self._session.lost(start, end))
+
     def wake_at(self, position: int | None) -> None:
         """See :class:`~voicecore.transport.plane.MediaPlane`."""
         if position != self._wanted:

@@ -103,6 +103,33 @@ class MediaPlane(Protocol):
         """
         ...
 
+    def hold(self) -> int:
+        """Stop playback from the next packet on, and keep what is queued.
+
+        A packet with a fade-out may still go; its samples don't count in
+        :attr:`played`. :meth:`play` goes on accepting until the ring is full.
+        No ``on_playout_started`` or ``on_playout_drained`` comes meanwhile.
+        Returns :attr:`played`. Holding twice is fine.
+        """
+        ...
+
+    def resume(self) -> int:
+        """End a hold: playback goes on at the very sample :attr:`played`, faded in.
+
+        ``on_playout_started`` comes again only if speech had not begun before.
+        Returns :attr:`played`. Nothing happens unless held; :meth:`flush` ends
+        a hold too.
+        """
+        ...
+
+    def lost(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        """Which of the agent's samples [start, end) the far end is known to have missed.
+
+        Stretches in order, merged; none where the far end doesn't tell. Of the
+        last round trip's packets nothing is known yet: they count as heard.
+        """
+        ...
+
     def wake_at(self, position: int | None) -> None:
         """Ask for one ``on_audio`` when the ring reaches ``position``; None: for none.
 
