@@ -33,6 +33,7 @@ from voicecore._native.ring import AudioRing
 from voicecore._native.rtp import parse
 from voicecore._native.silero import SileroWeights
 from voicecore._native.speech_gate import SpeechGate
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.engines.vad.silero import SileroVad
 from voicecore.transport.hub import DATAGRAM
 from voicecore.transport.media_path import RELAYED, SelectedPair
@@ -69,6 +70,7 @@ class HandSession:
         self.injected: list[bytes] = []
         self.wakes: list[int | None] = []
         self.judgement = (0, 0)
+        self.known = (False, 0, 0, 0.0, 0.0)
         self.pause = (0, 0)
         self.told: dict[str, float] = {}
         self.closed = 0
@@ -90,6 +92,9 @@ class HandSession:
 
     def judged(self) -> tuple[int, int]:
         return self.judgement
+
+    def voice(self) -> tuple[Any, ...]:
+        return *self.judgement, *self.known
 
     def stats(self) -> dict[str, Any]:
         return {"received": 3, "rejected": 2, "sent": 5, "name": "no number"}
@@ -146,6 +151,28 @@ def test_edges_are_handed_on_with_their_samples_and_times() -> None:
         ("edge", "confirmed", 100, 6_250_000),
         ("edge", "released", 900, 56_250_000),
     ]
+
+
+def test_the_voice_is_known_as_far_as_its_edges_were_told() -> None:
+    rig = Rig()
+    assert rig.plane.voice() == NO_VOICE
+    rig.session.judgement, rig.session.known = (2048, 1), (True, 512, 1920, 0.75, 0.25)
+    assert rig.plane.voice() == NO_VOICE, "its onset is on its way"
+    rig.plane.on_media(native.ONSET, 512, 0)
+    assert rig.plane.voice() == Voice(True, 512, 1920, 0.75, 0.25)
+    rig.session.judgement, rig.session.known = (9216, 3), (True, 8704, 9216, 1.0, 0.0)
+    assert rig.plane.voice() == Voice(True, 512, 1920, 0.75, 0.25)
+    rig.plane.on_media(native.RELEASED, 1800, 0)
+    assert rig.plane.voice() == Voice(False, 512, 1800, 0.75, 0.25)
+    rig.plane.on_media(native.ONSET, 8704, 0)
+    assert rig.plane.voice() == Voice(True, 8704, 9216, 1.0, 0.0)
+
+
+def test_an_edge_tells_of_the_voice_what_it_can() -> None:
+    rig = Rig()
+    rig.session.judgement, rig.session.known = (4096, 2), (False, 512, 900, 0.75, 0.0)
+    rig.plane.on_media(native.ONSET, 512, 0)
+    assert rig.plane.voice() == Voice(True, 512, 512, 0.0, 0.0), "that it ended is on its way"
 
 
 def test_what_was_judged_counts_only_once_its_edges_were_told() -> None:
@@ -266,6 +293,7 @@ def test_a_voice_gives_onset_confirmation_and_release_at_its_samples() -> None:
     assert onset == pytest.approx(16_000, abs=600)
     assert released == pytest.approx(24_000, abs=600)
     assert (onset_ns, released_ns) == (onset * 62_500, released * 62_500)
+    assert rig.plane.voice() == Voice(False, onset, released, 1.0, 0.0)
 
 
 def test_pauses_are_not_scored_once_the_voice_has_ended() -> None:

@@ -357,6 +357,20 @@ cdef class MediaSession:
             self.owner.judged(&position, &edges)
         return position, edges
 
+    def voice(self) -> tuple[int, int, bool, int, int, float, float]:
+        """Return ``(position, edges, voiced, onset, loud_end, confidence, echo)`` of one moment.
+
+        The first two are those of :meth:`judged`, the others those of
+        :attr:`voicecore._native.speech_gate.SpeechGate.voice`.
+        """
+        cdef int64_t position, edges
+        cdef speech_voice voice
+        self._check()
+        with nogil:
+            self.owner.voice(&position, &edges, &voice)
+        return (position, edges, bool(voice.voiced), voice.onset, voice.loud_end,
+                voice.confidence, voice.echo)
+
     def concealed(self, int64_t start, int64_t end) -> int:
         """Return how many samples of ring positions [start, end) concealment made."""
         cdef int64_t count

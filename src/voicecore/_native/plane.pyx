@@ -424,6 +424,9 @@ cdef class _Peer:
     cdef void judged(self, int64_t* position, int64_t* edges) noexcept nogil:
         plane_judged(self.ptr, position, edges)
 
+    cdef void voice(self, int64_t* position, int64_t* edges, speech_voice* out) noexcept nogil:
+        plane_voice(self.ptr, position, edges, out)
+
     cdef void lock_receiving(self) noexcept nogil:
         plane_lock_receiving(self.ptr)
 

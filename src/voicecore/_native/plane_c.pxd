@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from voicecore._native.rtcp cimport rtcp_config, rtcp_local, rtcp_remote
 from voicecore._native.simd cimport vc_pcm_kernels
+from voicecore._native.speech_gate cimport speech_voice
 from voicecore._native.srtp cimport vc_srtp_api
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -159,6 +160,7 @@ cdef extern from "plane.h" nogil:
                             rtcp_remote* remote, int64_t* edge_offset_ns)
     int plane_lost(plane_peer* peer, int64_t start, int64_t end, mark* out)
     void plane_judged(plane_peer* peer, int64_t* position, int64_t* edges)
+    void plane_voice(plane_peer* peer, int64_t* position, int64_t* edges, speech_voice* voice)
     void plane_lock_receiving(plane_peer* peer)
     void plane_unlock_receiving(plane_peer* peer)
     void plane_set_sparing(plane* p, int sparing)

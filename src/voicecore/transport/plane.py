@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from voicecore._native.ring import AudioRing
 from voicecore.core.speech_gate import SpeechEdge
+from voicecore.core.voice import Voice
 
 
 class Placed(NamedTuple):
@@ -67,6 +68,10 @@ class MediaPlane(Protocol):
 
         The ring may reach further: what stands there may still be speech.
         """
+        ...
+
+    def voice(self) -> Voice:
+        """What is known of the caller's voice, consistent with the edges told so far."""
         ...
 
     @property

@@ -363,6 +363,15 @@ void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges)
     pthread_mutex_unlock(&peer->rx_lock);
 }
 
+void plane_voice(plane_peer *peer, int64_t *position, int64_t *edges, speech_voice *voice)
+{
+    pthread_mutex_lock(&peer->rx_lock);
+    *position = peer->gate.position;
+    *edges = peer->edges;
+    speech_gate_voice(&peer->gate, voice);
+    pthread_mutex_unlock(&peer->rx_lock);
+}
+
 void plane_lock_receiving(plane_peer *peer) { pthread_mutex_lock(&peer->rx_lock); }
 void plane_unlock_receiving(plane_peer *peer) { pthread_mutex_unlock(&peer->rx_lock); }
 

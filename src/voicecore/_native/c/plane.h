@@ -33,6 +33,7 @@
 #include "marks.h"
 #include "pcm_kernels.h"
 #include "rtcp.h"
+#include "speech_gate.h"
 #include "srtp_library.h"
 
 #define PLANE_MOST_THREADS 8 /* of each kind */
@@ -210,6 +211,8 @@ void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp
 int plane_lost(plane_peer *peer, int64_t start, int64_t end, mark *out);
 /* How far voice activity was judged, and how many edges were told up to there. */
 void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges);
+/* The same, with what is known of the caller's voice at that moment. */
+void plane_voice(plane_peer *peer, int64_t *position, int64_t *edges, speech_voice *voice);
 void plane_lock_receiving(plane_peer *peer);
 void plane_unlock_receiving(plane_peer *peer);
 
