@@ -29,7 +29,7 @@ class CallerRecord:
         self._edges: list[tuple[int, int | None, int]] = []
         """``(now_ns, onset or None, sample)``"""
         self._looks: dict[int, list[tuple[int, Any]]] = {}
-        for now_ns, sample in [(recording.header.began_ns, 0), *_positions(recording)]:
+        for now_ns, sample in _positions(recording):
             self._times.append(now_ns)
             self._samples.append(max(sample, self._samples[-1] if self._samples else 0))
         onset: int | None = None
@@ -90,13 +90,19 @@ class CallerRecord:
 
 
 def _positions(recording: Recording) -> list[tuple[int, int]]:
-    found = [
+    """``(now_ns, judged so far)``: told with each deadline, and between them by the ring."""
+    told = [(recording.header.began_ns, 0)]
+    told += [
         (step.now_ns, step.event.media_sample)
         for step in recording.steps
         if isinstance(step.event, ev.Timeout)
     ]
-    found += [
-        (block.now_ns, max(block.position + block.samples - _NOT_JUDGED, 0))
-        for block in recording.heard
-    ]
+    told.sort()
+    found = list(told)
+    for block in recording.heard:
+        sample = max(block.position + block.samples - _NOT_JUDGED, 0)
+        i = bisect_right(told, (block.now_ns, sample))
+        # What was told is exact; the ring's state only counts where it agrees with it.
+        if told[max(i - 1, 0)][1] <= sample and (i == len(told) or sample <= told[i][1]):
+            found.append((block.now_ns, sample))
     return sorted(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 from voicecore.core import actions as act
 from voicecore.core.units import ns_to_ms
@@ -12,6 +11,9 @@ from voicecore.replay.verbatim import Outcome
 
 _SAME_MS = 20
 """A packet: what lies no further apart happened at the same time."""
+
+_NEAR_MS = 3000
+"""What lies further apart are two decisions, not one at another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +57,40 @@ def decisions(outcomes: Iterable[Outcome], began_ns: int) -> list[Decision]:
 
 
 def side_by_side(left: list[Decision], right: list[Decision]) -> list[Pair]:
-    """The two aligned by what was decided, whatever the times."""
-    one, other = ([(d.what, d.detail) for d in side] for side in (left, right))
-    pairs: list[Pair] = []
-    matcher = SequenceMatcher(None, one, other, autojunk=False)
-    for tag, i, i_end, j, j_end in matcher.get_opcodes():
-        if tag == "equal":
-            pairs += map(Pair, left[i:i_end], right[j:j_end])
-            continue
-        alone = [Pair(d, None) for d in left[i:i_end]] + [Pair(None, d) for d in right[j:j_end]]
-        pairs += sorted(alone, key=_time)
-    return pairs
+    """The two aligned by what was decided: the nearest in time, within three seconds."""
+    keyed: dict[tuple[str, str], tuple[list[Decision], list[Decision]]] = {}
+    for side, all_of_it in enumerate((left, right)):
+        for decision in all_of_it:
+            key = (decision.what, decision.detail)
+            keyed.setdefault(key, ([], []))[side].append(decision)
+    pairs = [pair for ours, theirs in keyed.values() for pair in _matched(ours, theirs)]
+    place = {id(d): i for side in (left, right) for i, d in enumerate(side)}
+    # What one call decided at one moment stays in its order.
+    return sorted(pairs, key=lambda pair: (_time(pair), place[id(pair.left or pair.right)]))
+
+
+def _matched(left: list[Decision], right: list[Decision]) -> Iterator[Pair]:
+    """Decisions of one kind, each side in the order of time."""
+    i = j = 0
+    while i < len(left) and j < len(right):
+        apart = abs(left[i].at_ms - right[j].at_ms)
+        nearer_left = i + 1 < len(left) and abs(left[i + 1].at_ms - right[j].at_ms) < apart
+        nearer_right = j + 1 < len(right) and abs(left[i].at_ms - right[j + 1].at_ms) < apart
+        if apart <= _NEAR_MS and not nearer_left and not nearer_right:
+            yield Pair(left[i], right[j])
+            i, j = i + 1, j + 1
+        elif left[i].at_ms <= right[j].at_ms:
+            yield Pair(left[i], None)
+            i += 1
+        else:
+            yield Pair(None, right[j])
+            j += 1
+    yield from (Pair(decision, None) for decision in left[i:])
+    yield from (Pair(None, decision) for decision in right[j:])
 
 
 def _time(pair: Pair) -> float:
-    one = pair.left or pair.right
-    assert one is not None
-    return one.at_ms
+    return min(decision.at_ms for decision in (pair.left, pair.right) if decision is not None)
 
 
 class _Reader:
