@@ -20,6 +20,7 @@ from voicecore.core.record_blocks import (
     HEAD_BYTES,
     MOST_BYTES,
     RECORD,
+    Head,
     check,
     pack,
     pack_audio,
@@ -204,11 +205,16 @@ def test_two_types_of_one_name_are_refused() -> None:
         Codec([Inner, dataclass(other)])
 
 
+def taken(block: bytes) -> Head:
+    head = unpack_head(block[:HEAD_BYTES])
+    check(head, block[HEAD_BYTES:])
+    return head
+
+
 def test_a_block_is_what_was_packed() -> None:
     block = pack_audio(AGENT, 480, 7, b"\1\2\3\4")
-    head = unpack_head(block[:HEAD_BYTES])
+    head = taken(block)
     assert (head.kind, head.length) == (AGENT, len(block) - HEAD_BYTES)
-    check(head, block[HEAD_BYTES:])
     assert unpack_audio(block[HEAD_BYTES:]) == (480, 7, 2)
 
 
@@ -218,8 +224,7 @@ def test_every_flipped_bit_of_a_block_is_noticed() -> None:
         bad = bytearray(block)
         bad[bit // 8] ^= 1 << bit % 8
         with pytest.raises(MisuseError):
-            head = unpack_head(bytes(bad[:HEAD_BYTES]))
-            check(head, bytes(bad[HEAD_BYTES:]))
+            taken(bytes(bad))
 
 
 def test_a_payload_has_a_bound() -> None:
