@@ -83,7 +83,10 @@ class SttEngine(Protocol):
 class LlmEngine(Protocol):
     """Answers a conversation with a stream of text.
 
-    ``greeting`` is spoken when a call begins (``""``: the caller speaks first).
+    ``greeting`` is spoken when a call begins (``""``: the caller speaks first). An
+    engine with an attribute ``speculative`` that is true may be asked for replies
+    that nobody will hear: in a pause of the caller's, with what he said so far,
+    and closed when he goes on. Its replies must do nothing but answer.
     """
 
     name: str

@@ -24,6 +24,7 @@ from voicecore.core.word_times import Word
 from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
 from voicecore.errors import EngineError
 from voicecore.service.patience import Patience
+from voicecore.service.speech_energy import EnergyMeter
 from voicecore.transport.plane import MediaPlane
 from voicecore.transport.tasks import let_go
 
@@ -146,6 +147,7 @@ class Answer:
     async def _synthesise(self, speak: Speak) -> None:
         engine_hz, play_hz = self._tts.rate_hz, self._plane.play_rate_hz
         resampler = self._resampler
+        meter = EnergyMeter(play_hz)
         async with (
             _closing(self._tts.speak(speak.text)) as chunks,
             Patience(_CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout") as patience,
@@ -153,14 +155,22 @@ class Answer:
             while (chunk := await patience.next(chunks)) is not None:
                 pcm = chunk.pcm if resampler is None else resampler.process(chunk.pcm)
                 words = tuple(_at_rate(mark, engine_hz, play_hz) for mark in chunk.words)
-                await self._play(speak.segment, pcm, words)
+                await self._play(speak.segment, pcm, words, meter)
         if resampler is not None:
-            await self._play(speak.segment, resampler.flush(), ())
+            await self._play(speak.segment, resampler.flush(), (), meter)
 
     async def _play_apology(self, speak: Speak) -> None:
-        await self._play(speak.segment, self._apology(self._plane.play_rate_hz), ())
+        rate_hz = self._plane.play_rate_hz
+        await self._play(speak.segment, self._apology(rate_hz), (), EnergyMeter(rate_hz))
 
-    async def _play(self, segment: int, pcm: NDArray[np.int16], words: tuple[Word, ...]) -> None:
+    async def _play(
+        self,
+        segment: int,
+        pcm: NDArray[np.int16],
+        words: tuple[Word, ...],
+        meter: EnergyMeter,
+    ) -> None:
+        energy = meter.push(pcm)
         while len(pcm) or words:
             placed = self._plane.play(pcm, self._generation)
             if placed.accepted < 0:
@@ -168,8 +178,11 @@ class Answer:
                 raise asyncio.CancelledError
             if placed.accepted or words:
                 self._tell(
-                    ev.SpeechQueued(self.turn, segment, placed.position, placed.accepted, words)
+                    ev.SpeechQueued(
+                        self.turn, segment, placed.position, placed.accepted, words, energy
+                    )
                 )
+                energy = b""
             words, pcm = (), pcm[placed.accepted :]
             if len(pcm):
                 await asyncio.sleep(_FULL_RING_WAIT_S)

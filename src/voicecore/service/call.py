@@ -20,7 +20,7 @@ from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
 from voicecore.core.session import Session
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
-from voicecore.core.state import State
+from voicecore.core.state import TOLD, State
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
@@ -120,10 +120,11 @@ class Call:
 
     @property
     def state(self) -> str:
-        """``connecting``, ``listening``, ``hearing``, ``thinking``, ``speaking``, ``ended``."""
+        """The word for it that the client is told too (``docs/events.md``)."""
         if self.end_reason:
             return State.ENDED.value
-        return (self._session.state if self._session else State.CONNECTING).value
+        state = self._session.state if self._session else State.CONNECTING
+        return TOLD.get(state, state.value)
 
     def describe(self) -> dict[str, object]:
         """The call's state in plain JSON types; no words and no audio."""

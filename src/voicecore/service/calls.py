@@ -8,7 +8,6 @@ import logging
 import secrets
 
 from voicecore.core.overload import OverloadLevel
-from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service.apology import Apology
@@ -78,10 +77,9 @@ class Calls:
         settings = self._settings
         media = self._media = Media(settings, self._engines, self._metrics.no_relay)
         tts = self._engines.tts
-        turns = TurnSettings(
-            silence_ms=settings.silence_ms,
-            preroll_ms=settings.preroll_ms,
+        turns = settings.turn_settings(
             greeting=self._engines.greeting,
+            speculative=getattr(self._engines.llm, "speculative", False),
         )
         self._context = CallContext(
             engines=self._engines,
