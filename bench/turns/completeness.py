@@ -105,6 +105,8 @@ def judge(
 def main() -> None:
     """Print the table; the tuning half's misses if asked."""
     texts = transcripts()
+    if not texts:
+        sys.exit(f"no transcripts under {CASES}: set VOICECORE_CASES")
     halves = {
         "tuning": [text for text in texts if is_for_tuning(text)],
         "report": [text for text in texts if not is_for_tuning(text)],
