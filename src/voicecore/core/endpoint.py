@@ -26,12 +26,15 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from voicecore.core.completeness import Reason, reason_of
+from voicecore.core.completeness import JUDGED, Reason, reason_of
 from voicecore.core.pause_statistics import PauseStatistics, prior_quantile_ms
 from voicecore.errors import MisuseError
 
 _TYPICAL_LETTERS_PER_S = 13.0
 """Of connected speech in European languages: some 150 words a minute."""
+
+_LEAST_PATIENCE = 0.8
+"""Pauses longer than the wait are seldom seen, so those seen look shorter than they are."""
 
 _PACE_DOUBT_S = 2.0
 """So much speech at the typical rate is added to what was heard: little speech, little faith."""
@@ -150,7 +153,7 @@ class AdaptiveEndpoint:
         reason = reason_of(cues.text, s.language, asked=cues.asked)
         if reason is Reason.ANSWER:
             return s.answer_ms
-        return (s.complete_ms, s.unknown_ms, s.open_ms)[reason.completeness]
+        return (s.complete_ms, s.unknown_ms, s.open_ms)[JUDGED[reason]]
 
     def _blended_ms(self, cues: PauseCues) -> float:
         s = self._settings
@@ -178,5 +181,4 @@ class AdaptiveEndpoint:
         """More than 1 for who pauses longer than usual."""
         share = self._settings.learnt_share
         ratio = self._pauses.quantile_ms(share) / prior_quantile_ms(share)
-        patience: float = ratio**self._settings.learnt_weight
-        return patience
+        return max(_LEAST_PATIENCE, ratio**self._settings.learnt_weight)

@@ -2,9 +2,9 @@
 
 A histogram of the pauses' logarithms: each new pause weighs one and makes the
 older ones weigh 5% less, so what is remembered is some twenty pauses, in a few
-hundred bytes whatever the call's length. Until there are enough of them a prior
-speaks, worth eight pauses: log-normal with a median of 400 ms, as pauses within
-a speaker's turn are found to be (M. Heldner, J. Edlund, "Pauses, gaps and
+hundred bytes whatever the call's length. It begins as if eight pauses of a
+typical speaker had been seen: log-normal with a median of 400 ms, as pauses within
+a turn are found to be (M. Heldner, J. Edlund, "Pauses, gaps and
 overlaps in conversations", Journal of Phonetics 38, 2010; E. Campione,
 J. Véronis, "A large-scale multilingual study of silent pause duration", 2002).
 
@@ -36,19 +36,18 @@ class PauseStatistics:
     """The caller's pauses from 50 ms to 6.4 s; shorter and longer ones count as those."""
 
     def __init__(self) -> None:
-        self._learnt = [0.0] * _BINS
+        self._weights = list(_PRIOR)
 
     def observe(self, pause_ms: float) -> None:
         """Learn that the caller went on after ``pause_ms``. Raises MisuseError below 0 or NaN."""
         if not pause_ms >= 0:
             raise MisuseError(f"a pause lasts 0 ms or more, got {pause_ms}")
-        self._learnt = [weight * _DECAY for weight in self._learnt]
-        self._learnt[_bin(pause_ms)] += 1
+        self._weights = [weight * _DECAY for weight in self._weights]
+        self._weights[_bin(pause_ms)] += 1
 
     def quantile_ms(self, share: float) -> float:
         """The length that ``share`` (0 to 1) of the caller's pauses don't exceed."""
-        weights = [a + b for a, b in zip(_PRIOR, self._learnt, strict=True)]
-        return _quantile_ms(weights, share)
+        return _quantile_ms(self._weights, share)
 
 
 def prior_quantile_ms(share: float) -> float:
