@@ -64,6 +64,7 @@ TABLE = [
     ("a table for two please", Reason.CLOSING),
     ("No, that's all.", Reason.CLOSING),
     ("thank you", Reason.CLOSING),
+    ("could you please", Reason.NEVER_LAST),
     ("john at gmail dot com", Reason.CLOSING),
     ("if i change my flight", Reason.CONDITION),
     ("If I change my flight.", Reason.CONDITION),

@@ -15,9 +15,9 @@ SPELLING         OPEN      "j o h": letters, one by one
 NEVER_LAST       OPEN      "to the", "because", "and my", "I want"
 NUMBER           OPEN      "four five five", "415 555": digits, one by one, until
                            there are 10 or more (a telephone, a card)
+ANSWER           COMPLETE  "no thanks", if the agent had asked
 CLOSING          COMPLETE  "that's all", "a table for two please", "gmail dot com"
 ADDRESS          OPEN      "john at gmail dot", "john at gmail"
-ANSWER           COMPLETE  "no thanks", if the agent had asked
 QUESTION_MARK    COMPLETE  "Where is it from?" (or "!")
 STRANDED         UNKNOWN   a word seldom last, but in a question or before a full
                            stop: "what is it for", "We could."
@@ -81,9 +81,9 @@ class Reason(Enum):
     SPELLING = "spelling"
     NEVER_LAST = "never_last"
     NUMBER = "number"
+    ANSWER = "answer"
     CLOSING = "closing"
     ADDRESS = "address"
-    ANSWER = "answer"
     QUESTION_MARK = "question_mark"
     STRANDED = "stranded"
     SELDOM_LAST = "seldom_last"
@@ -180,9 +180,9 @@ _RULES: tuple[tuple[Reason, Completeness, Callable[[_Utterance], bool]], ...] = 
     (Reason.SPELLING, _OPEN, _is_spelling),
     (Reason.NEVER_LAST, _OPEN, lambda it: ends_in(it.words, it.language.never_last)),
     (Reason.NUMBER, _OPEN, _is_number),
+    (Reason.ANSWER, _COMPLETE, _is_answer),
     (Reason.CLOSING, _COMPLETE, _is_closing),
     (Reason.ADDRESS, _OPEN, _is_address),
-    (Reason.ANSWER, _COMPLETE, _is_answer),
     (Reason.QUESTION_MARK, _COMPLETE, lambda it: bool(_QUESTION_MARK.search(it.text))),
     (Reason.STRANDED, _UNKNOWN, _is_stranded),
     (Reason.SELDOM_LAST, _OPEN, lambda it: ends_in(it.words, it.language.seldom_last)),

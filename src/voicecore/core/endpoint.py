@@ -115,7 +115,14 @@ class EndpointSettings:
                 f"max_wait_ms ({self.max_wait_ms:g}) must not be below min_wait_ms"
                 f" ({self.min_wait_ms:g}), and that not below 0"
             )
-        if not 0 <= self.answer_ms <= self.complete_ms <= self.unknown_ms <= self.open_ms:
+        if (
+            not 0
+            <= self.answer_ms
+            <= self.complete_ms
+            <= self.unknown_ms
+            <= self.open_ms
+            < math.inf
+        ):
             raise MisuseError("answer_ms, complete_ms, unknown_ms and open_ms must rise from 0")
         if not 0 <= self.unsettled_ms < math.inf:
             raise MisuseError(f"unsettled_ms must be 0 or more, got {self.unsettled_ms}")
@@ -181,4 +188,5 @@ class AdaptiveEndpoint:
         """More than 1 for who pauses longer than usual."""
         share = self._settings.learnt_share
         ratio = self._pauses.quantile_ms(share) / prior_quantile_ms(share)
-        return max(_LEAST_PATIENCE, ratio**self._settings.learnt_weight)
+        patience: float = ratio**self._settings.learnt_weight
+        return max(_LEAST_PATIENCE, patience)
