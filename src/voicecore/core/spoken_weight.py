@@ -22,28 +22,11 @@ _SYLLABLE: Final = 150
 _CONSONANT: Final = 75
 _WORD: Final = 30
 
-_ONES: Final = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
+_ONES: Final = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    *("eighteen", "nineteen"),
+)
 _TENS: Final = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _GROUPS: Final = ("", " thousand", " million", " billion", " trillion")
 _LONGEST_NUMBER: Final = 15  # digits; a longer one is read digit by digit
@@ -80,7 +63,6 @@ _ABBREVIATIONS: Final = {
     "tv": "tee vee",
 }
 _DOUBLED: Final = re.compile(r"([^aeiou])\1|ck|[cpstw]h|ng|gh(?=t)|wr|kn|qu")
-_SILENT_E: Final = re.compile(r"(?<=[aeiouy])([^aeiouywlr]|[lr](?<![^aeiouy]))+e(s|d)?$")
 _PART: Final = re.compile(r"\d+(?:[,.:]\d+)*|[^\W\d_]+|.", re.DOTALL)
 _INITIALS: Final = re.compile(r"(?:[^\W\d_]\.){2,}$|(?:[^\W\d_]\.)+[^\W\d_]$")
 
@@ -167,8 +149,7 @@ def _below_thousand(value: int) -> str:
 def _sounds(word: str) -> int:
     """Weight of a word of letters: its syllables and consonants."""
     plain = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if c.isalpha())
-    plain = _SILENT_E.sub(lambda match: match.group()[: -1 if not match.group(2) else -2], plain)
-    plain = _DOUBLED.sub("c", plain)
+    plain = _DOUBLED.sub("c", _without_silent_e(plain))
     weight, in_vowel = 0, False
     for position, character in enumerate(plain):
         if unicodedata.east_asian_width(character) == "W":
@@ -179,3 +160,14 @@ def _sounds(word: str) -> int:
         else:
             weight, in_vowel = weight + _CONSONANT, False
     return weight
+
+
+def _without_silent_e(word: str) -> str:
+    """Drop the e of "time", "times" and "timed", not of "table", "faces" and "ended"."""
+    ending = next((e for e in ("es", "ed", "e") if word.endswith(e)), "")
+    stem = word[: len(word) - len(ending)]
+    if not ending or not any(c in _VOWELS for c in stem) or stem[-1] in _VOWELS:
+        return word
+    sounded = {"es": "sxzcg", "ed": "td", "e": ""}[ending]
+    syllabic_l = stem[-1] == "l" and stem[-2] not in _VOWELS
+    return word if stem[-1] in sounded or syllabic_l else stem + ending[1:]
