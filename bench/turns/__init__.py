@@ -1,0 +1,1 @@
+"""Turn-taking: how well it is told whose turn it is, and what was heard."""
