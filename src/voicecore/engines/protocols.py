@@ -28,12 +28,15 @@ class WordMark(NamedTuple):
     """A spoken word: ``text[char_start:char_end]`` begins at ``sample``.
 
     ``sample`` counts at the engine's ``rate_hz`` from the first sample of the
-    same ``speak()`` call; marks rise in both text and time.
+    same ``speak()`` call; marks rise in both text and time. ``end`` is the
+    sample at which its sound ends, the pause after it left out; None if the
+    engine doesn't know.
     """
 
     char_start: int
     char_end: int
     sample: int
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
