@@ -15,21 +15,23 @@ its default: a recording stays readable when a field with a default is added.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from enum import Enum
-from types import ModuleType, NoneType, UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from voicecore.core import actions as act
 from voicecore.core import events as ev
-from voicecore.core.session import TurnSettings
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.errors import MisuseError
 
 VERSION = 1
 """Of the records below; goes up when an old reader would misunderstand them."""
 
 _TAG = "$"
+_HEX = re.compile(r"(?:[0-9a-f]{2})*")
 _MOST_DEEP = 32
 _INT_BOUND = 1 << 63
 _OTHER_VERSION = "replay it with the voicecore that recorded it (its header names the version)"
@@ -148,6 +150,8 @@ class Codec:
         if isinstance(value, float):
             number = float(value)
             return number if math.isfinite(number) else {_TAG: "float", "of": repr(number)}
+        if isinstance(value, bytes):
+            return {_TAG: "bytes", "of": value.hex()}
         if isinstance(value, Mapping):
             plain = {self._key(key): self.encode(item) for key, item in value.items()}
             return {_TAG: "map", "items": plain} if _TAG in plain else plain
@@ -183,7 +187,7 @@ class Codec:
     def _decode_tagged(self, plain: dict[str, Json], depth: int) -> Any:
         name = plain[_TAG]
         rest = {key: item for key, item in plain.items() if key != _TAG}
-        if name in ("float", "list", "map"):
+        if name in ("float", "bytes", "list", "map"):
             return self._decode_marked(str(name), rest, depth)
         kind = self._types.get(name) if isinstance(name, str) else None
         if kind is None:
@@ -207,9 +211,11 @@ class Codec:
         return kind(**values)
 
     def _decode_marked(self, name: str, rest: dict[str, Json], depth: int) -> Any:
-        items, number = rest.get("items"), rest.get("of")
-        if name == "float" and isinstance(number, str) and number in ("inf", "-inf", "nan"):
-            return float(number)
+        items, text = rest.get("items"), rest.get("of")
+        if name == "float" and isinstance(text, str) and text in ("inf", "-inf", "nan"):
+            return float(text)
+        if name == "bytes" and isinstance(text, str) and _HEX.fullmatch(text):
+            return bytes.fromhex(text)
         if name == "list" and isinstance(items, list):
             return [self._decode(item, depth + 1) for item in items]
         if name == "map" and isinstance(items, dict):
@@ -269,17 +275,5 @@ def _unreadable(message: str) -> MisuseError:
     return MisuseError(message, code="unreadable_record")
 
 
-def _members(module: ModuleType, root: type) -> tuple[type, ...]:
-    # `root.__subclasses__()` would also name the twins that slotted dataclasses leave behind.
-    return tuple(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, root) and value is not root
-    )
-
-
-ALL_ACTIONS = _members(act, act.Action)
-"""Every action a session can ask for."""
-
-TIMELINE = Codec((*ev.ALL_EVENTS, *ALL_ACTIONS, Header, Step, Anchor, Finish))
+TIMELINE = Codec((*ev.ALL_EVENTS, *act.ALL_ACTIONS, Header, Step, Anchor, Finish))
 """Knows every record, event, action and setting."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from voicecore.core import actions as act
 from voicecore.core import events as ev
-from voicecore.core.session import TurnSettings
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.replay.caller_record import CallerRecord
 from voicecore.replay.engines_model import EnginesModel

@@ -30,7 +30,7 @@ from voicecore._native.ring import AudioRing
 from voicecore.core import record_blocks as blocks
 from voicecore.core.actions import Action
 from voicecore.core.events import Event
-from voicecore.core.session import TurnSettings
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.timeline import TIMELINE, VERSION, Anchor, Finish, Header, Record, Step
 from voicecore.core.units import HEAR_RATE_HZ
 from voicecore.errors import MisuseError
