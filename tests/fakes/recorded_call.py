@@ -12,8 +12,8 @@ from core.driver import PLAY_HZ, ScriptedCall
 from voicecore._native.ring import AudioRing
 from voicecore.core import events as ev
 from voicecore.core.session import Session
-from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.timeline import Step
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import HEAR_RATE_HZ, NS_PER_S, samples_to_ns
 from voicecore.errors import MisuseError
 from voicecore.service.recording import Recordings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import Any
 
-from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.timeline import TIMELINE
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S, ns_to_ms
 from voicecore.replay.decisions import Decision, Pair
 from voicecore.replay.recording_file import Recording

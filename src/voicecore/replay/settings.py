@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 
-from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.timeline import TIMELINE
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.errors import MisuseError
 
 

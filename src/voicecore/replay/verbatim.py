@@ -11,8 +11,8 @@ from voicecore.core.actions import Action
 from voicecore.core.conversation import Conversation
 from voicecore.core.events import Event
 from voicecore.core.session import Session
-from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.timeline import TIMELINE, Step
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.errors import MisuseError
 from voicecore.replay.recording_file import Recording
 

@@ -48,7 +48,8 @@ class Answer:
     is. Audio is played in the plane's generation at construction, so what
     comes after a flush is refused by the plane itself. ``resampler`` takes the
     synthesiser's rate to the plane's (None: they are equal); the next answer
-    may use it once this one is cancelled or over.
+    may use it once this one is cancelled or over. ``on_played(position, pcm)`` is
+    told of all audio that the plane takes.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Answer:
         resampler: Resampler | None,
         apology: Callable[[int], NDArray[np.int16]],
         report: Report,
+        on_played: Callable[[int, NDArray[np.int16]], None] = lambda position, pcm: None,
     ) -> None:
         self.turn = turn
         self.tasks: list[asyncio.Task[None]] = []
@@ -71,6 +73,7 @@ class Answer:
             resampler.reset()
         self._apology = apology
         self._report = report
+        self._on_played = on_played
         self._clauses: asyncio.Queue[Speak] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -176,6 +179,8 @@ class Answer:
             if placed.accepted < 0:
                 # The caller took the floor: whoever flushed also cancels us.
                 raise asyncio.CancelledError
+            if placed.accepted:
+                self._on_played(placed.position, pcm[: placed.accepted])
             if placed.accepted or words:
                 self._tell(
                     ev.SpeechQueued(

@@ -68,6 +68,16 @@ def _module_or_empty(value: str) -> str:
     return value
 
 
+def _turn_model(value: str) -> str:
+    kind, _, path = value.partition(":")
+    if kind == "onnx":
+        if not Path(path).is_file():
+            raise ValueError(f"there is no file {path!r}")
+    elif value and not is_module_name(value):
+        raise ValueError("wants onnx:FILE or module:Class")
+    return value
+
+
 def _url_or_empty(value: str) -> str:
     return check_http_url(value) if value else value
 
@@ -216,7 +226,7 @@ class Settings(RecordFields, TurnFields, BaseSettings):
     vad: Annotated[str, _engine(VAD_CHOICES)] = setting(
         ENGINES, "silero", "voice activity: silero, energy or module:Class"
     )
-    turn: str = setting(
+    turn: Annotated[str, AfterValidator(_turn_model)] = setting(
         ENGINES,
         "",
         "a turn-detection model that hears whether the caller has finished: onnx:FILE or"

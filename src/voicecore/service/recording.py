@@ -30,8 +30,8 @@ from voicecore._native.ring import AudioRing
 from voicecore.core import record_blocks as blocks
 from voicecore.core.actions import Action
 from voicecore.core.events import Event
-from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.timeline import TIMELINE, VERSION, Anchor, Finish, Header, Record, Step
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import HEAR_RATE_HZ
 from voicecore.errors import MisuseError
 from voicecore.service.metrics import version
