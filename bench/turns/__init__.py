@@ -1,1 +1,1 @@
-"""How good the turn-taking is, over recordings and generated dialogues."""
+"""How well turns are taken: ends of turns, interruptions, and what must not be one."""

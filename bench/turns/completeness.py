@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from report import ROOT
-from voicecore.core.completeness import Completeness, Reason, reason_of
+from voicecore.core.completeness import JUDGED, Completeness, Reason, completeness, reason_of
 from voicecore.core.words import words_of
 
 CASES = Path(os.environ.get("VOICECORE_CASES", ROOT.parent / "shared" / "cases"))
@@ -95,16 +95,16 @@ def judge(
 ) -> tuple[Counter[Completeness], Counter[Completeness]]:
     """How often the full texts, and the cut ones, were judged what."""
     end = stopped if write is marked else write
-    full = Counter(reason_of(end(text), "en").completeness for text in texts)
-    cut = Counter(
-        reason_of(write(part), "en").completeness for text in texts for part in cuts(text)
-    )
+    full = Counter(completeness(end(text), "en") for text in texts)
+    cut = Counter(completeness(write(part), "en") for text in texts for part in cuts(text))
     return full, cut
 
 
 def main() -> None:
     """Print the table; the tuning half's misses if asked."""
     texts = transcripts()
+    if not texts:
+        sys.exit(f"no transcripts under {CASES}: set VOICECORE_CASES")
     halves = {
         "tuning": [text for text in texts if is_for_tuning(text)],
         "report": [text for text in texts if not is_for_tuning(text)],
@@ -123,11 +123,11 @@ def main() -> None:
 def _print_misses(texts: list[str]) -> None:
     for text in texts:
         reason = reason_of(bare(text), "en")
-        if reason.completeness is Completeness.OPEN:
+        if JUDGED[reason] is Completeness.OPEN:
             print(f"full but {reason.name}: {bare(text)}")
         for part in cuts(text):
             reason = reason_of(bare(part), "en")
-            if reason.completeness is Completeness.COMPLETE or reason is Reason.PLAIN:
+            if JUDGED[reason] is Completeness.COMPLETE or reason is Reason.PLAIN:
                 print(f"cut but {reason.name}: {bare(part)} |")
 
 

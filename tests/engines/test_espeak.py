@@ -50,7 +50,8 @@ async def say(engine, text):
 )
 async def test_each_word_has_a_mark_within_the_speech(engine, text):
     pcm, marks, chunks = await say(engine, text)
-    words = [word for word in text.split() if any(map(str.isalnum, word))]
+    read = {"&", "\U0001f600"}  # without a letter, but spoken
+    words = [word for word in text.split() if any(map(str.isalnum, word)) or word in read]
     assert [text[m.char_start : m.char_end] for m in marks] == words
     assert all(a.sample <= b.sample for a, b in pairwise(marks))
     assert 0 <= marks[0].sample <= marks[-1].sample < len(pcm)

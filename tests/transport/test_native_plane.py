@@ -73,6 +73,7 @@ class HandSession:
         self.known = (False, 0, 0, 0.0, 0.0)
         self.pause = (0, 0)
         self.told: dict[str, float] = {}
+        self.missed: list[tuple[int, int]] = []
         self.closed = 0
 
     def route(self, *where: Any) -> None:
@@ -95,6 +96,9 @@ class HandSession:
 
     def voice(self) -> tuple[Any, ...]:
         return *self.judgement, *self.known
+
+    def lost(self, start: int, end: int) -> list[tuple[int, int]]:
+        return [each for each in self.missed if start <= each[0] and each[1] <= end]
 
     def stats(self) -> dict[str, Any]:
         return {"received": 3, "rejected": 2, "sent": 5, "name": "no number"}
@@ -201,6 +205,22 @@ def test_news_of_playout_from_before_a_flush_is_stale() -> None:
     rig.plane.on_media(native.STARTED, 0, rig.plane.generation)
     rig.plane.on_media(native.DRAINED, 960, rig.plane.generation)
     assert rig.sink.told[1:] == [("started",), ("drained", 960)]
+
+
+def test_what_is_held_waits_and_what_was_missed_is_told() -> None:
+    rig = Rig()
+    rig.plane.play(tone(0.1), rig.plane.generation)
+    rig.session.outbound.next_packet()
+    assert rig.plane.hold() == rig.plane.hold() == rig.plane.played == 480
+    rig.session.outbound.next_packet()
+    assert rig.plane.play(tone(0.1), rig.plane.generation) == (2400, 2400)
+    assert rig.plane.played == 480
+    assert rig.plane.resume() == rig.plane.resume() == 480
+    rig.session.outbound.next_packet()
+    assert rig.plane.played == 960
+    rig.session.missed = [(0, 480), (960, 1440)]
+    assert rig.plane.lost(0, 1000) == ((0, 480),)
+    assert rig.plane.lost(500, 900) == ()
 
 
 def test_keys_losses_and_reports() -> None:
@@ -454,6 +474,26 @@ async def test_playout_runs_on_its_clock_and_a_flush_ends_it() -> None:
         packets = [parse(packet) for packet in made.far.received()]
         sequences = [packet.sequence for packet in packets if packet]
         assert {(b - a) & 0xFFFF for a, b in itertools.pairwise(sequences)} == {1}
+
+
+async def test_a_hold_stops_playout_and_a_resume_goes_on_where_it_was() -> None:
+    with line() as made:
+        made.plane.hold()
+        made.plane.play(tone(1.0), made.plane.generation)
+        sent = made.plane.stats()["sent"]
+        await until(lambda: made.plane.stats()["sent"] >= sent + 5)
+        assert made.sink.told == [], "what is held hasn't started"
+        assert made.plane.resume() == 0
+        await until(lambda: made.plane.played > 0)
+        position = made.plane.hold()
+        assert 0 < position < 24_000
+        sent = made.plane.stats()["sent"]
+        await until(lambda: made.plane.stats()["sent"] >= sent + 20)
+        assert made.plane.played == position, "and what is held doesn't drain"
+        assert made.sink.told == [("started",)]
+        assert made.plane.resume() == position
+        await until(lambda: "drained" in made.sink.kinds())
+        assert made.sink.told == [("started",), ("drained", 24_000)]
 
 
 async def test_a_relayed_call_goes_through_the_path() -> None:

@@ -45,6 +45,19 @@ cdef extern from "playout.h" nogil:
     ctypedef struct playout:
         int64_t capacity
 
+    # Compiled into outbound.pyx's module: nobody else calls them.
+    int playout_init(playout* p, int16_t* ring, int64_t capacity, int32_t frame,
+                     const playout_settings* settings) noexcept
+    void playout_destroy(playout* p) noexcept
+    int64_t playout_write(playout* p, const int16_t* pcm, int64_t n,
+                          int64_t generation) noexcept
+    int64_t playout_flush(playout* p, int32_t cut_samples) noexcept
+    int64_t playout_hold(playout* p, int32_t cut_samples) noexcept
+    int64_t playout_resume(playout* p, int32_t rise_samples) noexcept
+    void playout_configure(playout* p, const playout_settings* settings) noexcept
+    int playout_take(playout* p, int16_t* out, playout_taken* taken) noexcept
+    void playout_look(playout* p, playout_view* view) noexcept
+
 cdef extern from "rtp_stream.h" nogil:
     enum:
         RTP_STREAM_PAYLOAD
@@ -127,7 +140,8 @@ cdef class Outbound:
     cdef void attach(self) noexcept nogil
     cdef void detach(self) noexcept nogil
 
-    cdef int32_t _fade_samples(self, double fade_ms) except -1
+    cdef int64_t _turn(self, int64_t (*turn)(playout*, int32_t) noexcept nogil,
+                       double fade_ms) except -1
     cdef playout_view _look(self) noexcept nogil
     cdef void _apply(self, const playout_settings* wanted) noexcept nogil
     cdef int _next_frame(self, bint* marker) noexcept nogil

@@ -35,19 +35,6 @@ from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
 
-cdef extern from "playout.h" nogil:
-    int playout_init(playout* p, int16_t* ring, int64_t capacity, int32_t frame,
-                     const playout_settings* settings) noexcept
-    void playout_destroy(playout* p) noexcept
-    int64_t playout_write(playout* p, const int16_t* pcm, int64_t n,
-                          int64_t generation) noexcept
-    int64_t playout_flush(playout* p, int32_t cut_samples) noexcept
-    int64_t playout_hold(playout* p, int32_t cut_samples) noexcept
-    int64_t playout_resume(playout* p, int32_t rise_samples) noexcept
-    void playout_configure(playout* p, const playout_settings* settings) noexcept
-    int playout_take(playout* p, int16_t* out, playout_taken* taken) noexcept
-    void playout_look(playout* p, playout_view* view) noexcept
-
 cdef extern from "rtp_stream.h" nogil:
     uint8_t* rtp_stream_place(rtp_stream* s) noexcept
     const uint8_t* rtp_stream_last(const rtp_stream* s, int* bytes) noexcept
@@ -158,11 +145,6 @@ cdef class Outbound:
         if self.attached:
             raise MisuseError("driven by the media plane", code="in_use")
         return self._begin(&self.busy)
-
-    cdef int32_t _fade_samples(self, double fade_ms) except -1:
-        if not 0 <= fade_ms <= MOST_FADE_MS:
-            raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
-        return <int32_t>(fade_ms * self.rate_hz / 1000)
 
     cdef playout_view _look(self) noexcept nogil:
         cdef playout_view view
@@ -304,6 +286,17 @@ cdef class Outbound:
                               f"{self.generation}")
         return n
 
+    cdef int64_t _turn(self, int64_t (*turn)(playout*, int32_t) noexcept nogil,
+                       double fade_ms) except -1:
+        # Flush, hold or resume; returns `position`.
+        cdef int64_t position
+        if not 0 <= fade_ms <= MOST_FADE_MS:
+            raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
+        self._begin(&self.writing)
+        position = turn(&self.queue, <int32_t>(fade_ms * self.rate_hz / 1000))
+        self.writing = 0
+        return position
+
     def flush(self, double fade_ms=5.0) -> int:
         """Drop all that is queued and begin the next generation; return ``position``.
 
@@ -312,43 +305,25 @@ cdef class Outbound:
         another thread is building goes out first; its samples do.  A hold ends; its fade-out is
         the only one.
         """
-        cdef int32_t samples = self._fade_samples(fade_ms)
-        cdef int64_t position
-        self._begin(&self.writing)
-        position = playout_flush(&self.queue, samples)
-        self.writing = 0
-        return position
+        return self._turn(playout_flush, fade_ms)
 
     def hold(self, double fade_ms=10.0) -> int:
         """Send silence from the next packet on, and keep what is queued; return ``position``.
 
-        If speech was being sent, the next packet carries the first ``fade_ms`` (0 to 20) of
-        what is queued, fading out; those samples stay queued and don't count in ``position``.
-        A packet that another thread is building goes out first.  Audio is accepted as ever,
-        until the queue is full; a queue that is held neither starts nor drains.  Does nothing
-        while held.
+        The fade-out is as a flush's, but of samples that stay queued.  Audio is accepted until
+        the queue is full; a queue that is held neither starts nor drains.  Does nothing while
+        held.
         """
-        cdef int32_t samples = self._fade_samples(fade_ms)
-        cdef int64_t position
-        self._begin(&self.writing)
-        position = playout_hold(&self.queue, samples)
-        self.writing = 0
-        return position
+        return self._turn(playout_hold, fade_ms)
 
     def resume(self, double fade_ms=10.0) -> int:
         """End a hold; return ``position``, from whose very sample on audio is sent again.
 
-        Where the hold broke off speech, its next ``fade_ms`` (0 to 20, of one packet at most)
-        are faded in, and count in ``position``.  What was held from its beginning begins at
-        full level.  If no packet was built since the hold, audio goes on as if there had been
-        none.  Does nothing unless held.
+        Where the hold broke off speech its next ``fade_ms`` (0 to 20) are faded in, and count
+        in ``position``; what was held from its beginning begins at full level.  If no packet
+        was built since the hold, it leaves no trace.  Does nothing unless held.
         """
-        cdef int32_t samples = self._fade_samples(fade_ms)
-        cdef int64_t position
-        self._begin(&self.writing)
-        position = playout_resume(&self.queue, samples)
-        self.writing = 0
-        return position
+        return self._turn(playout_resume, fade_ms)
 
     def configure(self, *, bitrate_bps=None, complexity=None, fec=None,
                   expected_loss_percent=None, red=None, max_bandwidth_hz=None) -> None:

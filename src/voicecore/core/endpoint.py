@@ -26,12 +26,15 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from voicecore.core.completeness import Reason, reason_of
+from voicecore.core.completeness import JUDGED, Reason, reason_of
 from voicecore.core.pause_statistics import PauseStatistics, prior_quantile_ms
 from voicecore.errors import MisuseError
 
 _TYPICAL_LETTERS_PER_S = 13.0
 """Of connected speech in European languages: some 150 words a minute."""
+
+_LEAST_PATIENCE = 0.8
+"""Pauses longer than the wait are seldom seen, so those seen look shorter than they are."""
 
 _PACE_DOUBT_S = 2.0
 """So much speech at the typical rate is added to what was heard: little speech, little faith."""
@@ -112,7 +115,14 @@ class EndpointSettings:
                 f"max_wait_ms ({self.max_wait_ms:g}) must not be below min_wait_ms"
                 f" ({self.min_wait_ms:g}), and that not below 0"
             )
-        if not 0 <= self.answer_ms <= self.complete_ms <= self.unknown_ms <= self.open_ms:
+        if (
+            not 0
+            <= self.answer_ms
+            <= self.complete_ms
+            <= self.unknown_ms
+            <= self.open_ms
+            < math.inf
+        ):
             raise MisuseError("answer_ms, complete_ms, unknown_ms and open_ms must rise from 0")
         if not 0 <= self.unsettled_ms < math.inf:
             raise MisuseError(f"unsettled_ms must be 0 or more, got {self.unsettled_ms}")
@@ -150,7 +160,7 @@ class AdaptiveEndpoint:
         reason = reason_of(cues.text, s.language, asked=cues.asked)
         if reason is Reason.ANSWER:
             return s.answer_ms
-        return (s.complete_ms, s.unknown_ms, s.open_ms)[reason.completeness]
+        return (s.complete_ms, s.unknown_ms, s.open_ms)[JUDGED[reason]]
 
     def _blended_ms(self, cues: PauseCues) -> float:
         s = self._settings
@@ -179,4 +189,4 @@ class AdaptiveEndpoint:
         share = self._settings.learnt_share
         ratio = self._pauses.quantile_ms(share) / prior_quantile_ms(share)
         patience: float = ratio**self._settings.learnt_weight
-        return patience
+        return max(_LEAST_PATIENCE, patience)

@@ -8,6 +8,7 @@ from voicecore.core.conversation import Message
 from voicecore.core.events import SpeechQueued, Stretches
 from voicecore.core.ledger import PlayoutLedger
 from voicecore.core.turn_clock import TurnClock
+from voicecore.core.word_times import Pace
 
 _CHARS_PER_S = 15
 """Of ordinary speech."""
@@ -21,10 +22,12 @@ class Reply:
     the client knows to be heard.
     """
 
-    def __init__(self, turn: int, play_rate_hz: int, clock: TurnClock | None) -> None:
+    def __init__(
+        self, turn: int, play_rate_hz: int, clock: TurnClock | None, pace: Pace | None = None
+    ) -> None:
         self.turn = turn
         self.clock = clock
-        self.ledger = PlayoutLedger(play_rate_hz)
+        self.ledger = PlayoutLedger(play_rate_hz, pace)
         self.written = False
         self.text = ""
         self.told_chars = 0
@@ -87,7 +90,9 @@ class Reply:
 
     def add_audio(self, queued: SpeechQueued) -> None:
         """Note where audio of a clause lies in the playout."""
-        self.ledger.add_audio(queued.segment, queued.position, queued.samples, list(queued.words))
+        self.ledger.add_audio(
+            queued.segment, queued.position, queued.samples, queued.words, queued.energy
+        )
 
     def abandon_audio(self) -> None:
         """The synthesiser broke off: no open segment will get more audio."""
@@ -109,27 +114,19 @@ class Reply:
 
     # -- what was heard -----------------------------------------------------------------
 
-    def began(self, played: int | None) -> int:
-        """The position that counts as the interruption's beginning."""
-        return -1 if played is None else played
-
-    def unheard(self, played: int) -> str:
-        """What had still to be said when playback stopped at ``played``."""
-        return self.text[self.ledger.heard_chars(played) :]
-
     def as_heard(self, played: int, began: int | None = None) -> Message:
         """The message that remains when playback stopped at ``played``.
 
         ``began``: how far it had come to the caller's ear when he began to speak.
         """
-        heard = self.text[: self.ledger.heard_chars(played)]
-        unheard = self.text[len(heard) :]
-        when_began = "" if began is None else self.text[: self.ledger.heard_chars(began)]
+        heard = self.ledger.heard(played, self.lost)
+        unheard = self.text[heard.chars :].strip()
+        when_began = "" if began is None else self.ledger.heard_text(began, self.lost)
         return Message(
             "assistant",
-            heard.strip(),
-            interrupted=bool(unheard.strip()),
-            unheard=unheard.strip(),
+            heard.text.strip(),
+            interrupted=bool(unheard),
+            unheard=unheard,
             heard_when_began=when_began.strip(),
         )
 

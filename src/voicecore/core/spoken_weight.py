@@ -1,9 +1,8 @@
-"""How long a written word takes to say, in phones: what a reader says for it, counted.
+"""How long a written word takes to say: what a reader says for it, counted.
 
 "2024" has more syllables than letters and "through" fewer sounds than both. So
 a word is first read out (digits, signs, letters one by one, abbreviations),
-then its sounds are counted: a vowel or a group of them is a syllable, and
-takes longer than a consonant. English readings; other languages differ less in
+then its sounds are counted. Readings are English; other languages differ less in
 the length of a word than words do among themselves. A script whose vowels
 aren't told apart here counts by letters, one of ideographs by characters.
 """
@@ -16,34 +15,27 @@ from functools import lru_cache
 from typing import Final
 
 _VOWELS: Final = frozenset("aeiouyаеиоуыэюяіїєαεηιουωæøœıəɑ")
-# Weights of a syllable's vowel and of one consonant sound, and what every word costs
-# beside them, in hundredths of a phone: fitted to the word durations of espeak-ng.
-_SYLLABLE: Final = 150
-_CONSONANT: Final = 75
-_WORD: Final = 30
+# Milliseconds at some 170 words a minute of a syllable's vowel, of a consonant sound,
+# and of what a word takes beside them; the second of words that carry no stress.
+# Fitted to espeak-ng's own word marks (half the texts of bench/turns/words.py).
+_SYLLABLE: Final = (30, 0)
+_CONSONANT: Final = (63, 56)
+_WORD: Final = (100, 67)
 
-_ONES: Final = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
+_UNSTRESSED: Final = frozenset(
+    re.split(
+        r"\s+",
+        "a an the of to in on at for and or but is are was be been i i'm you he she it its we they "
+        "me my your his her our their as by if so do can not with from this that have has had will "
+        "would them us than then am were",
+    )
+)
+
+_ONES: Final = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    *("eighteen", "nineteen"),
+)
 _TENS: Final = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _GROUPS: Final = ("", " thousand", " million", " billion", " trillion")
 _LONGEST_NUMBER: Final = 15  # digits; a longer one is read digit by digit
@@ -80,23 +72,30 @@ _ABBREVIATIONS: Final = {
     "tv": "tee vee",
 }
 _DOUBLED: Final = re.compile(r"([^aeiou])\1|ck|[cpstw]h|ng|gh(?=t)|wr|kn|qu")
-_SILENT_E: Final = re.compile(r"(?<=[aeiouy])([^aeiouywlr]|[lr](?<![^aeiouy]))+e(s|d)?$")
+_AROUND: Final = "\"'“”‘’()[]{}<>,;:!?…–—-*"
+_LONGEST_WORD: Final = 200  # characters; nobody reads out a longer one
 _PART: Final = re.compile(r"\d+(?:[,.:]\d+)*|[^\W\d_]+|.", re.DOTALL)
 _INITIALS: Final = re.compile(r"(?:[^\W\d_]\.){2,}$|(?:[^\W\d_]\.)+[^\W\d_]$")
 
 
 @lru_cache(maxsize=4096)
 def spoken_weight(word: str) -> int:
-    """Weight of ``word`` (no white space) in hundredths of a phone; 0 if it has no sound."""
-    if len(word) > 200:  # nothing that is read out: keep what it costs bounded
-        return 200 * _CONSONANT
-    sounds = sum(_sounds(part) + _WORD for part in _read(word).split())
-    return max(sounds, _WORD) if any(map(str.isalnum, word)) else sounds
+    """Milliseconds that ``word`` (no white space) takes at an ordinary pace; 0: it has no sound."""
+    if len(word) > _LONGEST_WORD:
+        return _LONGEST_WORD * _CONSONANT[0]
+    stress = int(word.strip(_AROUND).lower() in _UNSTRESSED)
+    return sum(_sounds(part, stress) + _WORD[stress] for part in _read(word).split())
+
+
+def is_abbreviation(word: str) -> bool:
+    """Whether the full stop of ``word`` may be part of it: the voice need not fall there."""
+    bare = word.strip(_AROUND)
+    return bare.rstrip(".").lower() in _ABBREVIATIONS or bool(_INITIALS.match(bare))
 
 
 def _read(word: str) -> str:
     """What a reader says for ``word``: words of letters, with spaces between."""
-    bare = word.strip("\"'“”‘’()[]{}<>,;:!?…–—-*")
+    bare = word.strip(_AROUND)
     if _INITIALS.match(bare):
         return _spell(bare)
     if bare.endswith("."):
@@ -164,18 +163,29 @@ def _below_thousand(value: int) -> str:
     return said + (_ONES[rest] if rest else "")
 
 
-def _sounds(word: str) -> int:
+def _sounds(word: str, stress: int) -> int:
     """Weight of a word of letters: its syllables and consonants."""
+    syllable, consonant = _SYLLABLE[stress], _CONSONANT[stress]
     plain = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if c.isalpha())
-    plain = _SILENT_E.sub(lambda match: match.group()[: -1 if not match.group(2) else -2], plain)
-    plain = _DOUBLED.sub("c", plain)
+    plain = _DOUBLED.sub("c", _without_silent_e(plain))
     weight, in_vowel = 0, False
     for position, character in enumerate(plain):
         if unicodedata.east_asian_width(character) == "W":
-            weight, in_vowel = weight + _SYLLABLE + _CONSONANT, False
+            weight, in_vowel = weight + syllable + consonant, False
         elif character in _VOWELS and not (character == "y" and position == 0):
-            weight += 0 if in_vowel else _SYLLABLE
+            weight += 0 if in_vowel else syllable
             in_vowel = True
-        else:
-            weight, in_vowel = weight + _CONSONANT, False
+        elif not (in_vowel and character == "w"):
+            weight, in_vowel = weight + consonant, False
     return weight
+
+
+def _without_silent_e(word: str) -> str:
+    """Drop the e of "time", "times" and "timed", not of "table", "faces" and "ended"."""
+    ending = next((e for e in ("es", "ed", "e") if word.endswith(e)), "")
+    stem = word[: len(word) - len(ending)]
+    if not ending or not any(c in _VOWELS for c in stem) or stem[-1] in _VOWELS:
+        return word
+    sounded = {"es": "sxzcg", "ed": "td", "e": ""}[ending]
+    syllabic_l = stem[-1] == "l" and stem[-2] not in _VOWELS
+    return word if stem[-1] in sounded or syllabic_l else stem + ending[1:]

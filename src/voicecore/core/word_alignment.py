@@ -17,9 +17,9 @@ from typing import Final, NamedTuple
 # Tuned on half of the texts of bench/turns/words.py, in squared deviations.
 _BARE: Final = 4.0
 _PASSED_OVER: Final = 6.0
-# The deviation of a stretch: of a phone and a half, and of a sixth of a phone a phone.
-_VARIANCE: Final = 150.0 * 150.0
-_VARIANCE_PER_WEIGHT: Final = 25.0
+# How far a stretch is off, in ms squared: at any length, and for each ms of it.
+_VARIANCE: Final = 100.0 * 100.0
+_VARIANCE_PER_MS: Final = 20.0
 _WINDOW: Final = 6
 
 
@@ -75,7 +75,7 @@ def align(
     instants = [0, *sound.pauses]
     best: list[dict[int, _Best]] = [{0: _Best(0.0, 0, 0)}]
     for pause in range(1, len(instants)):
-        near = bisect_left(before, instants[pause] * rate)
+        near = min(bisect_left(before, instants[pause] * rate), words - 1)
         best.append(
             {
                 boundary: _reach(boundary, pause, before, instants, best, rate, asked[boundary])
@@ -117,7 +117,7 @@ def _reach(
 
 
 def _misfit(weight: float, sounded: float) -> float:
-    return (weight - sounded) ** 2 / (_VARIANCE + _VARIANCE_PER_WEIGHT * weight)
+    return (weight - sounded) ** 2 / (_VARIANCE + _VARIANCE_PER_MS * weight)
 
 
 def _trace(
@@ -131,7 +131,7 @@ def _trace(
 ) -> list[tuple[int, float]]:
     """Choose the last pause's place by what is behind it, and go back from there."""
     ways = []
-    for pause in range(max(0, len(best) - 2), len(best)):
+    for pause in {0, *range(max(0, len(best) - 2), len(best))}:
         for boundary, way in best[pause].items():
             rest, sounded = before[-1] - before[boundary], (total - instants[pause]) * rate
             fits = 0.0 if open_end and rest > sounded else _misfit(rest, sounded)

@@ -24,19 +24,21 @@ from itertools import accumulate, pairwise
 from typing import Final
 
 from voicecore.core.speech_energy import quiet_runs
-from voicecore.core.spoken_weight import spoken_weight
+from voicecore.core.spoken_weight import is_abbreviation, spoken_weight
 from voicecore.core.word_alignment import Sound, align
 
 _WORD: Final = re.compile(r"\S+")
 _CLOSERS: Final = "\"')]}”’»*"
 _MEMORY_S: Final = 10.0
 
-# What a pause at punctuation takes where there is no loudness to find it by, in
-# hundredths of a phone.
-_PAUSES: Final = {
+_FINAL_MS: Final = 125
+"""By so much the last word before a pause is longer than within a phrase."""
+
+# What a pause at punctuation takes where there is no loudness to find it by.
+_PAUSES_MS: Final = {
     **dict.fromkeys(",、，", 250),
     **dict.fromkeys(";:—–-", 300),
-    **dict.fromkeys(".!?…。！？", 500),
+    **dict.fromkeys(".!?…。！？", 450),
 }
 
 
@@ -63,12 +65,12 @@ class Pace:
     ordinary speech and follows with a memory of some ten seconds.
     """
 
-    weight_per_s: float = 1200.0
-    """Hundredths of a phone (``spoken_weight``) a second of sound."""
+    weight_per_s: float = 1000.0
+    """``spoken_weight`` a second of sound."""
 
     def learn(self, text: str, seconds: float) -> None:
         """``text`` took ``seconds`` of sound, pauses left out."""
-        weight = sum(spoken_weight(match.group()) for match in _WORD.finditer(text))
+        weight = sum(_weights(text, _found(text)))
         if weight and seconds > 0:
             known = self.weight_per_s * _MEMORY_S
             self.weight_per_s = (known + weight) / (_MEMORY_S + seconds)
@@ -83,10 +85,10 @@ def estimate_words(
     samples (``core/speech_energy.py``). With ``pace`` (weight per sample) more
     audio is to come: words may lie beyond what is known.
     """
-    found = [match for match in _WORD.finditer(text) if spoken_weight(match.group())]
+    found = _found(text)
     if not found:
         return []
-    weights = [spoken_weight(match.group()) for match in found]
+    weights = _weights(text, found)
     if energy:
         times = _times_by_sound(text, found, weights, samples, energy, block, pace)
     else:
@@ -95,6 +97,24 @@ def estimate_words(
         Word(match.start(), match.end(), begin, max(begin, end))
         for match, (begin, end) in zip(found, times, strict=True)
     ]
+
+
+def _found(text: str) -> list[re.Match[str]]:
+    return [match for match in _WORD.finditer(text) if spoken_weight(match.group())]
+
+
+def _weights(text: str, found: Sequence[re.Match[str]]) -> list[int]:
+    """What each word takes where it stands."""
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    return [
+        spoken_weight(match.group())
+        + _FINAL_MS * _is_final(text[match.start() : end], i == len(found))
+        for i, (match, end) in enumerate(zip(found, ends, strict=True), 1)
+    ]
+
+
+def _is_final(written: str, last: bool) -> bool:
+    return last or (_pause(written) > 0 and not is_abbreviation(written.rstrip()))
 
 
 def complete_marks(
@@ -146,7 +166,7 @@ def _without_pause(begin: int, end: int, quiet: Sequence[tuple[int, int]], slack
 
 def _share_out(text: str, marks: Sequence[Word], samples: int, *, complete: bool) -> list[Word]:
     """``marks`` and, between them, the words that have none."""
-    spans = [match.span() for match in _WORD.finditer(text) if spoken_weight(match.group())]
+    spans = [match.span() for match in _found(text)]
     shared: list[Word] = []
     for index, mark in enumerate(marks):
         last = index + 1 == len(marks)
@@ -211,4 +231,6 @@ def _times_by_text(
 
 def _pause(written: str) -> int:
     """What a pause after ``written`` takes: a word, and what stands before the next."""
-    return max((_PAUSES.get(part.rstrip(_CLOSERS)[-1:], 0) for part in written.split()), default=0)
+    return max(
+        (_PAUSES_MS.get(part.rstrip(_CLOSERS)[-1:], 0) for part in written.split()), default=0
+    )

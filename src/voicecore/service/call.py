@@ -20,7 +20,7 @@ from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
 from voicecore.core.session import Session
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
-from voicecore.core.state import State
+from voicecore.core.state import TOLD, State
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
@@ -29,7 +29,9 @@ from voicecore.service.client_events import ClientEvents
 from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
+from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.timers import call_in
 from voicecore.service.voice import Voice
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
@@ -66,6 +68,7 @@ class CallContext:
     apology: Apology
     peers: Callable[[], PeerConfig]
     make_plane: Callable[[AudioLink], MediaPlane]
+    recordings: Recordings | None = None
     now: Callable[[], int] = time.monotonic_ns
 
 
@@ -94,6 +97,8 @@ class Call:
         self._session: Session | None = None
         self._ears: Ears | None = None
         self._voice: Voice | None = None
+        self._judge: PauseJudge | None = None
+        self._recorder: NullRecorder = NOT_RECORDED
         self._far_buffer_ms = _FAR_BUFFER_MS
         self._events: deque[ev.Event] = deque()
         self._dispatching = False
@@ -108,6 +113,7 @@ class Call:
                 "version": version(),
                 "engines": context.engines.names,
                 "silence_ms": context.turns.silence_ms,
+                "recorded": context.recordings is not None,
             },
         )
 
@@ -120,10 +126,11 @@ class Call:
 
     @property
     def state(self) -> str:
-        """``connecting``, ``listening``, ``hearing``, ``thinking``, ``speaking``, ``ended``."""
+        """The word for it that the client is told too (``docs/events.md``)."""
         if self.end_reason:
             return State.ENDED.value
-        return (self._session.state if self._session else State.CONNECTING).value
+        state = self._session.state if self._session else State.CONNECTING
+        return TOLD.get(state, state.value)
 
     def describe(self) -> dict[str, object]:
         """The call's state in plain JSON types; no words and no audio."""
@@ -174,13 +181,11 @@ class Call:
             # Rings of some megabytes: freed now, not when the collector finds the cycle.
             self._plane = None
             plane.close()
-        tasks = [
-            *(self._ears.tasks if self._ears else ()),
-            *(self._voice.tasks if self._voice else ()),
-        ]
+        workers = (self._ears, self._voice, self._judge)
+        tasks = [task for worker in workers if worker is not None for task in worker.tasks]
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
-        self._ears = self._voice = None
+        self._ears = self._voice = self._judge = None
 
     # -- peer events ----------------------------------------------------------------
 
@@ -193,7 +198,15 @@ class Call:
         self._session = Session(
             self._context.turns, self.conversation, play_rate_hz=plane.play_rate_hz
         )
-        engines = self._context.engines
+        engines, recordings = self._context.engines, self._context.recordings
+        if recordings is not None:
+            self._recorder = recordings.open(
+                self.session_id,
+                self._context.turns,
+                ring=plane.ring,
+                play_rate_hz=plane.play_rate_hz,
+                now=self._now,
+            )
         self._ears = Ears(
             engines.stt,
             plane,
@@ -207,7 +220,10 @@ class Call:
             engines.tts,
             apology=self._context.apology.pcm,
             report=self._dispatch,
+            on_played=self._recorder.played,
         )
+        if engines.turn is not None:
+            self._judge = PauseJudge(engines.turn, plane, self._dispatch)
         plane.attach(self)
         local, remote = link.selected_types()
         self._context.metrics.ice_result("connected", local, remote)
@@ -252,6 +268,7 @@ class Call:
         """Feed the recognisers."""
         if self._ears is not None:
             self._ears.pump()
+        self._recorder.heard()
         self._await_audio()
 
     def on_digit(self, digit: str, duration_ms: int) -> None:
@@ -260,10 +277,12 @@ class Call:
 
     def on_playout_started(self) -> None:
         """The agent begins to be heard."""
+        self._anchor("started")
         self._dispatch(ev.PlayoutStarted())
 
     def on_playout_drained(self, position: int) -> None:
         """All of the agent's audio is out."""
+        self._recorder.anchor(self._now(), position, "drained")
         self._dispatch(ev.PlayoutDrained(position, self._lost(position)))
 
     def on_plane_failed(self, error: Exception) -> None:
@@ -291,11 +310,14 @@ class Call:
         self._arm(session.deadline_ns)
 
     def _handle(self, session: Session, event: ev.Event) -> None:
+        now_ns = self._now()
         try:
-            actions = session.handle(event, self._now())
+            actions = session.handle(event, now_ns)
         except MisuseError as error:
             _LOG.error("call %s: %s", self.session_id, error)
+            self._recorder.event(event, now_ns, None)
             return
+        self._recorder.event(event, now_ns, actions)
         for action in actions:
             self._perform(action)
 
@@ -305,11 +327,12 @@ class Call:
             return
         match action:
             case act.Hold():
-                plane.hold()
+                self._recorder.anchor(self._now(), plane.hold(), "hold")
             case act.Resume():
-                plane.resume()
+                self._recorder.anchor(self._now(), plane.resume(), "resume")
             case act.Flush():
                 position = plane.flush()
+                self._recorder.anchor(self._now(), position, "flush")
                 lost = self._lost(position)
                 far_ms = self._far_delay_ms(plane)
                 self._events.append(ev.Flushed(action.turn, position, lost, far_ms))
@@ -319,6 +342,9 @@ class Call:
                 ears.finish(action)
             case act.CancelListening():
                 ears.cancel(action)
+            case act.JudgePause():
+                if self._judge is not None:
+                    self._judge.judge(action)
             case act.StartReply():
                 voice.ask(action, self.conversation)
             case act.Speak():
@@ -331,6 +357,10 @@ class Call:
                 self._end(action.reason)
             case _:
                 record(self._context.metrics, action)
+
+    def _anchor(self, kind: AnchorKind) -> None:
+        if self._plane is not None:
+            self._recorder.anchor(self._now(), self._plane.played, kind)
 
     def _lost(self, position: int) -> ev.Stretches:
         """What of the newest minutes up to ``position`` never reached the caller."""
@@ -360,7 +390,8 @@ class Call:
     def _await_audio(self) -> None:
         """Be told when the next whole chunk for a recogniser is there."""
         if self._plane is not None and self._ears is not None and not self.end_reason:
-            self._plane.wake_at(self._ears.due)
+            dues = (self._ears.due, self._recorder.due)
+            self._plane.wake_at(min((due for due in dues if due is not None), default=None))
 
     def _end(self, reason: str) -> None:
         if self.end_reason:
@@ -369,8 +400,7 @@ class Call:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._ears is not None:
-            self._ears.close()
-        if self._voice is not None:
-            self._voice.close()
+        for worker in (self._ears, self._voice, self._judge, self._recorder):
+            if worker is not None:
+                worker.close()
         self._on_over(self)

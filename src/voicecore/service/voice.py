@@ -28,12 +28,14 @@ class Voice:
         *,
         apology: Callable[[int], NDArray[np.int16]],
         report: Callable[[ev.Event], None],
+        on_played: Callable[[int, NDArray[np.int16]], None],
     ) -> None:
         self._plane = plane
         self._llm = llm
         self._tts = tts
         self._apology = apology
         self._report = report
+        self._on_played = on_played
         self._answer: Answer | None = None
         self._ending: set[asyncio.Task[None]] = set()
         # One for the whole call: making its coefficients takes a millisecond.
@@ -80,5 +82,6 @@ class Voice:
                 resampler=self._resampler,
                 apology=self._apology,
                 report=self._report,
+                on_played=self._on_played,
             )
         return self._answer

@@ -48,6 +48,7 @@ ENGLISH = Language(
         i want, i need, i would like, i'd like, we would like, we'd like, would like, i wish
         i want you, wanna, gonna, gotta, give me, show me, send me, let me, in order, instead of
         a lot of, kind of, sort of, a couple of, because of, due to, according to, the other
+        can you please, could you please, would you please, will you please
         and then, and so, or maybe, but then, how much is, how many, at least, at most
     """),
     seldom_last=phrases("""

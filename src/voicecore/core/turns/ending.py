@@ -5,7 +5,6 @@ from __future__ import annotations
 from voicecore.core import actions as act
 from voicecore.core.conversation import Message
 from voicecore.core.phrases import is_backchannel
-from voicecore.core.reply import Reply
 from voicecore.core.state import State
 from voicecore.core.turn_clock import TurnClock
 from voicecore.core.turns import speaking
@@ -71,11 +70,11 @@ def answer(call: CallMemory, now_ns: int) -> Actions:
         return []
     if call.unanswered:
         call.cut_short = None
-        call.reply = Reply(call.turn, call.play_rate_hz, call.clock)
+        call.begin_reply(call.turn, call.clock)
         return [act.StartReply(call.turn)]
     cut, call.cut_short = call.cut_short, None
     if cut is not None and cut[0] == call.turn:
-        return _go_on(call, cut[2])
+        return _go_on(call, cut[1])
     return rest(call, now_ns) if call.state is State.THINKING else []
 
 
@@ -92,7 +91,7 @@ def _says_nothing(call: CallMemory, turn: CallerTurn) -> bool:
 
 def _go_on(call: CallMemory, rest_of_it: str) -> Actions:
     """Nobody wanted the floor: say what the interrupted answer still had to say."""
-    reply = call.reply = Reply(call.turn, call.play_rate_hz, None)
+    reply = call.begin_reply(call.turn)
     return speaking.say(reply, rest_of_it)
 
 
@@ -102,6 +101,6 @@ def _not_heard(call: CallMemory, turn: CallerTurn) -> Actions:
     actions = speaking.discard(call)
     if call.reply is not None:
         return []
-    reply = call.reply = Reply(call.turn, call.play_rate_hz, None)
+    reply = call.begin_reply(call.turn)
     reply.give_up_text()
     return [*actions, *speaking.apologise(call, reply)]

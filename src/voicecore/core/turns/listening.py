@@ -5,7 +5,6 @@ from __future__ import annotations
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Message
-from voicecore.core.reply import Reply
 from voicecore.core.state import State
 from voicecore.core.turns import ending, speaking
 from voicecore.core.turns.memory import Actions, CallMemory, transcript
@@ -19,7 +18,7 @@ def on_connected(call: CallMemory, event: ev.Connected, now_ns: int) -> Actions:
     if not settings.greeting:
         return rest(call, now_ns)
     call.state = State.THINKING
-    reply = call.reply = Reply(call.turn, call.play_rate_hz, None)
+    reply = call.begin_reply(call.turn)
     return speaking.say(reply, settings.greeting, protected=settings.greeting_protected)
 
 
@@ -88,5 +87,5 @@ def _by_itself(call: CallMemory, text: str) -> Actions:
     call.state = State.THINKING
     call.deadline_ns = None
     call.turn = call.next_number()
-    reply = call.reply = Reply(call.turn, call.play_rate_hz, None)
+    reply = call.begin_reply(call.turn)
     return speaking.say(reply, text)

@@ -16,6 +16,7 @@ from voicecore.core.turn_clock import TurnClock
 from voicecore.core.turn_settings import TurnSettings, barge_in_of, endpoint_of
 from voicecore.core.turns.caller_turn import CallerTurn
 from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS
+from voicecore.core.word_times import Pace
 
 Actions = list[Action]
 
@@ -85,7 +86,7 @@ class Cut:
 
     reply: Reply
     by_turn: int
-    began: int
+    began: int | None
 
 
 @dataclass(slots=True)
@@ -129,8 +130,10 @@ class CallMemory:
     """The reply was begun in a pause: it isn't heard before the turn is decided to be over."""
     clock: TurnClock | None = None
     cut: Cut | None = None
-    cut_short: tuple[int, Reply, str] | None = None
-    """The last reply that was interrupted: by which turn, and what of it was not heard."""
+    cut_short: tuple[int, str] | None = None
+    """Of the last reply that was interrupted: by which turn, and what was not heard."""
+    pace: Pace = field(default_factory=Pace)
+    """Of the agent's voice: what one answer taught serves the next."""
     drained_at: int = -1
     last_words: str = ""
     leaving: bool = False
@@ -140,6 +143,11 @@ class CallMemory:
         """A number for a turn of the caller's, greater than all before."""
         self.numbered = max(self.numbered, self.turn) + 1
         return self.numbered
+
+    def begin_reply(self, turn: int, clock: TurnClock | None = None) -> Reply:
+        """The agent's answer to ``turn`` from here on."""
+        self.reply = Reply(turn, self.play_rate_hz, clock, self.pace)
+        return self.reply
 
     def stale(self) -> Actions:
         """Count something that comes too late, and do nothing."""

@@ -1,4 +1,4 @@
-r"""The caller has fallen silent: has he finished?
+r"""The caller has fallen silent; perhaps he has finished.
 
 ::
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.endpoint import PauseCues
-from voicecore.core.reply import Reply
 from voicecore.core.state import State
 from voicecore.core.turn_clock import TurnClock
 from voicecore.core.turns import ending, speaking
@@ -147,7 +146,7 @@ def _speculate(call: CallMemory, now_ns: int) -> Actions:
     if _wait_ms(call) >= _WORTH_MS:
         return []
     call.speculating = True
-    call.reply = Reply(turn.number, call.play_rate_hz, call.clock)
+    call.begin_reply(turn.number, call.clock)
     return [act.Hold(), act.StartReply(turn.number, turn.text)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from voicecore.core import actions as act
 from voicecore.core import events as ev
+from voicecore.core.conversation import Message
 from voicecore.core.reply import Reply
 from voicecore.core.state import State
 from voicecore.core.turns.memory import Actions, CallMemory, agent_text
@@ -184,13 +185,13 @@ def on_flushed(call: CallMemory, event: ev.Flushed, now_ns: int) -> Actions:
     cut, call.cut = call.cut, None
     if cut is None or cut.reply.turn != event.turn:
         return []
-    far = round(event.far_delay_ms * call.play_rate_hz / 1000)
-    reply = cut.reply
+    reply, began = cut.reply, cut.began
+    if began is not None:
+        began -= round(event.far_delay_ms * call.play_rate_hz / 1000)
     reply.lost = event.lost
-    actions = remember(call, reply, event.position, began=max(cut.began - far, 0))
-    unheard = reply.unheard(event.position)
-    call.cut_short = (cut.by_turn, reply, unheard) if unheard.strip() else None
-    return actions
+    message, told = remember(call, reply, event.position, began)
+    call.cut_short = (cut.by_turn, message.unheard) if message.interrupted else None
+    return told
 
 
 def finish_if_played(call: CallMemory, reply: Reply, now_ns: int) -> Actions:
@@ -198,7 +199,8 @@ def finish_if_played(call: CallMemory, reply: Reply, now_ns: int) -> Actions:
     if call.speculating or not reply.finished(call.drained_at):
         return []
     call.reply = None
-    actions = [act.CancelReply(reply.turn), *remember(call, reply, call.drained_at)]
+    _, told = remember(call, reply, call.drained_at)
+    actions = [act.CancelReply(reply.turn), *told]
     if call.leaving:
         call.state, call.deadline_ns = State.ENDED, None
         bye = act.Notify("bye", {"reason": "caller_silent"})
@@ -210,25 +212,23 @@ def finish_if_played(call: CallMemory, reply: Reply, now_ns: int) -> Actions:
     return [*actions, *rest(call, now_ns)]
 
 
-def remember(call: CallMemory, reply: Reply, played: int, began: int | None = None) -> Actions:
-    """Put what was heard of ``reply`` into the conversation."""
+def remember(
+    call: CallMemory, reply: Reply, played: int, began: int | None = None
+) -> tuple[Message, Actions]:
+    """Put what was heard of ``reply`` into the conversation, and tell it."""
     message = reply.as_heard(played, began)
     if message.text:
         call.conversation.add(message)
         call.unanswered = False
         call.last_words = message.text
-    return [
-        act.Notify(
-            "agent_done",
-            {
-                "turn": reply.turn,
-                "text": reply.text,
-                "heard": message.text,
-                "unheard": message.unheard,
-                "interrupted": message.interrupted,
-            },
-        )
-    ]
+    told = {
+        "turn": reply.turn,
+        "text": reply.text,
+        "heard": message.text,
+        "unheard": message.unheard,
+        "interrupted": message.interrupted,
+    }
+    return message, [act.Notify("agent_done", told)]
 
 
 def mark(reply: Reply, stage: str, now_ns: int) -> None:

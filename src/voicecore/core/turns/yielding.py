@@ -159,7 +159,7 @@ def cut(call: CallMemory, by_turn: int, began: int | None) -> Actions:
         # Nothing to flush, which would have ended the hold.
         return [act.Resume()] if call.state is State.YIELDING else []
     call.speculating = False
-    call.cut = Cut(reply, by_turn, reply.began(began))
+    call.cut = Cut(reply, by_turn, began)
     actions: Actions = [act.Flush(reply.turn), act.CancelReply(reply.turn)]
     if reply.started_ns is not None:
         actions += [act.RecordBargeIn(), act.Notify("barge_in", {"turn": reply.turn})]

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from voicecore.errors import EngineError, MissingLibraryError
 
 EVENT_END: Final = 0  # closes the list of events of one callback
 EVENT_WORD: Final = 1
+EVENT_PHONEME: Final = 7
 
 _AUDIO_OUTPUT_SYNCHRONOUS: Final = 2
+_INITIALIZE_PHONEME_EVENTS: Final = 0x0001
 _INITIALIZE_DONT_EXIT: Final = 0x8000
 _PARAMETER_RATE: Final = 1
 _PARAMETER_PITCH: Final = 3
@@ -37,7 +39,7 @@ class Event(ctypes.Structure):
         ("audio_position", ctypes.c_int),
         ("sample", ctypes.c_int),
         ("user_data", ctypes.c_void_p),
-        ("id", ctypes.c_int64),  # a union of 8 bytes
+        ("name", ctypes.c_char * 8),  # of a phoneme; a union with a number and a pointer
     )
 
 
@@ -57,11 +59,23 @@ class Voice(ctypes.Structure):
     )
 
 
+class Spoken(NamedTuple):
+    """What is read from ``sample`` on: a word (``kind`` EVENT_WORD) of the text, or a phoneme.
+
+    ``character`` counts from 0. A phoneme whose ``name`` begins with ``_`` is a pause.
+    """
+
+    kind: int
+    character: int
+    sample: int
+    name: bytes
+
+
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event)
 )
 
-Sink = Callable[[bytes, list[tuple[int, int]]], bool]
+Sink = Callable[[bytes, list[Spoken]], bool]
 
 
 class Espeak:
@@ -78,7 +92,7 @@ class Espeak:
         library: Any = ctypes.CDLL(espeakng_loader.get_library_path())
         data = espeakng_loader.get_data_path().encode()
         self.rate_hz: int = library.espeak_Initialize(
-            _AUDIO_OUTPUT_SYNCHRONOUS, 0, data, _INITIALIZE_DONT_EXIT
+            _AUDIO_OUTPUT_SYNCHRONOUS, 0, data, _INITIALIZE_DONT_EXIT | _INITIALIZE_PHONEME_EVENTS
         )
         if self.rate_hz <= 0:
             raise EngineError("espeak: the voice data did not load", engine="espeak")
@@ -103,10 +117,10 @@ class Espeak:
         library.espeak_SetSynthCallback(self._callback)
 
     def synthesise(self, text: str, sink: Sink) -> None:
-        """Speak ``text`` into ``sink(pcm, words)``; returns when all is said.
+        """Speak ``text`` into ``sink(pcm, spoken)``; returns when all is said.
 
-        ``pcm`` is int16 in native order, often empty; ``words`` are ``(character
-        index from 0, sample)``. A sink that returns False stops the synthesis.
+        ``pcm`` is int16 in native order, often empty; what is ``spoken`` begins
+        in it or, rarely, later. A sink that returns False stops the synthesis.
         ``text`` must hold no NUL and no surrogate.
         """
         data = text.encode() + b"\0"
@@ -121,15 +135,15 @@ class Espeak:
             raise EngineError("espeak: synthesis failed", engine="espeak")
 
     def _called(self, wave: Any, samples: int, events: Any) -> int:
-        words = []
+        spoken = []
         index = 0
-        while events[index].type != EVENT_END:
-            if events[index].type == EVENT_WORD:
-                words.append((events[index].text_position - 1, events[index].sample))
+        while (event := events[index]).type != EVENT_END:
+            if event.type in (EVENT_WORD, EVENT_PHONEME):
+                spoken.append(Spoken(event.type, event.text_position - 1, event.sample, event.name))
             index += 1
         pcm = ctypes.string_at(wave, samples * 2) if wave and samples > 0 else b""
         # 0 goes on, 1 stops.
-        return 0 if self._sink is not None and self._sink(pcm, words) else 1
+        return 0 if self._sink is not None and self._sink(pcm, spoken) else 1
 
 
 def _set_voice(library: Any, voice: bytes) -> bool:
