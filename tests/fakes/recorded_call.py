@@ -108,6 +108,7 @@ def write(
             recorder.heard()
         clock["ns"] = step.now_ns
         recorder.event(step.event, step.now_ns, step.actions)
+        recordings.write_waiting()
     if close:
         recorder.close()
     recordings.close()

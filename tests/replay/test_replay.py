@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 import wave
 from dataclasses import replace
@@ -70,6 +73,20 @@ def test_a_replayed_call_gives_the_identical_decision_log_twice(
     assert "identical" in capsys.readouterr().out
 
 
+def test_another_process_decides_the_same(tmp_path: Path) -> None:
+    """Also where sets are walked in another order."""
+    path = recorded(tmp_path, **STAGED)
+    told = []
+    source = Path(__file__).parents[2] / "src"
+    for seed in ("1", "2"):
+        command = [sys.executable, "-m", "voicecore.replay", str(path), "--json"]
+        environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONHASHSEED": seed}
+        done = subprocess.run(command, env=environment, capture_output=True, check=True)
+        told.append(json.loads(done.stdout))
+    assert told[0]["identical"]
+    assert told[0] == told[1]
+
+
 def test_a_refused_event_is_refused_again(tmp_path: Path) -> None:
     call = conversation()
     call.steps.insert(1, Step(0, ev.Connected(), None))
@@ -128,8 +145,7 @@ def test_a_simulation_with_the_recorded_settings_is_the_recorded_call(
 
 
 def told(path: Path, capsys: pytest.CaptureFixture[str], *changes: str) -> Any:
-    flags = [flag for change in changes for flag in ("--set", change)]
-    status = main([str(path), "--json", "--twice", *flags])
+    status = main([str(path), "--json", "--twice", "--set", *changes])
     found = json.loads(capsys.readouterr().out)
     assert found["twice"]
     assert status == (0 if found["identical"] else 1)

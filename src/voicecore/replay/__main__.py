@@ -159,10 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, metavar="FILE", help="a recording (*.vcrec)")
     parser.add_argument(
         "--set",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="simulate the call with another setting of the turn-taking; may be given again",
+        help="simulate the call with other settings of the turn-taking",
     )
     parser.add_argument(
         "--speed", type=_speed, default=0.0, metavar="N", help="show events at N times real time"
