@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.driver import PLAY_HZ, ScriptedCall
+from core.driver import PLAIN, PLAY_HZ, ScriptedCall
 from voicecore._native.ring import AudioRing
 from voicecore.core import events as ev
 from voicecore.core.session import Session
@@ -22,10 +21,8 @@ CONSENT = "announced in the greeting"
 
 
 def plain(**settings: object) -> dict[str, Any]:
-    """Settings of the simplest turn-taking there is: a fixed silence, any speech interrupts."""
-    known = {field.name for field in fields(TurnSettings)}
-    simplest = {"endpoint": "fixed", "bargein_policy": "immediate", "speculate": False}
-    return {name: value for name, value in simplest.items() if name in known} | settings
+    """Settings as those of a scripted call."""
+    return {**PLAIN, **settings}
 
 
 class NotingSession:

@@ -31,7 +31,7 @@ VERSION = 1
 """Of the records below; goes up when an old reader would misunderstand them."""
 
 _TAG = "$"
-_HEX = re.compile(r"(?:[0-9a-f]{2})*")
+_HEX = re.compile("(?:[0-9a-f]{2})*")
 _MOST_DEEP = 32
 _INT_BOUND = 1 << 63
 _OTHER_VERSION = "replay it with the voicecore that recorded it (its header names the version)"
@@ -212,8 +212,8 @@ class Codec:
 
     def _decode_marked(self, name: str, rest: dict[str, Json], depth: int) -> Any:
         items, text = rest.get("items"), rest.get("of")
-        if name == "float" and isinstance(text, str) and text in ("inf", "-inf", "nan"):
-            return float(text)
+        if name == "float" and text in ("inf", "-inf", "nan"):
+            return float(str(text))
         if name == "bytes" and isinstance(text, str) and _HEX.fullmatch(text):
             return bytes.fromhex(text)
         if name == "list" and isinstance(items, list):

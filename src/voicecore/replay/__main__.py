@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import VoicecoreError
 from voicecore.replay import report
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None, *, sleep: Callable[[float], None] = 
 
 def _run(file: BinaryIO, options: argparse.Namespace, sleep: Callable[[float], None]) -> int:
     recording = read_recording(file)
+    other = with_changes(recording.header.settings, options.set)
     if not options.json:
         _print(report.title(recording))
     if options.extract is not None:
@@ -55,7 +57,7 @@ def _run(file: BinaryIO, options: argparse.Namespace, sleep: Callable[[float], N
         if not options.json:
             _print([f"wrote {path}" for path in paths])
     if options.set:
-        return _what_if(recording, options, sleep)
+        return _what_if(recording, other, options, sleep)
     return _verbatim(recording, options, sleep)
 
 
@@ -86,10 +88,12 @@ def _verbatim(
 
 
 def _what_if(
-    recording: Recording, options: argparse.Namespace, sleep: Callable[[float], None]
+    recording: Recording,
+    other: TurnSettings,
+    options: argparse.Namespace,
+    sleep: Callable[[float], None],
 ) -> int:
     header = recording.header
-    other = with_changes(header.settings, options.set)
     began_ns = header.began_ns
     recorded = decisions((Outcome(s.now_ns, s.event, s.actions) for s in recording.steps), began_ns)
     base_outcomes = Simulation(recording, header.settings).run()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import fields, replace
-from typing import Any
 
 from voicecore.core import events as ev
 from voicecore.core.units import HEAR_RATE_HZ, NS_PER_S
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.replay.recording_file import Recording
 
 _NOT_JUDGED = 512
 """Of what the ring holds, a VAD frame has not been judged yet."""
-
-_VOICE_FIELD = "voice"
 
 
 class CallerRecord:
@@ -28,7 +25,7 @@ class CallerRecord:
         self._samples: list[int] = []
         self._edges: list[tuple[int, int | None, int]] = []
         """``(now_ns, onset or None, sample)``"""
-        self._looks: dict[int, list[tuple[int, Any]]] = {}
+        self._looks: dict[int, list[tuple[int, Voice]]] = {}
         for now_ns, sample in _positions(recording):
             self._times.append(now_ns)
             self._samples.append(max(sample, self._samples[-1] if self._samples else 0))
@@ -42,17 +39,14 @@ class CallerRecord:
                     onset = None
                     self._edges.append((step.now_ns, None, step.event.sample))
                 case ev.Timeout():
-                    look = getattr(step.event, _VOICE_FIELD, None)
-                    if look is not None and look.voiced:
+                    look = step.event.voice
+                    if look.voiced:
                         self._looks.setdefault(look.onset, []).append((step.now_ns, look))
 
     def timeout(self, now_ns: int, played: int) -> ev.Timeout:
         """The event of a deadline at ``now_ns``."""
-        event = ev.Timeout(self.position(now_ns), played)
-        quiet = getattr(event, _VOICE_FIELD, None)
-        if quiet is None:
-            return event
-        return replace(event, **{_VOICE_FIELD: self._voice(quiet, now_ns, event.media_sample)})
+        sample = self.position(now_ns)
+        return ev.Timeout(sample, played, self._voice(now_ns, sample))
 
     def position(self, now_ns: int) -> int:
         """How far (16 kHz) the caller's audio was judged at ``now_ns``."""
@@ -66,10 +60,10 @@ class CallerRecord:
 
     # -- private --------------------------------------------------------------------
 
-    def _voice(self, quiet: Any, now_ns: int, sample: int) -> Any:
+    def _voice(self, now_ns: int, sample: int) -> Voice:
         i = bisect_right(self._edges, now_ns, key=lambda edge: edge[0])
         if i == 0 or self._edges[i - 1][1] is None:
-            return quiet
+            return NO_VOICE
         onset = self._edges[i - 1][1]
         assert onset is not None
         looks = self._looks.get(onset, [])
@@ -79,14 +73,8 @@ class CallerRecord:
         if i < len(self._edges) and self._edges[i][1] is None:
             # The release that comes next is dated to where the voice ended.
             loud_end = min(sample, self._edges[i][2])
-        known = {
-            "voiced": True,
-            "onset": onset,
-            "loud_end": max(loud_end, onset),
-            "confidence": 1.0 if nearest is None else nearest.confidence,
-            "echo": 0.0 if nearest is None else nearest.echo,
-        }
-        return replace(quiet, **{f.name: known[f.name] for f in fields(quiet) if f.name in known})
+        confidence, echo = (1.0, 0.0) if nearest is None else (nearest.confidence, nearest.echo)
+        return Voice(True, onset, max(loud_end, onset), confidence, echo)
 
 
 def _positions(recording: Recording) -> list[tuple[int, int]]:

@@ -113,7 +113,11 @@ class _Reader:
                 self._turn = action.turn
                 return "turn begins", ""
             case act.StartReply():
-                return ("asks ahead" if getattr(action, "draft", "") else "asks the model"), ""
+                return ("asks ahead" if action.draft else "asks the model"), ""
+            case act.Hold():
+                return "falls silent", ""
+            case act.Resume():
+                return "goes on", ""
             case act.RecordBargeIn():
                 return "is interrupted", ""
             case act.RecordFailure():
@@ -122,7 +126,7 @@ class _Reader:
                 return "ends", action.reason
             case act.Notify():
                 return self._told(action)
-        return {"Hold": ("falls silent", ""), "Resume": ("goes on", "")}.get(type(action).__name__)
+        return None
 
     def _told(self, action: act.Notify) -> tuple[str, str] | None:
         told = action.fields

@@ -3,7 +3,8 @@
 A recogniser understands the recorded words that lie in the stretch it is given
 (where a word lies is estimated from letters), as late as it did for the last
 recorded stretch that is mostly in it. A model writes what it wrote to the turn
-with that stretch; if nothing was written to it, what it wrote next, else
+with that stretch (the last, unless it was asked with the same draft); if nothing was
+written to it, what it wrote next, else
 :data:`NO_REPLY`. A voice speaks a clause as recorded if the same was spoken,
 else at the pace of the rest.
 """
@@ -15,9 +16,9 @@ from statistics import median_low
 from typing import Any
 
 from voicecore.core import events as ev
-from voicecore.core.units import NS_PER_MS
+from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS
 from voicecore.core.word_times import estimate_words
-from voicecore.replay.engines_record import EnginesRecord, HeardSpeech, SpokenClause, WrittenReply
+from voicecore.replay.engines_record import EnginesRecord, HeardSpeech, SpokenClause
 
 NO_REPLY = "No reply to this was recorded."
 
@@ -26,6 +27,8 @@ _LETTERS_PER_S = 15
 
 _DELAY_NS = 300 * NS_PER_MS
 """Of a recogniser or a model that never answered in the recording."""
+
+_NEAR = HEAR_RATE_HZ // 2
 
 Pieces = list[tuple[int, ev.Event]]
 """``(delay_ns, event)``; turn, segment and position are for the asker to put in."""
@@ -90,16 +93,14 @@ class EnginesModel:
         missed = sum(sample < from_sample for sample, _ in speech.words)
         return " ".join([*before, *text.split()[missed:]]) if before or missed else text
 
-    def write(self, recorded_turn: int | None, asked_ns: int) -> Pieces:
+    def write(self, recorded_turn: int | None, draft: str, asked_ns: int) -> Pieces:
         """A model's answer to a turn that was recorded as ``recorded_turn``."""
-        replies = [reply for reply in self._record.replies if reply.length]
+        replies = [reply for reply in self._record.replies if reply.has_text]
         own = [reply for reply in replies if reply.turn == recorded_turn]
+        same = [reply for reply in own if reply.draft == draft]
         later = [reply for reply in replies if reply.began_ns >= asked_ns]
-        chosen: WrittenReply | None = None
-        if own:
-            chosen = max(own, key=lambda reply: reply.length)
-        elif later:
-            chosen = later[0]
+        # Of several the last: those before it were begun in pauses and came to nothing.
+        chosen = same[-1] if same else own[-1] if own else later[0] if later else None
         if chosen is None:
             return [(_DELAY_NS, ev.ReplyText(0, NO_REPLY)), (_DELAY_NS, ev.ReplyEnd(0))]
         pieces = list(chosen.pieces)
@@ -119,11 +120,11 @@ class EnginesModel:
             return self._completed(clause)
         return pieces
 
-    def score(self, sample: int) -> tuple[int, ev.Event] | None:
+    def score(self, sample: int) -> tuple[int, ev.TurnScored] | None:
         """A turn-detection model's word on a pause within half a second of ``sample``."""
-        near = [(abs(at - sample), delay_ns, event) for at, delay_ns, event in self._record.scores]
-        best = min(near, key=lambda score: score[0], default=None)
-        return None if best is None or best[0] > 8000 else best[1:]
+        scores = self._record.scores
+        best = min(scores, key=lambda score: abs(score[1].sample - sample), default=None)
+        return best if best is not None and abs(best[1].sample - sample) <= _NEAR else None
 
     # -- private --------------------------------------------------------------------
 

@@ -38,13 +38,14 @@ class WrittenReply:
     """A model's answer: ``(delay_ns, event)``, the end or failure last if it came so far."""
 
     turn: int
+    draft: str
     began_ns: int
     pieces: list[tuple[int, ev.Event]] = field(default_factory=list)
 
     @property
-    def length(self) -> int:
-        """Characters written."""
-        return sum(len(e.text) for _, e in self.pieces if isinstance(e, ev.ReplyText))
+    def has_text(self) -> bool:
+        """Whether anything was written."""
+        return any(isinstance(event, ev.ReplyText) for _, event in self.pieces)
 
 
 @dataclass(slots=True)
@@ -68,8 +69,8 @@ class EnginesRecord:
         self.heard: list[HeardSpeech] = []
         self.replies: list[WrittenReply] = []
         self.clauses: list[SpokenClause] = []
-        self.scores: list[tuple[int, int, ev.Event]] = []
-        """``(sample, delay_ns, event)`` of a turn-detection model."""
+        self.scores: list[tuple[int, ev.TurnScored]] = []
+        """``(delay_ns, event)`` of a turn-detection model."""
         self._listening: dict[tuple[int, int], HeardSpeech] = {}
         self._writing: dict[int, WrittenReply] = {}
         self._speaking: dict[tuple[int, int], SpokenClause] = {}
@@ -88,20 +89,21 @@ class EnginesRecord:
         match action:
             case act.Listen():
                 speech = HeardSpeech(action.turn, action.from_sample)
-                self._listening[action.turn, _part(action)] = speech
+                self._listening[action.turn, action.part] = speech
                 self.heard.append(speech)
             case act.FinishListening():
-                if (known := self._listening.get((action.turn, _part(action)))) is not None:
+                if (known := self._listening.get((action.turn, action.part))) is not None:
                     known.to_sample, known.finished_ns = action.to_sample, now_ns
             case act.StartReply():
-                reply = self._writing[action.turn] = WrittenReply(action.turn, now_ns)
+                reply = WrittenReply(action.turn, action.draft, now_ns)
+                self._writing[action.turn] = reply
                 self.replies.append(reply)
             case act.Speak():
                 clause = SpokenClause(action.text, now_ns)
                 self._speaking[action.turn, action.segment] = clause
                 self.clauses.append(clause)
-            case _ if type(action).__name__ == "JudgePause":
-                self._asked[getattr(action, "sample", 0)] = now_ns
+            case act.JudgePause():
+                self._asked[action.sample] = now_ns
 
     def _take_event(self, event: ev.Event, now_ns: int) -> None:
         match event:
@@ -112,7 +114,7 @@ class EnginesRecord:
             case ev.SpeechQueued() | ev.SegmentEnd():
                 self._take_speech(event, now_ns)
             case ev.EngineFailed(stage="stt"):
-                if (known := self._listening.get((event.turn, _part(event)))) is not None:
+                if (known := self._listening.get((event.turn, event.part))) is not None:
                     known.failed = event
                     known.delay_ns = max(now_ns - known.finished_ns, 0) if known.to_sample else 0
             case ev.EngineFailed(stage="llm"):
@@ -122,15 +124,14 @@ class EnginesRecord:
                     if turn == event.turn and not _ended(clause):
                         clause.pieces.append((now_ns - clause.began_ns, event))
                         break
-            case _ if type(event).__name__ == "TurnScored":
-                sample = getattr(event, "sample", 0)
-                delay_ns = now_ns - self._asked.get(sample, now_ns)
-                self.scores.append((sample, delay_ns, event))
+            case ev.TurnScored():
+                delay_ns = now_ns - self._asked.get(event.sample, now_ns)
+                self.scores.append((delay_ns, event))
 
     def _take_transcript(
         self, event: ev.TranscriptPartial | ev.TranscriptFinal, now_ns: int
     ) -> None:
-        speech = self._listening.get((event.turn, _part(event)))
+        speech = self._listening.get((event.turn, event.part))
         if speech is None:
             return
         if isinstance(event, ev.TranscriptPartial):
@@ -152,11 +153,6 @@ class EnginesRecord:
                 last_ns = before.began_ns + before.pieces[-1][0]
                 clause.began_ns = min(max(clause.began_ns, last_ns), now_ns)
         clause.pieces.append((now_ns - clause.began_ns, event))
-
-
-def _part(what: object) -> int:
-    part = getattr(what, "part", 0)
-    return part if isinstance(part, int) else 0
 
 
 def _ended(clause: SpokenClause) -> bool:

@@ -14,7 +14,6 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from voicecore.core import actions as act
 from voicecore.core import events as ev
@@ -27,11 +26,10 @@ from voicecore.replay.playout_model import PlayoutModel
 from voicecore.replay.recording_file import Recording
 from voicecore.replay.verbatim import Outcome, handle, new_session
 
-_MADE_HERE = frozenset(
-    {
-        "Timeout", "TranscriptPartial", "TranscriptFinal", "TurnScored", "ReplyText", "ReplyEnd",
-        "SpeechQueued", "SegmentEnd", "PlayoutStarted", "PlayoutDrained", "Flushed", "EngineFailed",
-    }
+_MADE_HERE = (
+    ev.Timeout, ev.TranscriptPartial, ev.TranscriptFinal, ev.TurnScored, ev.ReplyText, ev.ReplyEnd,
+    ev.SpeechQueued, ev.SegmentEnd, ev.PlayoutStarted, ev.PlayoutDrained, ev.Flushed,
+    ev.EngineFailed,
 )  # fmt: skip
 """Events that follow from decisions; every other one comes from the caller."""
 
@@ -78,12 +76,13 @@ class Simulation:
         self._recorded_turn: dict[int, int] = {}
         self._replies: list[_Work] = []
         self._voice_free_ns = 0
+        self._far_delay_ms = _far_delay_ms(recording)
         self._over = False
         self._end_ns = recording.end_ns
         if recording.finish is None:
             self._end_ns += _TAIL_NS
         for step in recording.steps:
-            if type(step.event).__name__ not in _MADE_HERE:
+            if not isinstance(step.event, _MADE_HERE):
                 self._at(step.now_ns, 0, self._input(step.event))
         for speech in record.heard:
             for now_ns, text in speech.partials:
@@ -159,50 +158,50 @@ class Simulation:
                 return None
             work = heard[-1]
             shown = self._engines.partial(speech, text, work.from_sample)
-            return _with(ev.TranscriptPartial(work.turn, shown), part=work.part)
+            return ev.TranscriptPartial(work.turn, shown, work.part)
 
         return make
 
     # -- actions --------------------------------------------------------------------
 
     def _perform(self, action: act.Action, now_ns: int) -> ev.Event | None:
-        # By name: what a session can't ask for in this version is then no special case.
+        # As the table of the session's transitions: what has no row is told to nobody here.
         name = f"_do_{type(action).__name__.lower()}"
-        do: Callable[[Any, int], ev.Event | None] | None = getattr(self, name, None)
+        do: Callable[[act.Action, int], ev.Event | None] | None = getattr(self, name, None)
         return None if do is None else do(action, now_ns)
 
     def _do_listen(self, action: act.Listen, now_ns: int) -> None:
-        part = getattr(action, "part", 0)
-        work = _Listening(action.turn, part=part, from_sample=action.from_sample)
-        self._listening[action.turn, part] = work
+        work = _Listening(action.turn, part=action.part, from_sample=action.from_sample)
+        self._listening[action.turn, action.part] = work
 
     def _do_finishlistening(self, action: act.FinishListening, now_ns: int) -> None:
-        work = self._listening.get((action.turn, getattr(action, "part", 0)))
+        work = self._listening.get((action.turn, action.part))
         if work is None or work.off or work.finishing:
             return
         work.finishing = True
         found = self._engines.understand(work.from_sample, action.to_sample)
         if found.turn is not None:
             self._recorded_turn[work.turn] = found.turn
-        event: ev.Event = ev.TranscriptFinal(work.turn, found.text)
+        event: ev.Event = ev.TranscriptFinal(work.turn, found.text, work.part)
         if found.failed is not None:
-            event = replace(found.failed, turn=work.turn)
-        self._later(now_ns + found.delay_ns, work, _with(event, part=work.part))
+            event = replace(found.failed, turn=work.turn, part=work.part)
+        self._later(now_ns + found.delay_ns, work, event)
 
-    def _do_cancellistening(self, action: Any, now_ns: int) -> None:
+    def _do_cancellistening(self, action: act.CancelListening, now_ns: int) -> None:
         work = self._listening.pop((action.turn, action.part), None)
         if work is not None:
             work.off = True
 
-    def _do_judgepause(self, action: Any, now_ns: int) -> None:
+    def _do_judgepause(self, action: act.JudgePause, now_ns: int) -> None:
         score = self._engines.score(action.sample)
         if score is not None:
-            event = _with(score[1], turn=action.turn, sample=action.sample)
+            event = replace(score[1], turn=action.turn, sample=action.sample)
             self._later(now_ns + score[0], _Work(action.turn), event)
 
     def _do_startreply(self, action: act.StartReply, now_ns: int) -> None:
         work = self._work(action.turn)
-        for delay_ns, event in self._engines.write(self._recorded_turn.get(action.turn), now_ns):
+        recorded = self._recorded_turn.get(action.turn)
+        for delay_ns, event in self._engines.write(recorded, action.draft, now_ns):
             self._later(now_ns + delay_ns, work, _with(event, turn=action.turn))
 
     def _do_speak(self, action: act.Speak, now_ns: int) -> None:
@@ -231,12 +230,13 @@ class Simulation:
 
     def _do_flush(self, action: act.Flush, now_ns: int) -> ev.Event:
         self._do_cancelreply(act.CancelReply(action.turn), now_ns)
-        return ev.Flushed(action.turn, self._playout.flush(now_ns))
+        position = self._playout.flush(now_ns)
+        return ev.Flushed(action.turn, position, far_delay_ms=self._far_delay_ms)
 
-    def _do_hold(self, action: act.Action, now_ns: int) -> None:
+    def _do_hold(self, action: act.Hold, now_ns: int) -> None:
         self._playout.hold(now_ns)
 
-    def _do_resume(self, action: act.Action, now_ns: int) -> None:
+    def _do_resume(self, action: act.Resume, now_ns: int) -> None:
         self._playout.resume(now_ns)
 
     def _do_end(self, action: act.End, now_ns: int) -> None:
@@ -254,6 +254,14 @@ class Simulation:
 
     def _later(self, at_ns: int, work: _Work, event: ev.Event) -> None:
         self._at(at_ns, 2, lambda now_ns: None if work.off else event)
+
+
+def _far_delay_ms(recording: Recording) -> float:
+    """From here to the caller's ear, as it was at the first interruption."""
+    for step in recording.steps:
+        if isinstance(step.event, ev.Flushed):
+            return step.event.far_delay_ms
+    return 0.0
 
 
 def _with(event: ev.Event, **values: object) -> ev.Event:
