@@ -22,7 +22,9 @@ from turns.cases import RATE_HZ, Pcm, Recording, Word, extent, recordings, room_
 from turns.material import Sentence
 
 SEED = 5
-TURNS = 320
+TURNS = 480
+CALL_TURNS = 8
+"""So many turns have one caller, whose pauses are all longer or shorter than others' are."""
 LEAD_MS = 500
 TAIL_MS = 3600
 COMPLETE = ("sentence", "clause")
@@ -68,6 +70,7 @@ class Turn:
     first: int
     last: int
     asked: bool
+    call: int
 
     def text_at(self, sample: int) -> str:
         """The words that have ended by ``sample``."""
@@ -111,8 +114,25 @@ def made(
     for i in range(count):
         half = ("tune", "report")[i % 2]
         rng = np.random.default_rng([seed, i])
+        call = i // 2 // CALL_TURNS * 2 + i % 2
+        spread = drawn["length"]["caller_sigma"]
+        slow = float(np.exp(spread * np.random.default_rng([seed, call, 1]).standard_normal()))
         pieces = stock[half].pieces(drawn, rng)
-        found.append(_assembled(f"{half}-{i:03}", half, pieces, drawn, room, rng))
+        pcm, words, pauses = _assembled(pieces, drawn, room, slow, rng)
+        found.append(
+            Turn(
+                f"{half}-{i:03}",
+                half,
+                pieces[-1].recording.speaker,
+                tuple(dict.fromkeys(piece.recording.name for piece in pieces)),
+                pcm,
+                words,
+                pauses,
+                *extent(pcm),
+                asked=bool(rng.random() < drawn["turns"]["asked"]),
+                call=call,
+            )
+        )
     return found
 
 
@@ -198,21 +218,21 @@ class _Stock:
         return pieces
 
 
-def _length(place: str, drawn: dict[str, Any], rng: np.random.Generator) -> int:
+def _length(place: str, drawn: dict[str, Any], slow: float, rng: np.random.Generator) -> int:
     """Samples of a pause there."""
     length = drawn["length"]
-    ms = drawn["places"][place]["median_ms"] * np.exp(length["sigma"] * rng.standard_normal())
+    spread = np.exp(length["sigma"] * rng.standard_normal())
+    ms = drawn["places"][place]["median_ms"] * slow * spread
     return round(float(np.clip(ms, length["least_ms"], length["most_ms"])) * _MS)
 
 
 def _assembled(
-    name: str,
-    half: str,
     pieces: list[_Piece],
     drawn: dict[str, Any],
     room: material.Floats,
+    slow: float,
     rng: np.random.Generator,
-) -> Turn:
+) -> tuple[Pcm, tuple[Word, ...], tuple[Pause, ...]]:
     """The pieces one after the other, in a room."""
     level = drawn["turns"]["level_dbfs"]
     voices: list[tuple[int, material.Floats]] = []
@@ -225,7 +245,8 @@ def _assembled(
         first, last = extent(np.rint(voice).astype(np.int16))
         if voices:
             least = voices[-1][0] + len(voices[-1][1])  # natural trailing audio stays
-            gap = _length(place, drawn, rng) if place else int(rng.integers(*_JOIN_MS)) * _MS
+            join = int(rng.integers(*_JOIN_MS)) * _MS
+            gap = _length(place, drawn, slow, rng) if place else join
             at = max(ended + gap - first, least)
             if place:
                 pauses.append(Pause(ended, at + first, place))
@@ -242,8 +263,4 @@ def _assembled(
     mixed = mixed * np.float32(32768 * 10 ** (drawn["turns"]["room_dbfs"] / 20))
     for begin, voice in voices:
         mixed[begin : begin + len(voice)] += voice
-    pcm = np.clip(np.rint(mixed), -32768, 32767).astype(np.int16)
-    spoken = pieces[0].recording.speaker
-    sources = tuple(dict.fromkeys(piece.recording.name for piece in pieces))
-    asked = bool(rng.random() < drawn["turns"]["asked"])
-    return Turn(name, half, spoken, sources, pcm, tuple(words), tuple(pauses), *extent(pcm), asked)
+    return np.clip(np.rint(mixed), -32768, 32767).astype(np.int16), tuple(words), tuple(pauses)

@@ -252,13 +252,13 @@ def _coughs_made(count: int = 24) -> Iterator[_Raw]:
 def _noises(files: dict[str, Pcm]) -> Iterator[_Raw]:
     """Two seconds each of what was recorded, at several levels; tones as they are."""
     for name, pcm in files.items():
-        group = next((g for g in ("keyboard", "city", "office", "dtmf") if g in name), None)
-        if group is None:
-            continue
-        if group == "dtmf":
+        groups = ("keyboard", "city", "office", "dtmf")
+        group = next((g for g in groups if g in name), "jingle")
+        if len(pcm) < 4 * RATE_HZ:
             for level_dbfs in NOISE_LEVELS_DBFS[1:]:
-                tone = _levelled(pcm.astype(np.float32), level_dbfs)
-                yield _Raw(f"{name} {level_dbfs:g} dBFS", group, "report", "", tone)
+                if pcm.any():
+                    tone = _levelled(pcm.astype(np.float32), level_dbfs)
+                    yield _Raw(f"{name} {level_dbfs:g} dBFS", group, "report", "", tone)
             continue
         starts = np.linspace(0, len(pcm) - 2 * RATE_HZ, 8).astype(int)
         for k, start in enumerate(starts):
