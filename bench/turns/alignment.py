@@ -23,7 +23,8 @@ CACHE = ROOT / "build" / "turns-cache"
 _FRAME = RATE_HZ // 100
 _UNCOVERED = 35
 """10 ms frames in a row, loud, and in no word: more than a breath or a click."""
-_DIGITS = dict(zip("0123456789", "zero one two three four five six seven eight nine".split()))  # noqa: B905
+_SPELT = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_DIGITS = {str(digit): word for digit, word in enumerate(_SPELT)}
 _PRONOUNCED = {
     "aligner": "AH L AY N ER",
     "montreal": "M AH N T R IY AO L",

@@ -180,9 +180,7 @@ class _Stock:
         chosen = [*(same[int(k)] for k in before), last]
         if last.open or any(s.open for s in chosen[:-1]):
             return []
-        free = {
-            (n, at): place for n, s in enumerate(chosen) for at, place in material.places(s)
-        }
+        free = {(n, at): place for n, s in enumerate(chosen) for at, place in material.places(s)}
         pauses: dict[tuple[int, int], str] = {}
         for place in wanted:
             if place == "sentence":

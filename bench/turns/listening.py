@@ -105,9 +105,7 @@ def listen(pcm: Pcm, *, threshold: float = 0.5, start_ms: int = 64) -> Heard:
     return listen_all([pcm], threshold=threshold, start_ms=start_ms)[0]
 
 
-def listen_all(
-    audios: Sequence[Pcm], *, threshold: float = 0.5, start_ms: int = 64
-) -> list[Heard]:
+def listen_all(audios: Sequence[Pcm], *, threshold: float = 0.5, start_ms: int = 64) -> list[Heard]:
     """Several callers, scored in batches as a server does it; in the order given."""
     heard = []
     for at in range(0, len(audios), _BATCH):

@@ -1,4 +1,4 @@
-"""Pieces of recordings that turns are made of: sentences, fillers, digits, cut at word boundaries."""
+"""Pieces of recordings that turns are made of: sentences and fillers, cut between words."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from numpy.typing import NDArray
 
 from turns.cases import RATE_HZ, Pcm, Recording, Word, extent
 
-FILLERS = frozenset({"um", "uh", "er", "erm", "hmm"})
-FUNCTION = frozenset(
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+FILLERS = _set("um uh er erm hmm")
+FUNCTION = _set(
     "a an the this that these those my your his her its our their some any no all of to in on at "
     "for from with by after before about into over and or but so if when than because as i you he "
     "she we they it is are was were be been being has have had will would can could shall should "
-    "may must do does did not i'm we're you're there's here's you've which who whose what".split()
+    "may must do does did not i'm we're you're there's here's you've which who whose what"
 )
-CLAUSE_STARTS = frozenset(
-    "and or but so when where which who because if to from for with after before followed at in "
-    "on what".split()
+CLAUSE_STARTS = _set(
+    "and or but so when where which who because if to from for with after before followed at in on "
+    "what"
 )
 MIN_CLAUSE_WORDS = 2
 
@@ -98,7 +103,10 @@ def places(sentence: Sentence) -> Iterator[tuple[int, str]]:
 
 def cut(recording: Recording, first: int, last: int) -> tuple[int, int]:
     """The samples of words ``[first, last)``: at the quietest moments around their boundaries."""
-    start, end = _boundary(recording, first), _boundary(recording, last)
+    # What lies further off the words was not transcribed.
+    words = recording.words
+    start = max(_boundary(recording, first), words[first].start - 2 * _AFTER)
+    end = min(_boundary(recording, last), words[last - 1].end + 2 * _AFTER)
     loud, quiet = extent(recording.pcm[start:end])
     return max(start, start + loud - _BEFORE), min(end, start + quiet + _AFTER)
 
@@ -107,7 +115,9 @@ def _boundary(recording: Recording, i: int) -> int:
     """Where to cut before word ``i``."""
     words, pcm = recording.words, recording.pcm
     low = words[i - 1].end - _SEARCH if i else max(words[0].start - 3 * _SEARCH, 0)
-    high = words[i].start + _SEARCH if i < len(words) else min(words[-1].end + 4 * _SEARCH, len(pcm))
+    high = (
+        words[i].start + _SEARCH if i < len(words) else min(words[-1].end + 4 * _SEARCH, len(pcm))
+    )
     if i == 0:
         return low
     if i == len(words):

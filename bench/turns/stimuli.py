@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,14 @@ def in_room(raws: Sequence[_Raw], folder: Path | None) -> list[Stimulus]:
     heard = listen_all(placed)
     return [
         Stimulus(
-            raw.name, raw.group, raw.half, raw.group == "interruption", raw.text, pcm, *extent(pcm), h
+            raw.name,
+            raw.group,
+            raw.half,
+            raw.group == "interruption",
+            raw.text,
+            pcm,
+            *extent(pcm),
+            h,
         )
         for raw, pcm, h in zip(raws, placed, heard, strict=True)
     ]
@@ -182,7 +190,7 @@ def _breaths(spoken: list[Recording]) -> Iterator[_Raw]:
         bounds = [(0, 0), *((w.start, w.end) for w in recording.words)]
         bounds.append((len(recording.pcm), 0))
         loudness = material.gain(recording.pcm, VOICE_DBFS)
-        for i, (before, after) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for i, (before, after) in enumerate(pairwise(bounds)):
             start, end = before[1] + 60 * _MS, after[0] - 60 * _MS
             if end - start < 250 * _MS:
                 continue
