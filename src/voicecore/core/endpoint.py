@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from voicecore.core.completeness import JUDGED, Completeness, Reason, reason_of
@@ -99,7 +100,7 @@ class EndpointSettings:
     open_ms: float = 1600
     brief_ms: float = 700
     """Added to ``unknown_ms`` after one word, half of it after two, and so on: the less was
-    said, the likelier more is to come. Half of that after a question, which few words answer."""
+    said, the likelier more is to come. Half of that after a question: a word may answer it."""
     unsettled_ms: float = 80
     """Added while the text may lack the last words."""
     model_weight: float = 0.7
@@ -117,14 +118,8 @@ class EndpointSettings:
                 f"max_wait_ms ({self.max_wait_ms:g}) must not be below min_wait_ms"
                 f" ({self.min_wait_ms:g}), and that not below 0"
             )
-        if (
-            not 0
-            <= self.answer_ms
-            <= self.complete_ms
-            <= self.unknown_ms
-            <= self.open_ms
-            < math.inf
-        ):
+        waits = (0, self.answer_ms, self.complete_ms, self.unknown_ms, self.open_ms)
+        if not all(one <= next_one < math.inf for one, next_one in pairwise(waits)):
             raise MisuseError("answer_ms, complete_ms, unknown_ms and open_ms must rise from 0")
         for name in ("brief_ms", "unsettled_ms"):
             if not 0 <= getattr(self, name) < math.inf:
