@@ -7,11 +7,11 @@ Transcripts are those of the recordings' folder, each once, in three writings:
 ``marked``    punctuated as the transcript is; a full text ends in its mark
 ``stopped``   a full stop behind everything, also behind what was cut
 
-Not counted: texts that are fragments themselves ("..." at an end), and cuts
-between two sentences, where the text is whole though the turn isn't. Half of the
-transcripts, by a hash of their words, is for tuning the word lists and rules, the
-other for reporting; ``python -m turns.completeness --misses`` lists what the
-tuning half gets wrong.
+Not counted: digits recorded one by one, which nobody said as a turn; texts that are
+fragments themselves ("..." at an end); cuts between two sentences, where the text is
+whole though the turn isn't. Half of the transcripts, by a hash of their words, is for
+tuning the word lists and rules, the other for reporting; ``python -m turns.completeness
+--misses`` lists what the tuning half gets wrong.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ CASES = Path(os.environ.get("VOICECORE_CASES", ROOT.parent / "shared" / "cases")
 TEXT_COLUMN = {
     "backchannel_mfa": 1,
     "speech_asterisk8k": 3,
-    "speech_fsdd8k": 1,
     "speech_jfk": 1,
     "speech_pocketsphinx": 1,
 }

@@ -44,7 +44,8 @@ def some_settings(rng: random.Random) -> EndpointSettings:
     low, high = sorted(rng.choice([0, rng.uniform(0, 3000)]) for _ in range(2))
     waits = sorted(rng.uniform(0, 3000) for _ in range(4))
     weights = [rng.choice([0, 1, rng.random()]) for _ in range(4)]
-    return EndpointSettings(low, high, "en", *waits, rng.uniform(0, 500), *weights)
+    extras = [rng.choice([0, rng.uniform(0, 1000)]) for _ in range(2)]
+    return EndpointSettings(low, high, "en", *waits, *extras, *weights)
 
 
 def some_policies(count: int) -> Iterator[tuple[random.Random, EndpointSettings, AdaptiveEndpoint]]:
@@ -106,7 +107,7 @@ def test_a_longer_pause_never_teaches_impatience() -> None:
     rng = random.Random(SEED)
     for _ in range(100):
         settings, cues = some_settings(rng), some_cues(rng)
-        pauses = [rng.lognormvariate(6, 0.8) for _ in range(rng.randint(1, 30))]
+        pauses = [200 + rng.lognormvariate(5, 1) for _ in range(rng.randint(1, 30))]
         waits = []
         for stretch in (1.0, 1.5, 4.0):
             policy = AdaptiveEndpoint(settings)
@@ -125,14 +126,23 @@ def test_a_question_never_makes_an_answer_wait_longer() -> None:
 
 def test_typical_waits() -> None:
     waits = [wait_ms(replace(CUES, text=text, asked=True)) for text in BY_OPENNESS]
-    assert waits == pytest.approx([320, 400, 650, 1300], abs=40)
+    assert waits == pytest.approx([320, 360, 380 + 700 / 4 / 2, 1600], abs=30)
 
 
 def test_fast_and_slow_speakers() -> None:
     text = "i would like to book a table for four on friday evening"
     fast, slow = (wait_ms(replace(CUES, text=text, speech_ms=ms)) for ms in (2000, 6000))
-    assert fast < 630
-    assert slow > 680
+    assert fast < wait_ms(replace(CUES, text=text), pace_weight=0) < slow
+    assert slow - fast > 25
+
+
+def test_the_less_was_said_the_longer_the_wait() -> None:
+    texts = ["location", "go there", "ask him there", "go there and ask again"]
+    for asked in (False, True):
+        cues = [replace(CUES, text=text, asked=asked, speech_ms=0) for text in texts]
+        waits = [wait_ms(cue, pace_weight=0) for cue in cues]
+        assert waits == sorted(waits, reverse=True)
+        assert waits[0] > waits[-1] + 200, asked
 
 
 def test_a_slow_talkers_pauses_are_learnt() -> None:
@@ -140,22 +150,22 @@ def test_a_slow_talkers_pauses_are_learnt() -> None:
     before = policy.wait_ms(CUES)
     for _ in range(10):
         policy.resumed(1100)
-    assert policy.wait_ms(CUES) > before + 50
+    assert policy.wait_ms(CUES) > before + 30
     assert AdaptiveEndpoint().wait_ms(CUES) == before
 
 
-def test_short_pauses_make_hardly_impatient() -> None:
+def test_short_pauses_make_not_impatient() -> None:
     policy = AdaptiveEndpoint()
     before = policy.wait_ms(CUES)
     for _ in range(50):
         policy.resumed(250)
-    assert 0.8 * before < policy.wait_ms(CUES) < before
+    assert policy.wait_ms(CUES) == before
 
 
 def test_a_model_overrules_the_text_by_its_weight() -> None:
     opened, done = (replace(CUES, model=p) for p in (0.0, 1.0))
     assert wait_ms(done, model_weight=1) < 330
-    assert wait_ms(opened, model_weight=1) > 1200
+    assert wait_ms(opened, model_weight=1) > 1500
     assert wait_ms(done, model_weight=0) == wait_ms(opened, model_weight=0) == wait_ms()
     assert wait_ms(done) < wait_ms() < wait_ms(opened)
 
@@ -188,11 +198,12 @@ def test_both_are_policies() -> None:
         ({"min_wait_ms": -1}, "not below 0"),
         ({"max_wait_ms": math.inf}, "max_wait_ms"),
         ({"min_wait_ms": math.nan}, "min_wait_ms"),
-        ({"complete_ms": 700}, "must rise"),
+        ({"complete_ms": 1700}, "must rise"),
         ({"open_ms": 100}, "must rise"),
         ({"answer_ms": -5}, "must rise"),
         ({"open_ms": math.inf}, "must rise"),
         ({"unsettled_ms": -1}, "unsettled_ms"),
+        ({"brief_ms": math.nan}, "brief_ms"),
         ({"model_weight": 1.1}, "model_weight must be 0 to 1"),
         ({"pace_weight": -0.1}, "pace_weight must be 0 to 1"),
         ({"learnt_weight": math.nan}, "learnt_weight must be 0 to 1"),

@@ -126,6 +126,8 @@ def _is_number(it: _Utterance) -> bool:
     if len(said) > 1:
         in_groups = any(word.isdigit() and len(word) > 1 for word in said)
         return (_DIGIT_GROUP if in_groups else 2) <= digits < _WHOLE_NUMBER_DIGITS
+    if len(it.words) == 1 and not it.asked and not it.words[0].isdigit():
+        return digits > 0
     return _LONE_NUMBER_DIGITS <= digits < _WHOLE_NUMBER_DIGITS
 
 
@@ -152,8 +154,8 @@ def _is_answer(it: _Utterance) -> bool:
 def _is_stranded(it: _Utterance) -> bool:
     if not ends_in(it.words, it.language.seldom_last):
         return False
-    # Of two words ("what is") it is the beginning; one is a question by itself ("why").
-    in_question = len(it.words) != 2 and begins_with(it.words, it.language.questions)
+    # One or two words ("what is") are a beginning.
+    in_question = len(it.words) > 2 and begins_with(it.words, it.language.questions)
     return in_question or bool(_FULL_STOP.search(it.text))
 
 

@@ -97,10 +97,14 @@ class Segment:
         return estimate_words(self.text, self.samples, energy, block, rate)
 
     def cut(self, words: Sequence[Word]) -> None:
-        """End the segment with the last of its ``words`` that has audio."""
-        placed = [word for word in words if word.sample < self.samples]
+        """End the segment with the last of its ``words`` of which there is half."""
+        placed = [
+            replace(word, end=min(word.end or 0, self.samples))
+            for word in words
+            if word.sample < self.samples and word.sample + (word.end or 0) <= 2 * self.samples
+        ]
         self.text = self.text[: placed[-1].char_end if placed else 0]
-        self.marks = [replace(w, end=min(w.end or self.samples, self.samples)) for w in placed]
+        self.marks = placed
         self.done = True
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Final
 
-QUIET_DB: Final = 25
-"""A block this far below the segment's loudest is no speech (the rule by which speech begins)."""
+QUIET_DB: Final = 30
+"""A block this far below the segment's loudest is a pause: soft consonants at a word's end
+reach down to 25."""
 
 MIN_PAUSE_BLOCKS: Final = 8
 """A shorter quiet stretch is the closure of a stop consonant."""

@@ -34,11 +34,12 @@ _MEMORY_S: Final = 10.0
 _FINAL_MS: Final = 125
 """By so much the last word before a pause is longer than within a phrase."""
 
-# What a pause at punctuation takes where there is no loudness to find it by.
+# What a pause at punctuation takes where there is no loudness to find it by: little,
+# for a synthesiser that makes long ones is better told by its audio.
 _PAUSES_MS: Final = {
-    **dict.fromkeys(",、，", 250),
-    **dict.fromkeys(";:—–-", 300),
-    **dict.fromkeys(".!?…。！？", 450),
+    **dict.fromkeys(",、，", 75),
+    **dict.fromkeys(";:—–-", 90),
+    **dict.fromkeys(".!?…。！？", 135),
 }
 
 
@@ -105,12 +106,16 @@ def _found(text: str) -> list[re.Match[str]]:
 
 def _weights(text: str, found: Sequence[re.Match[str]]) -> list[int]:
     """What each word takes where it stands."""
-    ends = [*(match.start() for match in found[1:]), len(text)]
     return [
-        spoken_weight(match.group())
-        + _FINAL_MS * _is_final(text[match.start() : end], i == len(found))
-        for i, (match, end) in enumerate(zip(found, ends, strict=True), 1)
+        spoken_weight(match.group()) + _FINAL_MS * _is_final(written, match is found[-1])
+        for match, written in zip(found, _with_gaps(text, found), strict=True)
     ]
+
+
+def _with_gaps(text: str, found: Sequence[re.Match[str]]) -> list[str]:
+    """Each word with what stands before the next."""
+    starts = [match.start() for match in found]
+    return [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=False)]
 
 
 def _is_final(written: str, last: bool) -> bool:
@@ -196,7 +201,7 @@ def _times_by_sound(
 ) -> list[tuple[int, int]]:
     sound = sound_of(energy, block, samples)
     before = [0, *accumulate(weights)]
-    asked = [False, *(_pause(text[a.start() : b.start()]) > 0 for a, b in pairwise(found))]
+    asked = [False, *(_pause(written) > 0 for written in _with_gaps(text, found))]
     anchors = align(before, asked, sound, pace)
     if pace is not None:
         # Behind the last pause the voice's pace holds, and what is known can't be shorter.
@@ -219,8 +224,7 @@ def _times_by_text(
     samples: int,
     pace: float | None,
 ) -> list[tuple[int, int]]:
-    ends = [*(match.start() for match in found[1:]), len(text)]
-    pauses = [_pause(text[match.start() : end]) for match, end in zip(found, ends, strict=True)]
+    pauses = [_pause(written) for written in _with_gaps(text, found)]
     steps = list(accumulate((a + b for a, b in zip(weights, pauses, strict=True)), initial=0))
     length = samples if pace is None else max(samples, int(steps[-1] / pace))
     return [

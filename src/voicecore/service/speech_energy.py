@@ -33,5 +33,4 @@ class EnergyMeter:
         blocks = pcm[:whole].reshape(-1, self._block).astype(np.float32)
         power = np.einsum("ij,ij->i", blocks, blocks) / np.float32(self._block)
         level = 10.0 * np.log10(np.maximum(power, 1.0))
-        energy: bytes = np.rint(level).astype(np.uint8).tobytes()
-        return energy
+        return bytes(np.rint(level).astype(np.uint8))
