@@ -7,11 +7,11 @@ Transcripts are those of the recordings' folder, each once, in three writings:
 ``marked``    punctuated as the transcript is; a full text ends in its mark
 ``stopped``   a full stop behind everything, also behind what was cut
 
-Not counted: texts that are fragments themselves ("..." at an end), and cuts
-between two sentences, where the text is whole though the turn isn't. Half of the
-transcripts, by a hash of their words, is for tuning the word lists and rules, the
-other for reporting; ``python -m turns.completeness --misses`` lists what the
-tuning half gets wrong.
+Not counted: digits recorded one by one, which nobody said as a turn; texts that are
+fragments themselves ("..." at an end); cuts between two sentences, where the text is
+whole though the turn isn't. Half of the transcripts, by a hash of their words, is for
+tuning the word lists and rules, the other for reporting; ``python -m turns.completeness
+--misses`` lists what the tuning half gets wrong.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from report import ROOT
-from voicecore.core.completeness import Completeness, Reason, reason_of
+from voicecore.core.completeness import JUDGED, Completeness, Reason, completeness, reason_of
 from voicecore.core.words import words_of
 
 CASES = Path(os.environ.get("VOICECORE_CASES", ROOT.parent / "shared" / "cases"))
 TEXT_COLUMN = {
     "backchannel_mfa": 1,
     "speech_asterisk8k": 3,
-    "speech_fsdd8k": 1,
     "speech_jfk": 1,
     "speech_pocketsphinx": 1,
 }
@@ -95,16 +94,16 @@ def judge(
 ) -> tuple[Counter[Completeness], Counter[Completeness]]:
     """How often the full texts, and the cut ones, were judged what."""
     end = stopped if write is marked else write
-    full = Counter(reason_of(end(text), "en").completeness for text in texts)
-    cut = Counter(
-        reason_of(write(part), "en").completeness for text in texts for part in cuts(text)
-    )
+    full = Counter(completeness(end(text), "en") for text in texts)
+    cut = Counter(completeness(write(part), "en") for text in texts for part in cuts(text))
     return full, cut
 
 
 def main() -> None:
     """Print the table; the tuning half's misses if asked."""
     texts = transcripts()
+    if not texts:
+        sys.exit(f"no transcripts under {CASES}: set VOICECORE_CASES")
     halves = {
         "tuning": [text for text in texts if is_for_tuning(text)],
         "report": [text for text in texts if not is_for_tuning(text)],
@@ -123,11 +122,11 @@ def main() -> None:
 def _print_misses(texts: list[str]) -> None:
     for text in texts:
         reason = reason_of(bare(text), "en")
-        if reason.completeness is Completeness.OPEN:
+        if JUDGED[reason] is Completeness.OPEN:
             print(f"full but {reason.name}: {bare(text)}")
         for part in cuts(text):
             reason = reason_of(bare(part), "en")
-            if reason.completeness is Completeness.COMPLETE or reason is Reason.PLAIN:
+            if JUDGED[reason] is Completeness.COMPLETE or reason is Reason.PLAIN:
                 print(f"cut but {reason.name}: {bare(part)} |")
 
 

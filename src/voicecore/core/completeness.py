@@ -11,17 +11,17 @@ reason           judged    fits, for example
 NO_WORDS         UNKNOWN   nothing understood (yet)
 FILLER           OPEN      "I'd like um"
 OPEN_MARK        OPEN      ends in a comma, dash, colon or ellipsis: "Well,"
-NEVER_LAST       OPEN      "to the", "because", "and my", "I want"
 SPELLING         OPEN      "j o h": letters, one by one
+NEVER_LAST       OPEN      "to the", "because", "and my", "I want"
 NUMBER           OPEN      "four five five", "415 555": digits, one by one, until
                            there are 10 or more (a telephone, a card)
-ADDRESS          OPEN      "john at gmail dot", "john at gmail"
 ANSWER           COMPLETE  "no thanks", if the agent had asked
+CLOSING          COMPLETE  "that's all", "a table for two please", "gmail dot com"
+ADDRESS          OPEN      "john at gmail dot", "john at gmail"
 QUESTION_MARK    COMPLETE  "Where is it from?" (or "!")
 STRANDED         UNKNOWN   a word seldom last, but in a question or before a full
                            stop: "what is it for", "We could."
 SELDOM_LAST      OPEN      "I am looking for", "my number is"
-CLOSING          COMPLETE  "that's all", "a table for two please", "gmail dot com"
 CONDITION        OPEN      up to 7 words: "if I change my flight"
 FULL_STOP        COMPLETE  "I lost my card."
 THING            OPEN      up to 3 words, if the agent hadn't asked: "the red one",
@@ -75,27 +75,22 @@ class Completeness(IntEnum):
 class Reason(Enum):
     """Which line of the table decided."""
 
-    NO_WORDS = Completeness.UNKNOWN, "no_words"
-    FILLER = Completeness.OPEN, "filler"
-    OPEN_MARK = Completeness.OPEN, "open_mark"
-    NEVER_LAST = Completeness.OPEN, "never_last"
-    SPELLING = Completeness.OPEN, "spelling"
-    NUMBER = Completeness.OPEN, "number"
-    ADDRESS = Completeness.OPEN, "address"
-    ANSWER = Completeness.COMPLETE, "answer"
-    QUESTION_MARK = Completeness.COMPLETE, "question_mark"
-    STRANDED = Completeness.UNKNOWN, "stranded"
-    SELDOM_LAST = Completeness.OPEN, "seldom_last"
-    CLOSING = Completeness.COMPLETE, "closing"
-    CONDITION = Completeness.OPEN, "condition"
-    FULL_STOP = Completeness.COMPLETE, "full_stop"
-    THING = Completeness.OPEN, "thing"
-    PLAIN = Completeness.UNKNOWN, "plain"
-
-    @property
-    def completeness(self) -> Completeness:
-        """What this reason speaks for."""
-        return self.value[0]
+    NO_WORDS = "no_words"
+    FILLER = "filler"
+    OPEN_MARK = "open_mark"
+    SPELLING = "spelling"
+    NEVER_LAST = "never_last"
+    NUMBER = "number"
+    ANSWER = "answer"
+    CLOSING = "closing"
+    ADDRESS = "address"
+    QUESTION_MARK = "question_mark"
+    STRANDED = "stranded"
+    SELDOM_LAST = "seldom_last"
+    CONDITION = "condition"
+    FULL_STOP = "full_stop"
+    THING = "thing"
+    PLAIN = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +107,12 @@ def reason_of(text: str, language: str, *, asked: bool = False) -> Reason:
     ``language`` is a BCP 47 tag; one without word lists counts as English.
     """
     utterance = _Utterance(text, words_of(text), language_of(language), asked)
-    return next(reason for reason, fits in _RULES if fits(utterance))
+    return next(reason for reason, _, fits in _RULES if fits(utterance))
 
 
 def completeness(text: str, language: str, *, asked: bool = False) -> Completeness:
     """How finished ``text`` sounds: see :func:`reason_of`."""
-    return reason_of(text, language, asked=asked).completeness
+    return JUDGED[reason_of(text, language, asked=asked)]
 
 
 def _is_spelling(it: _Utterance) -> bool:
@@ -131,6 +126,8 @@ def _is_number(it: _Utterance) -> bool:
     if len(said) > 1:
         in_groups = any(word.isdigit() and len(word) > 1 for word in said)
         return (_DIGIT_GROUP if in_groups else 2) <= digits < _WHOLE_NUMBER_DIGITS
+    if len(it.words) == 1 and not it.asked and not it.words[0].isdigit():
+        return digits > 0
     return _LONE_NUMBER_DIGITS <= digits < _WHOLE_NUMBER_DIGITS
 
 
@@ -157,8 +154,8 @@ def _is_answer(it: _Utterance) -> bool:
 def _is_stranded(it: _Utterance) -> bool:
     if not ends_in(it.words, it.language.seldom_last):
         return False
-    # Of two words ("what is") it is the beginning; one is a question by itself ("why").
-    in_question = len(it.words) != 2 and begins_with(it.words, it.language.questions)
+    # One or two words ("what is") are a beginning.
+    in_question = len(it.words) > 2 and begins_with(it.words, it.language.questions)
     return in_question or bool(_FULL_STOP.search(it.text))
 
 
@@ -176,21 +173,26 @@ def _is_closing(it: _Utterance) -> bool:
     return len(it.words) > 1 and ends_in(it.words, it.language.closings)
 
 
-_RULES: tuple[tuple[Reason, Callable[[_Utterance], bool]], ...] = (
-    (Reason.NO_WORDS, lambda it: not it.words),
-    (Reason.FILLER, lambda it: ends_in(it.words, it.language.fillers)),
-    (Reason.OPEN_MARK, lambda it: bool(_OPEN_MARK.search(it.text))),
-    (Reason.NEVER_LAST, lambda it: ends_in(it.words, it.language.never_last)),
-    (Reason.SPELLING, _is_spelling),
-    (Reason.NUMBER, _is_number),
-    (Reason.ADDRESS, _is_address),
-    (Reason.ANSWER, _is_answer),
-    (Reason.QUESTION_MARK, lambda it: bool(_QUESTION_MARK.search(it.text))),
-    (Reason.STRANDED, _is_stranded),
-    (Reason.SELDOM_LAST, lambda it: ends_in(it.words, it.language.seldom_last)),
-    (Reason.CLOSING, _is_closing),
-    (Reason.CONDITION, _is_condition),
-    (Reason.FULL_STOP, lambda it: bool(_FULL_STOP.search(it.text))),
-    (Reason.THING, _is_thing),
-    (Reason.PLAIN, lambda it: True),
+_COMPLETE, _UNKNOWN, _OPEN = Completeness
+
+_RULES: tuple[tuple[Reason, Completeness, Callable[[_Utterance], bool]], ...] = (
+    (Reason.NO_WORDS, _UNKNOWN, lambda it: not it.words),
+    (Reason.FILLER, _OPEN, lambda it: ends_in(it.words, it.language.fillers)),
+    (Reason.OPEN_MARK, _OPEN, lambda it: bool(_OPEN_MARK.search(it.text))),
+    (Reason.SPELLING, _OPEN, _is_spelling),
+    (Reason.NEVER_LAST, _OPEN, lambda it: ends_in(it.words, it.language.never_last)),
+    (Reason.NUMBER, _OPEN, _is_number),
+    (Reason.ANSWER, _COMPLETE, _is_answer),
+    (Reason.CLOSING, _COMPLETE, _is_closing),
+    (Reason.ADDRESS, _OPEN, _is_address),
+    (Reason.QUESTION_MARK, _COMPLETE, lambda it: bool(_QUESTION_MARK.search(it.text))),
+    (Reason.STRANDED, _UNKNOWN, _is_stranded),
+    (Reason.SELDOM_LAST, _OPEN, lambda it: ends_in(it.words, it.language.seldom_last)),
+    (Reason.CONDITION, _OPEN, _is_condition),
+    (Reason.FULL_STOP, _COMPLETE, lambda it: bool(_FULL_STOP.search(it.text))),
+    (Reason.THING, _OPEN, _is_thing),
+    (Reason.PLAIN, _UNKNOWN, lambda it: True),
 )
+
+JUDGED = {reason: judged for reason, judged, _ in _RULES}
+"""What each line of the table speaks for, in its order."""

@@ -3,15 +3,16 @@
 A wait that is always the same is too long for "yes" and too short for "my
 number is". This one depends on what is known at the pause::
 
-    "no thanks"     ▁▃▆█▅▂______|        answer                  320 ms
-    "book a table"  ▁▃▆█▅▂____________|  perhaps                 650 ms
-    "my number is"  ▁▃▆█▅▂__________________________|  surely not  1300 ms
+    "no thanks"     ▁▃▆█▅▂______|                      surely, when asked   320 ms
+    "book a table"  ▁▃▆█▅▂___________|                 perhaps              600 ms
+    "my number is"  ▁▃▆█▅▂______________________|      surely not         1,600 ms
                           ^ end of speech
 
 Four cues, one after the other; each can only move the wait its own way, so that
 more reason to wait never shortens it:
 
-1. The text sounds finished, open, or can't tell (:mod:`voicecore.core.completeness`).
+1. The text sounds finished, open, or can't tell (:mod:`voicecore.core.completeness`);
+   then the wait is the longer the less was said.
 2. A turn-detection model's probability, if there is one, is blended in.
 3. Above ``min_wait_ms`` the wait is stretched for who speaks slowly and shortened for
    who speaks fast, and the same for the caller's own pauses as far as they were learnt.
@@ -24,10 +25,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
-from voicecore.core.completeness import Reason, reason_of
+from voicecore.core.completeness import JUDGED, Completeness, Reason, reason_of
 from voicecore.core.pause_statistics import PauseStatistics, prior_quantile_ms
+from voicecore.core.words import words_of
 from voicecore.errors import MisuseError
 
 _TYPICAL_LETTERS_PER_S = 13.0
@@ -92,9 +95,12 @@ class EndpointSettings:
     """BCP 47 tag, for the word lists."""
     answer_ms: float = 320
     """For a whole answer to the agent's question ("no thanks")."""
-    complete_ms: float = 400
-    unknown_ms: float = 650
-    open_ms: float = 1300
+    complete_ms: float = 360
+    unknown_ms: float = 380
+    open_ms: float = 1600
+    brief_ms: float = 700
+    """Added to ``unknown_ms`` after one word, half of it after two, and so on: the less was
+    said, the likelier more is to come. Half of that after a question: a word may answer it."""
     unsettled_ms: float = 80
     """Added while the text may lack the last words."""
     model_weight: float = 0.7
@@ -112,10 +118,12 @@ class EndpointSettings:
                 f"max_wait_ms ({self.max_wait_ms:g}) must not be below min_wait_ms"
                 f" ({self.min_wait_ms:g}), and that not below 0"
             )
-        if not 0 <= self.answer_ms <= self.complete_ms <= self.unknown_ms <= self.open_ms:
+        waits = (0, self.answer_ms, self.complete_ms, self.unknown_ms, self.open_ms)
+        if not all(one <= next_one < math.inf for one, next_one in pairwise(waits)):
             raise MisuseError("answer_ms, complete_ms, unknown_ms and open_ms must rise from 0")
-        if not 0 <= self.unsettled_ms < math.inf:
-            raise MisuseError(f"unsettled_ms must be 0 or more, got {self.unsettled_ms}")
+        for name in ("brief_ms", "unsettled_ms"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise MisuseError(f"{name} must be 0 or more, got {getattr(self, name)}")
         for name in ("model_weight", "pace_weight", "learnt_weight", "learnt_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise MisuseError(f"{name} must be 0 to 1, got {getattr(self, name)}")
@@ -150,7 +158,11 @@ class AdaptiveEndpoint:
         reason = reason_of(cues.text, s.language, asked=cues.asked)
         if reason is Reason.ANSWER:
             return s.answer_ms
-        return (s.complete_ms, s.unknown_ms, s.open_ms)[reason.completeness]
+        wait_ms = (s.complete_ms, s.unknown_ms, s.open_ms)[JUDGED[reason]]
+        if JUDGED[reason] is Completeness.UNKNOWN:
+            said = max(len(words_of(cues.text)), 1)
+            wait_ms += s.brief_ms / said * (0.5 if cues.asked else 1)
+        return min(wait_ms, s.open_ms)
 
     def _blended_ms(self, cues: PauseCues) -> float:
         s = self._settings
@@ -175,8 +187,11 @@ class AdaptiveEndpoint:
         return slowness
 
     def _patience(self) -> float:
-        """More than 1 for who pauses longer than usual."""
+        """More than 1 for who pauses longer than usual; never less.
+
+        Pauses longer than the wait are seldom seen, so those seen look shorter than they are.
+        """
         share = self._settings.learnt_share
         ratio = self._pauses.quantile_ms(share) / prior_quantile_ms(share)
         patience: float = ratio**self._settings.learnt_weight
-        return patience
+        return max(1.0, patience)

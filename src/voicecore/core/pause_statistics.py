@@ -2,11 +2,14 @@
 
 A histogram of the pauses' logarithms: each new pause weighs one and makes the
 older ones weigh 5% less, so what is remembered is some twenty pauses, in a few
-hundred bytes whatever the call's length. Until there are enough of them a prior
-speaks, worth eight pauses: log-normal with a median of 400 ms, as pauses within
-a speaker's turn are found to be (M. Heldner, J. Edlund, "Pauses, gaps and
+hundred bytes whatever the call's length. It begins as if eight pauses of a
+typical speaker had been seen: log-normal about 400 ms, as pauses within a turn are
+found to be (M. Heldner, J. Edlund, "Pauses, gaps and
 overlaps in conversations", Journal of Phonetics 38, 2010; E. Campione,
 J. Véronis, "A large-scale multilingual study of silent pause duration", 2002).
+
+Below 200 ms it is no pause but a stop consonant or a moment in which the VAD let
+go, of which there are many more: they teach nothing.
 
 Only pauses that the caller ended are seen: one that outlasted the wait looks
 like the end of a turn. Tell those too where it turns out that the caller went
@@ -19,36 +22,40 @@ import math
 
 from voicecore.errors import MisuseError
 
-_SHORTEST_MS = 50.0
+_SHORTEST_MS = 200.0
 _STEPS_PER_OCTAVE = 4
-_OCTAVES = 7
+_OCTAVES = 5
 _BINS = _STEPS_PER_OCTAVE * _OCTAVES
 
 _PRIOR_MEDIAN_MS = 400.0
 _PRIOR_SIGMA = 0.6
-"""Of the natural logarithm: 9 in 10 between 150 and 1,070 ms."""
+"""Of the natural logarithm: 19 in 20 are shorter than 1,100 ms."""
 _PRIOR_PAUSES = 8.0
 
 _DECAY = 0.95
 
 
 class PauseStatistics:
-    """The caller's pauses from 50 ms to 6.4 s; shorter and longer ones count as those."""
+    """The caller's pauses from 200 ms to 6.4 s; longer ones count as that."""
 
     def __init__(self) -> None:
-        self._learnt = [0.0] * _BINS
+        self._weights = list(_PRIOR)
 
     def observe(self, pause_ms: float) -> None:
-        """Learn that the caller went on after ``pause_ms``. Raises MisuseError below 0 or NaN."""
+        """Learn that the caller went on after ``pause_ms``. Raises MisuseError below 0 or NaN.
+
+        What is shorter than 200 ms is ignored.
+        """
         if not pause_ms >= 0:
             raise MisuseError(f"a pause lasts 0 ms or more, got {pause_ms}")
-        self._learnt = [weight * _DECAY for weight in self._learnt]
-        self._learnt[_bin(pause_ms)] += 1
+        if pause_ms < _SHORTEST_MS:
+            return
+        self._weights = [weight * _DECAY for weight in self._weights]
+        self._weights[_bin(pause_ms)] += 1
 
     def quantile_ms(self, share: float) -> float:
         """The length that ``share`` (0 to 1) of the caller's pauses don't exceed."""
-        weights = [a + b for a, b in zip(_PRIOR, self._learnt, strict=True)]
-        return _quantile_ms(weights, share)
+        return _quantile_ms(self._weights, share)
 
 
 def prior_quantile_ms(share: float) -> float:
@@ -74,8 +81,6 @@ def _edge_ms(position: float) -> float:
 
 
 def _bin(pause_ms: float) -> int:
-    if pause_ms <= _SHORTEST_MS:
-        return 0
     if pause_ms >= _edge_ms(_BINS - 1):
         return _BINS - 1
     return int(math.log2(pause_ms / _SHORTEST_MS) * _STEPS_PER_OCTAVE)
@@ -88,7 +93,8 @@ def _prior() -> list[float]:
         z = math.log(_edge_ms(position) / _PRIOR_MEDIAN_MS) / _PRIOR_SIGMA
         return 0.5 * (1 + math.erf(z / math.sqrt(2)))
 
-    return [_PRIOR_PAUSES * (below(index + 1) - below(index)) for index in range(_BINS)]
+    shares = [below(index + 1) - below(index) for index in range(_BINS)]
+    return [_PRIOR_PAUSES * share / sum(shares) for share in shares]
 
 
 _PRIOR = _prior()

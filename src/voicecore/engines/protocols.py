@@ -150,3 +150,26 @@ class VadEngine(Protocol):
 
     async def close(self) -> None:
         """Free everything; twice is fine."""
+
+
+@runtime_checkable
+class TurnEngine(Protocol):
+    """Says by the sound of a turn (and its text) whether the caller is done."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Load; raises MissingLibraryError or EngineError with what to do."""
+
+    async def score(self, pcm: Pcm, text: str) -> float:
+        """The probability, 0 to 1, that the caller's turn is over.
+
+        ``pcm`` is the turn's audio so far at 16 kHz, its last 8 s at most, ending
+        in the pause; ``text`` what was understood of it, ``""`` if nothing (yet).
+        Neither is kept. Asked at a pause, so it is worth nothing later than that
+        pause may last: cancelling it is usual.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free everything; twice is fine."""

@@ -35,10 +35,11 @@ GERMAN = Language(
         der, ein, eine, einen, einem, einer, eines, und, oder, aber, sondern, weil
         denn, dass, ob, wenn, falls, obwohl, damit ich, sowie, als ob
         mein, meine, meinen, meinem, meiner, dein, deine, ihre, unser, unsere, unseren
-        im, am, zum, zur, vom, beim, ins, fürs, sehr, ich
+        im, am, zum, zur, vom, beim, ins, fürs, ich
         ich möchte, ich will, ich hätte gern, ich hätte gerne, ich würde, ich würde gern
         ich würde gerne, ich brauche, ich bin, ich habe, ich wollte, wir möchten, wir brauchen
-        können sie, könnten sie, kannst du, könntest du, haben sie, gibt es, und dann, und zwar
+        können sie, könnten sie, kannst du, könntest du, können sie bitte
+        könnten sie bitte, kannst du bitte, haben sie, gibt es, und dann, und zwar
         meine nummer, mein name, zum beispiel
     """),
     seldom_last=phrases("""
@@ -47,7 +48,7 @@ GERMAN = Language(
         dieses, diesen, ist, sind, war, waren, bin, habe, hat, hatte, kann, könnte, muss
         soll, will, möchte, würde, wird, werden, er, sie, wir, man, dann, also, noch
         auch, nur, nicht, kein, keinen, so, wie, was, wer, wo, wann, welche, welcher, welchen
-        ich glaube, ich denke, ich meine, damit, als
+        ich glaube, ich denke, ich meine, damit, als, sehr
     """),
     questions=phrases("""
         was, wer, wie, wo, woher, wohin, wann, warum, wieso, welche, welcher, welches, welchen

@@ -48,6 +48,7 @@ ENGLISH = Language(
         i want, i need, i would like, i'd like, we would like, we'd like, would like, i wish
         i want you, wanna, gonna, gotta, give me, show me, send me, let me, in order, instead of
         a lot of, kind of, sort of, a couple of, because of, due to, according to, the other
+        can you please, could you please, would you please, will you please
         and then, and so, or maybe, but then, how much is, how many, at least, at most
     """),
     seldom_last=phrases("""
@@ -57,20 +58,25 @@ ENGLISH = Language(
         can, could, will, would, shall, should, may, might, must
         isn't, aren't, wasn't, weren't, don't, doesn't, didn't, can't, couldn't, won't, wouldn't
         shouldn't, haven't, hasn't, hadn't
-        we, he, she, they, who, which, what, that, this, these, those, when, where, why, how
+        we, he, she, they, who, which, that, this, these, those, when, where, how
         how about, some, any, his, her, so, then, also, just, only, not, like, more, most
         can you, could you, would you, will you, do you, are you, have you, did you, if you
         i think, i mean, i guess, i believe, i was, i hope, tell me, ask you, need, want, wants
         my name, my number, the number, my order, going, trying, looking, new, next, another
         few, several, own, same, is no, are no, have no, quite, rather, pretty, currently, usually
         probably, basically, get, buy, make, put, give, bring, say, enter, press, send, find, take
-        add, use, spell, called, followed
+        add, use, spell, reach, include, receive, called, followed, starting, beginning, depending
+        slightly, fairly, extremely
     """),
     questions=phrases("""
         what, what's, when, where, where's, which, who, who's, whose, why, how, how's
         is, are, was, were, do, does, did, can, could, will, would, should, have, has, may
     """),
-    conditions=phrases("if, unless, although, even though, whenever, as soon as, in case"),
+    conditions=phrases("""
+        if, unless, although, even though, whenever, as soon as, in case, once
+        when i, when you, when we, when they, when he, when she, when it
+        when the, when my, when done
+    """),
     thing_openers=phrases("""
         the, a, an, my, your, our, their, his, her, its, at, after, before, from, in, on, for
         with, other
