@@ -247,11 +247,12 @@ def room_noise(folder: Path | None) -> NDArray[np.float32]:
                 if best is None or blocks.max() < best[0]:
                     best = (float(blocks.max()), piece)
     if best is None:
-        made = np.cumsum(np.random.default_rng(1).standard_normal(RATE_HZ).astype(np.float32))
-        made -= np.convolve(made, np.ones(200, np.float32) / 200, "same")
+        white = np.random.default_rng(1).standard_normal(RATE_HZ + _STEP)
+        made = np.convolve(white, np.ones(8), "same")[:RATE_HZ].astype(np.float32)
         best = (0.0, made)
     noise = best[1] - best[1].mean()
-    return noise / np.sqrt((noise**2).mean())
+    level = np.float32(np.sqrt(np.mean(noise**2)))
+    return np.asarray(noise / level, np.float32)
 
 
 def gaps(meeting: Meeting, least_s: float = 1.5) -> list[tuple[int, int]]:

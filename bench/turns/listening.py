@@ -126,7 +126,7 @@ def judge(
     onset = -1
     for i, probability in enumerate(probabilities):
         start, end = i * FRAME_SAMPLES, (i + 1) * FRAME_SAMPLES
-        blocks = powers(pcm[start:end].astype(np.float32) / 32768)
+        blocks = powers(pcm[start:end].astype(np.float32) / np.float32(32768))
         at_ns = told_ns(end)
         for kind, sample in gate.push(probability, start, end, blocks):
             edges.append(HeardEdge(at_ns, SpeechEdge(EDGE_KINDS[kind], sample)))

@@ -95,7 +95,7 @@ def stimuli(folder: Path, *, quick: bool = False) -> list[Stimulus]:
         *_short_turns(meetings(folder)),
         *_fillers(spoken),
         *_backchannels_made(),
-        *_coughs_made(),
+        *coughs_made(),
         *_breaths(spoken),
         *_noises(noises(folder)),
     ]
@@ -237,7 +237,7 @@ def _synthesised(
 # -- noises --------------------------------------------------------------------------------
 
 
-def _coughs_made(count: int = 24) -> Iterator[_Raw]:
+def coughs_made(count: int = 24) -> Iterator[_Raw]:
     """One to three bursts: a sharp onset, a noisy body of 400 to 2500 Hz, a decay."""
     for i in range(count):
         rng = np.random.default_rng([24, i])
