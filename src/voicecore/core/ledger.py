@@ -85,6 +85,11 @@ class Segment:
         """Position after the last sample queued, or None before the first."""
         return None if self.position is None else self.position + self.samples
 
+    @property
+    def known(self) -> tuple[int, int, int, bool]:
+        """How much is known of it: the same as before means nothing new."""
+        return self.samples, len(self.marks), len(self.energy), self.done
+
     def words(self, rate_hz: int, pace: Pace) -> list[Word]:
         """Where its words lie, as far as that can be told; all of them have ends."""
         if self.position is None:
@@ -116,7 +121,8 @@ class PlayoutLedger:
         self._rate_hz = rate_hz
         self._pace = Pace() if pace is None else pace
         self._segments: list[Segment] = []
-        self._settled: dict[int, list[Word]] = {}
+        # The words of each segment, and what of it was known when they were placed.
+        self._placed: dict[int, tuple[tuple[int, int, int, bool], list[Word]]] = {}
 
     def open_segment(self, text: str) -> int:
         """Note a clause that will be spoken next; returns its number."""
@@ -159,7 +165,7 @@ class PlayoutLedger:
     def abandon(self) -> None:
         """No more audio will come: what has none is forgotten, what has some is cut there."""
         self._segments = [s for s in self._segments if s.position is not None]
-        self._settled.clear()
+        self._placed.clear()
         for segment in self._segments:
             if not segment.done:
                 segment.cut(segment.words(self._rate_hz, self._pace))
@@ -253,11 +259,10 @@ class PlayoutLedger:
     def _spoken(self, number: int, offset: int) -> list[SpokenWord]:
         """The words of a segment, its text being at ``offset`` of the reply's."""
         segment = self._segments[number]
-        words = self._settled.get(number)
-        if words is None:
+        known, words = self._placed.get(number, (None, []))
+        if known != segment.known:
             words = segment.words(self._rate_hz, self._pace)
-            if segment.done:
-                self._settled[number] = words
+            self._placed[number] = (segment.known, words)
         position = segment.position or 0
         return [
             SpokenWord(

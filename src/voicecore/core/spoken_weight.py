@@ -95,7 +95,7 @@ def is_abbreviation(word: str) -> bool:
 
 def _read(word: str) -> str:
     """What a reader says for ``word``: words of letters, with spaces between."""
-    bare = word.strip(_AROUND)
+    bare = _plain(word.strip(_AROUND))
     if _INITIALS.match(bare):
         return _spell(bare)
     if bare.endswith("."):
@@ -112,6 +112,14 @@ def _read(word: str) -> str:
         else:
             spoken.append(_SIGNS.get(part, "" if part in "'’" else " "))
     return "".join(spoken)
+
+
+def _plain(word: str) -> str:
+    """Letters without their accents and vowel signs, digits without their styles: "x²" is x2."""
+    if word.isascii():
+        return word
+    parts = unicodedata.normalize("NFKD", word)
+    return "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
 
 
 def _is_spelled(part: str) -> bool:
@@ -166,8 +174,7 @@ def _below_thousand(value: int) -> str:
 def _sounds(word: str, stress: int) -> int:
     """Weight of a word of letters: its syllables and consonants."""
     syllable, consonant = _SYLLABLE[stress], _CONSONANT[stress]
-    plain = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if c.isalpha())
-    plain = _DOUBLED.sub("c", _without_silent_e(plain))
+    plain = _DOUBLED.sub("c", _without_silent_e(word.lower()))
     weight, in_vowel = 0, False
     for position, character in enumerate(plain):
         if unicodedata.east_asian_width(character) == "W":

@@ -27,7 +27,9 @@ from voicecore.core.speech_energy import quiet_runs
 from voicecore.core.spoken_weight import is_abbreviation, spoken_weight
 from voicecore.core.word_alignment import Sound, align
 
-_WORD: Final = re.compile(r"\S+")
+# Between white space; each character of a script that writes none is a word.
+_UNSPACED: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD: Final = re.compile(rf"[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+")
 _CLOSERS: Final = "\"')]}”’»*"
 _MEMORY_S: Final = 10.0
 
