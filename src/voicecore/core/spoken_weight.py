@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 from typing import Final
 
 _VOWELS: Final = frozenset("aeiouyаеиоуыэюяіїєαεηιουωæøœıəɑ")
 # Milliseconds at some 170 words a minute of a syllable's vowel, of a consonant sound,
 # and of what a word takes beside them; the second of words that carry no stress.
 # Fitted to espeak-ng's own word marks (half the texts of bench/turns/words.py).
-_SYLLABLE: Final = (30, 0)
-_CONSONANT: Final = (63, 56)
-_WORD: Final = (100, 67)
+_SYLLABLE: Final = (38, 53)
+_CONSONANT: Final = (65, 59)
+_WORD: Final = (82, 9)
 
 _UNSTRESSED: Final = frozenset(
     re.split(
@@ -78,7 +77,6 @@ _PART: Final = re.compile(r"\d+(?:[,.:]\d+)*|[^\W\d_]+|.", re.DOTALL)
 _INITIALS: Final = re.compile(r"(?:[^\W\d_]\.){2,}$|(?:[^\W\d_]\.)+[^\W\d_]$")
 
 
-@lru_cache(maxsize=4096)
 def spoken_weight(word: str) -> int:
     """Milliseconds that ``word`` (no white space) takes at an ordinary pace; 0: it has no sound."""
     if len(word) > _LONGEST_WORD:
