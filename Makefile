@@ -12,7 +12,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter bench-load debug asan isa annotate wheel clean
+.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter bench-load bench-turns debug asan isa annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -74,6 +74,9 @@ bench-jitter: $(VENV)/.dev $(VENV)/.built  ## the jitter buffer on bad networks 
 
 bench-load: $(VENV)/.dev $(VENV)/.built  ## many calls (CALLS=100 SECONDS=30: one size) -> build/bench/load.json
 	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m load $(if $(CALLS),--calls $(CALLS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-turns: $(VENV)/.dev $(VENV)/.built  ## whose turn it is (FOLDER=recordings) -> build/bench/turns.json
+	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m turns $(FOLDER)
 
 debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 	@VOICECORE_BUILD=debug sh scripts/test_profile.sh $(BIN) tests/native

@@ -38,7 +38,7 @@ C_SOURCES: dict[str, list[str]] = {
     "jitter": ["jitter.c"],
     "opus": ["opus_library.c"],
     "opus_packet": ["opus_packet.c"],
-    "outbound": ["playout.c"],
+    "outbound": ["playout.c", "opus_packet.c"],
     "resample": ["resample_prototype.c", "resample_design.c", "resample_fir.c"],
     "plane": [
         "address_map.c",

@@ -23,6 +23,7 @@ ALLOWED = {
     "transport": {"errors", "_native", "core"},
     "service": {"errors", "_native", "core", "engines", "transport"},
     "aiortc": {"errors", "_native", "core", "transport"},
+    "replay": {"errors", "_native", "core"},
     "info": {"errors", "_native", "engines"},
     "__init__": {"errors", "core"},
 }

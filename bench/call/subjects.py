@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
+PLAIN_TURNS = (
+    *("--endpoint", "fixed", "--speculate", "false", "--bargein-policy", "immediate"),
+    *("--idle-prompt-s", "0", "--idle-goodbye-s", "0", "--max-monologue-s", "0"),
+)
+"""The simplest turn-taking, which framework latency and barge-in are defined by."""
+STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub", *PLAIN_TURNS)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Turn-taking: how well it is told whose turn it is, and what was heard."""
+"""How well turns are taken: ends of turns, interruptions, and what must not be one."""

@@ -14,6 +14,7 @@ package loads no engine, no network code and no native module.
 from __future__ import annotations
 
 from voicecore.core.conversation import Conversation, Message, ToolCall
+from voicecore.core.protected import Protected
 from voicecore.errors import (
     CapacityError,
     EngineError,
@@ -31,6 +32,7 @@ __all__ = [
     "MissingLibraryError",
     "MisuseError",
     "PeerError",
+    "Protected",
     "ToolCall",
     "VoicecoreError",
 ]

@@ -5,23 +5,28 @@ from __future__ import annotations
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
-from voicecore.core.session import Session, TurnSettings
-from voicecore.core.turn_table import State
+from voicecore.core.session import Session
+from voicecore.core.state import State
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
 
 PLAY_HZ = 24_000
+PLAIN = {"endpoint": "fixed", "speculate": False, "bargein_policy": "immediate"}
+"""The simplest policies: a fixed silence ends a turn, any speech interrupts."""
 
 
 class ScriptedCall:
     """Drives a session as the real driver does, with the clock in the test's hand.
 
-    The caller's audio arrives without delay: position = time at 16 kHz.
+    The caller's audio arrives without delay: position = time at 16 kHz. Policies are
+    the simplest ones unless ``settings`` name others.
     """
 
     def __init__(self, **settings: object) -> None:
         self.session = Session(
-            TurnSettings(**settings),  # type: ignore[arg-type]
+            TurnSettings(**{**PLAIN, **settings}),  # type: ignore[arg-type]
             Conversation(),
             play_rate_hz=PLAY_HZ,
         )
@@ -29,6 +34,9 @@ class ScriptedCall:
         self.played = 0
         self.written = 0
         self.actions: list[act.Action] = []
+        self.held = False
+        self.confidence = 0.9
+        self._voice_from: int | None = None
         self.send(ev.Connected())
 
     @property
@@ -44,8 +52,13 @@ class ScriptedCall:
         self.actions += done
         for action in done:
             if isinstance(action, act.Flush):
+                self.held = False
                 self.written = self.played
                 done = done + self.send(ev.Flushed(action.turn, self.played))
+            elif isinstance(action, act.Hold):
+                self.held = True
+            elif isinstance(action, act.Resume):
+                self.held = False
         return done
 
     def at(self, now_ms: float) -> ScriptedCall:
@@ -55,22 +68,46 @@ class ScriptedCall:
             if deadline_ns is None or deadline_ns > ms_to_ns(now_ms):
                 break
             self.now_ms = max(self.now_ms, deadline_ns / 1e6)
-            self.send(ev.Timeout(ms_to_samples(self.now_ms, HEAR_RATE_HZ), self.played))
+            heard = ms_to_samples(self.now_ms, HEAR_RATE_HZ)
+            self.send(ev.Timeout(heard, self.played, self._voice(heard)))
         self.now_ms = now_ms
         return self
 
     def onset(self, from_ms: float | None = None) -> list[act.Action]:
-        return self.send(ev.SpeechOnset(*self._edge(from_ms)))
+        edge = self._edge(from_ms)
+        self._voice_from = edge[0]
+        return self.send(ev.SpeechOnset(*edge))
 
     def confirm(self, from_ms: float | None = None) -> list[act.Action]:
-        return self.send(ev.SpeechConfirmed(*self._edge(from_ms)))
+        edge = self._edge(from_ms)
+        self._voice_from = edge[0]
+        return self.send(ev.SpeechConfirmed(*edge))
 
     def release(self, at_ms: float | None = None) -> list[act.Action]:
+        self._voice_from = None
         return self.send(ev.SpeechReleased(*self._edge(at_ms)))
 
-    def _edge(self, at_ms: float | None) -> tuple[int, int]:
+    def caller_speaks(self, begin_ms: float, end_ms: float) -> None:
+        """A voice from ``begin_ms`` to ``end_ms``, with the edges as the gate tells them."""
+        self.at(begin_ms + 32).onset(begin_ms)
+        if end_ms - begin_ms >= 64:
+            self.at(begin_ms + 64).confirm(begin_ms)
+        self.at(end_ms + 64).release(end_ms)
+
+    def understand(self, text: str) -> list[act.Action]:
+        """The recogniser gives the final text it was asked for last."""
+        asked = self.of(act.FinishListening)[-1]
+        assert isinstance(asked, act.FinishListening)
+        return self.send(ev.TranscriptFinal(asked.turn, text, asked.part))
+
+    def _edge(self, at_ms: float | None) -> tuple[int, int, int]:
         at_ms = self.now_ms if at_ms is None else at_ms
-        return ms_to_samples(at_ms, HEAR_RATE_HZ), ms_to_ns(at_ms)
+        return ms_to_samples(at_ms, HEAR_RATE_HZ), ms_to_ns(at_ms), self.played
+
+    def _voice(self, heard: int) -> Voice:
+        if self._voice_from is None:
+            return NO_VOICE
+        return Voice(True, self._voice_from, heard, self.confidence, 0.0)
 
     def caller_says(self, text: str, begin_ms: float, end_ms: float) -> None:
         """A whole turn: speech from ``begin_ms`` to ``end_ms``, the pause, the final."""

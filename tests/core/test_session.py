@@ -7,7 +7,7 @@ import pytest
 from core.driver import ScriptedCall
 from voicecore.core import actions as act
 from voicecore.core import events as ev
-from voicecore.core.turn_table import State
+from voicecore.core.state import State
 from voicecore.errors import MisuseError
 
 
@@ -50,7 +50,8 @@ def test_a_pause_shorter_than_silence_keeps_the_turn(pause_ms: float) -> None:
     call.at(64).confirm(0)
     call.at(1000).release()
     call.at(1000 + pause_ms).onset()
-    assert call.state is State.HEARING
+    assert call.state is State.PAUSING
+    call.confirm()
     call.at(3000)
     assert call.state is State.HEARING
     call.release()
@@ -65,7 +66,7 @@ def test_silence_is_counted_from_the_end_of_speech_not_from_when_it_was_noticed(
     call.at(64).confirm(0)
     call.at(1090).release(at_ms=1000)
     call.at(1479)
-    assert call.state is State.HEARING
+    assert call.state is State.PAUSING
     call.at(1480)
     assert call.state is State.THINKING
 
@@ -79,7 +80,7 @@ def test_a_stalled_network_is_not_the_end_of_a_turn() -> None:
     for now_ms in range(540, 2500, 10):
         call.now_ms = now_ms
         call.send(ev.Timeout(60 * 16, 0))
-    assert call.state is State.HEARING
+    assert call.state is State.PAUSING
     # ... but a turn is not held open for ever.
     call.now_ms = 60 + 480 + 2001
     call.send(ev.Timeout(60 * 16, 0))
@@ -96,7 +97,7 @@ def test_what_is_still_to_arrive_of_a_pause_is_awaited_and_not_asked_for(
     call.at(64).confirm(0)
     call.at(1000).release()
     asked = 0
-    while call.state is State.HEARING:
+    while call.state is State.PAUSING:
         assert call.session.deadline_ns is not None
         call.now_ms = call.session.deadline_ns / 1e6
         call.send(ev.Timeout(round((call.now_ms - lag_ms) * 16), 0))

@@ -15,9 +15,10 @@ from voicecore._native.speech_gate import BLOCK_SAMPLES, MediaClock, SpeechGate
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
-from voicecore.core.session import Session, TurnSettings
+from voicecore.core.session import Session
 from voicecore.core.speech_gate import EDGE_KINDS, EdgeKind
-from voicecore.core.turn_table import State
+from voicecore.core.state import State
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns
 
 SILENCE_MS = 480
@@ -39,7 +40,9 @@ class Line:
 
     def __init__(self, speech: Spans, stalls: Spans, *, sends_until_ms: int = 1 << 30) -> None:
         self.session = Session(
-            TurnSettings(silence_ms=SILENCE_MS), Conversation(), play_rate_hz=24_000
+            TurnSettings(endpoint="fixed", silence_ms=SILENCE_MS, speculate=False),
+            Conversation(),
+            play_rate_hz=24_000,
         )
         self.session.handle(ev.Connected(), 0)
         self.ends_ms: list[int] = []

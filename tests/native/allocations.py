@@ -184,7 +184,7 @@ def reports_and_feedback() -> Step:
 
 
 def outbound() -> Step:
-    """Speech, silence, a flush and new settings now and then, with RED."""
+    """Speech, silence, a hold, a flush and new settings now and then, with RED."""
     path = Outbound(
         codec="opus", payload_type=111, ssrc=1, sequence=0, timestamp=0, red_pt=63,
         transport_cc_id=5,
@@ -195,6 +195,10 @@ def outbound() -> Step:
     def step(i: int) -> None:
         if i % 50 < 30:
             path.write(block, path.generation)
+        if i % 50 == 10:
+            path.hold()
+        if i % 50 == 15:
+            path.resume()
         if i % 50 == 20:
             path.flush()
             path.configure(bitrate_bps=40_000 + i % 3, expected_loss_percent=i // 50 % 2 * 10)

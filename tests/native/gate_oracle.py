@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 
@@ -27,31 +28,62 @@ class PlainGate:
         self._voiced_end = 0
         self._peak = 0.0
         self._latest = 0.0
+        self._scores: list[float] = []
+        self._energies: list[tuple[float, float]] = []  # of a frame, and of it explained
+        self._released = 0
         self._blocks: deque[tuple[int, float]] = deque(maxlen=_TRIM_SAMPLES // BLOCK_SAMPLES + 4)
 
-    def push(self, probability: float, start: int, end: int, powers: Sequence[float]) -> Edges:
+    @property
+    def voice(self) -> tuple[bool, int, int, float, float]:
+        energy = sum(whole for whole, _ in self._energies)
+        echo = sum(part for _, part in self._energies) / energy if energy > 0 else 0.0
+        return (
+            self.voiced,
+            self._onset,
+            self._last_loud() if self.voiced else self._released,
+            sum(self._scores) / len(self._scores) if self._scores else 0.0,
+            0.0 if math.isnan(echo) else echo,
+        )
+
+    def push(
+        self,
+        probability: float,
+        start: int,
+        end: int,
+        powers: Sequence[float],
+        *,
+        echo: float = 0.0,
+    ) -> Edges:
         self._latest = probability
-        for i, power in enumerate(powers):
-            self._blocks.append((start + (i + 1) * BLOCK_SAMPLES, power))
-        if probability >= (self._release if self.voiced else self._threshold):
-            return self._on_voiced(start, end, powers)
-        return self._on_unvoiced() if self.voiced else []
+        edges = self._take(start, end, powers, echo)
+        if self.voiced:
+            self._scores.append(probability)
+        return edges
 
     def repeat(self, start: int, end: int, powers: Sequence[float]) -> Edges:
-        return self.push(self._latest, start, end, powers)
+        return self._take(start, end, powers, 0.0)
+
+    def _take(self, start: int, end: int, powers: Sequence[float], echo: float) -> Edges:
+        for i, power in enumerate(powers):
+            self._blocks.append((start + (i + 1) * BLOCK_SAMPLES, power))
+        if self._latest >= (self._release if self.voiced else self._threshold):
+            return self._on_voiced(start, end, powers, echo)
+        return self._on_unvoiced() if self.voiced else []
 
     def hold(self, start: int, end: int) -> Edges:
         if self.voiced:
             self._voiced_end = end
         return []
 
-    def _on_voiced(self, start: int, end: int, powers: Sequence[float]) -> Edges:
+    def _on_voiced(self, start: int, end: int, powers: Sequence[float], echo: float) -> Edges:
         edges: Edges = []
         if not self.voiced:
             self.voiced, self._confirmed = True, False
             self._onset, self._peak = start, 0.0
+            self._scores, self._energies = [], []
             edges.append((ONSET, start))
         self._voiced_end = end
+        self._energies.append((sum(powers), sum(power * echo for power in powers)))
         self._peak = max(self._peak, *powers) if powers else self._peak
         if not self._confirmed and end - self._onset >= self._start_samples:
             self._confirmed = True
@@ -60,7 +92,8 @@ class PlainGate:
 
     def _on_unvoiced(self) -> Edges:
         self.voiced = self._confirmed = False
-        return [(RELEASED, self._last_loud())]
+        self._released = self._last_loud()
+        return [(RELEASED, self._released)]
 
     def _last_loud(self) -> int:
         floor = self._voiced_end - _TRIM_SAMPLES

@@ -84,6 +84,8 @@ def test_writer_is_not_refused_while_packets_are_built(codec: str) -> None:
         try:
             for _ in range(300):
                 out.write(pcm, out.generation)
+                out.hold()
+                out.resume()
                 out.flush()
                 out.configure(complexity=1)
         except MisuseError as error:

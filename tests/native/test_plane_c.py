@@ -58,6 +58,12 @@ def test_address_map_against_a_plain_array(tmp_path: Path) -> None:
     check(program, ["address_map"], tmp_path, "200000", "address,undefined")
 
 
+def test_loss_map_against_plain_arrays(tmp_path: Path) -> None:
+    """What was lost, whatever the far end told of whichever packet."""
+    program = HERE / "plane" / "loss_map_check.c"
+    check(program, [], tmp_path, "40000", "address,undefined")
+
+
 def test_reports_are_told_in_time(tmp_path: Path) -> None:
     parts = [part for part in PARTS if part != "plane_hear"]
     program = HERE / "plane" / "report_news_check.c"

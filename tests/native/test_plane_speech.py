@@ -31,8 +31,10 @@ def weights() -> SileroWeights:
         pytest.skip(str(error))
 
 
-def edges_of(call: Call, weights: SileroWeights, samples: int) -> list[tuple[int, int]]:
-    """One frame after the other, as they stand in the ring."""
+def edges_of(
+    call: Call, weights: SileroWeights, samples: int
+) -> tuple[list[tuple[int, int]], SpeechGate]:
+    """One frame after the other, as they stand in the ring; and the gate after the last."""
     heard = call.at_b.inbound.ring.copy(0, samples).astype(np.float32) / 32768.0
     scorer, state = SileroScorer(weights), np.zeros((2, 1, 128), np.float32)
     gate, edges = SpeechGate(), []
@@ -43,7 +45,7 @@ def edges_of(call: Call, weights: SileroWeights, samples: int) -> list[tuple[int
             edges += gate.hold(start, end)
         else:
             edges += gate.push(probability, start, end, speech_gate.powers(frame[64:]))
-    return edges
+    return edges, gate
 
 
 @pytest.mark.slow
@@ -78,13 +80,16 @@ def check_edges(weights: SileroWeights) -> bool:
     found, undisturbed = 0, True
     for call in calls:
         call.at_b.unroute()
-        judged, told = call.at_b.judged()
+        judged, told, *voice = call.at_b.voice()
         wait_for(lambda call=call, told=told: len(edges_told(call)) >= told, b)  # type: ignore[misc]
         edges = edges_told(call)[:told]
         if call.at_b.inbound.stats()["paused_ms"]:
             undisturbed = False
             continue
-        assert edges == edges_of(call, weights, judged)
+        expected, gate = edges_of(call, weights, judged)
+        assert edges == expected
+        assert voice == pytest.approx(gate.voice, abs=1e-3), "scored in company: other sums"
+        assert voice[3] > 0.35, "of the last utterance"
         for event in b.of(plane.ONSET, call.peer_b):
             assert abs(event[3] - call.at_b.time_of(event[2])) < 200_000_000
         found += told

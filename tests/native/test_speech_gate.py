@@ -140,6 +140,37 @@ def test_not_a_number_is_no_speech() -> None:
     ]
 
 
+def test_the_voice_is_that_of_the_utterance_so_far() -> None:
+    gate = SpeechGate()
+    assert gate.voice == (False, 0, 0, 0.0, 0.0)
+    gate.push(0.25, 0, 512, [LOUD] * 4, echo=1.0)
+    assert gate.voice == (False, 0, 0, 0.0, 0.0), "nobody speaks yet"
+    gate.push(0.75, 512, 1024, [LOUD] * 4, echo=1.0)
+    assert gate.voice == (True, 512, 1024, 0.75, 1.0)
+    gate.hold(1024, 1536)
+    assert gate.voice == (True, 512, 1024, 0.75, 1.0), "concealment has no word in it"
+    gate.push(0.5, 1536, 2048, [LOUD, LOUD, QUIET, QUIET])
+    voiced, onset, loud_end, confidence, echo = gate.voice
+    assert (voiced, onset, loud_end, confidence) == (True, 512, 1536 + 256, 0.625)
+    assert echo == pytest.approx(4 / 6, rel=1e-2)
+
+
+def test_after_a_release_the_voice_is_that_of_the_last_utterance() -> None:
+    gate = SpeechGate()
+    gate.push(0.75, 512, 1024, [LOUD, LOUD, QUIET, QUIET])
+    ((kind, sample),) = gate.push(0.25, 1024, 1536, [QUIET] * 4)
+    assert (kind, gate.voice) == (RELEASED, (False, 512, sample, 0.75, 0.0))
+    gate.skip(1536, 51_200)
+    gate.push(0.0, 51_200, 51_712, [LOUD] * 4)
+    assert gate.voice == (False, 512, sample, 0.75, 0.0)
+
+
+@pytest.mark.parametrize("echo", [-0.01, 1.01, math.nan])
+def test_a_share_of_echo_out_of_range_is_refused(echo: float) -> None:
+    with pytest.raises(MisuseError, match="a share is 0 to 1"):
+        SpeechGate().push(0.9, 0, 512, [LOUD] * 4, echo=echo)
+
+
 def test_kinds_have_their_names_in_core() -> None:
     assert [EDGE_KINDS[kind] for kind in (ONSET, CONFIRMED, RELEASED)] == [
         EdgeKind.ONSET,
@@ -187,10 +218,12 @@ def test_random_frames_against_the_oracle(rng: np.random.Generator, threshold: f
         elif step < 0.3:
             ours, theirs = gate.repeat(start, end, powers), plain.repeat(start, end, powers)
         else:
-            ours = gate.push(probability, start, end, powers)
-            theirs = plain.push(probability, start, end, powers)
+            echo = float(rng.choice([0.0, 1.0, rng.random()]))
+            ours = gate.push(probability, start, end, powers, echo=echo)
+            theirs = plain.push(probability, start, end, powers, echo=echo)
         assert ours == theirs
         assert gate.voiced == plain.voiced
+        assert gate.voice == pytest.approx(plain.voice, rel=1e-5)
         seen |= {kind for kind, _ in ours}
         # Sometimes frames were lost between two.
         start = end if rng.random() < 0.95 else end + int(rng.integers(1, 9)) * 512

@@ -289,7 +289,7 @@ def test_the_apology_needs_no_engine() -> None:
         await asyncio.sleep(1)
         assert rig.tts.asked == []
         assert rig.told == [
-            ev.SpeechQueued(TURN, 0, 0, 2400, ()),
+            ev.SpeechQueued(TURN, 0, 0, 2400, (), bytes([14] * 10)),
             ev.SegmentEnd(TURN, 0),
         ]
         await rig.end()

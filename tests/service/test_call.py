@@ -12,12 +12,14 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from core.driver import PLAIN
 from fakes.media_threads import HandThreads
 from fakes.virtual_loop import VirtualLoop, virtually
 from voicecore._native.ring import AudioRing
 from voicecore.core.conversation import Conversation
-from voicecore.core.session import TurnSettings
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
+from voicecore.core.turn_settings import TurnSettings
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.engines.llm.stub import LlmStub
 from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.stt.stub import SttStub
@@ -50,6 +52,8 @@ class FakePlane:
         self.sink: PlaneSink | None = None
         self.wish: int | None = None
         self.adapted = 0
+        self.held = False
+        self.voiced_from: int | None = None
         self._speaking = False
 
     @property
@@ -65,7 +69,24 @@ class FakePlane:
         position, self.written = self.written, self.written + len(pcm)
         return Placed(position, len(pcm))
 
+    def hold(self) -> int:
+        self.held = True
+        return self.played
+
+    def resume(self) -> int:
+        self.held = False
+        return self.played
+
+    def lost(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        return ()
+
+    def voice(self) -> Voice:
+        if self.voiced_from is None:
+            return NO_VOICE
+        return Voice(True, self.voiced_from, self.ring.position, 0.9, 0.0)
+
     def flush(self) -> int:
+        self.held = False
         self.flushes += 1
         self.generation += 1
         self.written = self.played
@@ -99,7 +120,7 @@ class FakePlane:
             if self.wish is not None and self.ring.position >= self.wish:
                 self.wish = None
                 sink.on_audio()
-            if self.written > self.played:
+            if self.written > self.played and not self.held:
                 self.played = min(self.played + 480, self.written)
                 if not self._speaking:
                     self._speaking = True
@@ -156,7 +177,9 @@ class Channel:
 class Rig:
     """A call on a fake plane."""
 
-    def __init__(self, *, greeting: str = "", tts: Any = None, text: str = "hello") -> None:
+    def __init__(
+        self, *, greeting: str = "", tts: Any = None, text: str = "hello", **turns: Any
+    ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
@@ -172,7 +195,7 @@ class Rig:
         context = CallContext(
             engines=Engines(stt, self.llm, self.tts, vad, greeting),
             metrics=self.metrics,
-            turns=TurnSettings(greeting=greeting),
+            turns=TurnSettings(**{**PLAIN, "greeting": greeting, **turns}),
             stt_chunk_ms=100,
             apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
             peers=lambda: PeerConfig(hub),
@@ -206,7 +229,9 @@ class Rig:
         return self.channel.sent
 
     def edge(self, kind: EdgeKind) -> None:
-        self.call.on_edge(SpeechEdge(kind, self.plane.ring.position), self.loop.now_ns())
+        position = self.plane.ring.position
+        self.plane.voiced_from = None if kind is EdgeKind.RELEASED else position
+        self.call.on_edge(SpeechEdge(kind, position), self.loop.now_ns())
 
     def counter(self, name: str) -> float:
         value = self.metrics.registry.get_sample_value(name)

@@ -33,6 +33,7 @@ from voicecore._native.ring import AudioRing
 from voicecore._native.rtp import parse
 from voicecore._native.silero import SileroWeights
 from voicecore._native.speech_gate import SpeechGate
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.engines.vad.silero import SileroVad
 from voicecore.transport.hub import DATAGRAM
 from voicecore.transport.media_path import RELAYED, SelectedPair
@@ -69,8 +70,10 @@ class HandSession:
         self.injected: list[bytes] = []
         self.wakes: list[int | None] = []
         self.judgement = (0, 0)
+        self.known = (False, 0, 0, 0.0, 0.0)
         self.pause = (0, 0)
         self.told: dict[str, float] = {}
+        self.missed: list[tuple[int, int]] = []
         self.closed = 0
 
     def route(self, *where: Any) -> None:
@@ -90,6 +93,12 @@ class HandSession:
 
     def judged(self) -> tuple[int, int]:
         return self.judgement
+
+    def voice(self) -> tuple[Any, ...]:
+        return *self.judgement, *self.known
+
+    def lost(self, start: int, end: int) -> list[tuple[int, int]]:
+        return [each for each in self.missed if start <= each[0] and each[1] <= end]
 
     def stats(self) -> dict[str, Any]:
         return {"received": 3, "rejected": 2, "sent": 5, "name": "no number"}
@@ -148,6 +157,28 @@ def test_edges_are_handed_on_with_their_samples_and_times() -> None:
     ]
 
 
+def test_the_voice_is_known_as_far_as_its_edges_were_told() -> None:
+    rig = Rig()
+    assert rig.plane.voice() == NO_VOICE
+    rig.session.judgement, rig.session.known = (2048, 1), (True, 512, 1920, 0.75, 0.25)
+    assert rig.plane.voice() == NO_VOICE, "its onset is on its way"
+    rig.plane.on_media(native.ONSET, 512, 0)
+    assert rig.plane.voice() == Voice(True, 512, 1920, 0.75, 0.25)
+    rig.session.judgement, rig.session.known = (9216, 3), (True, 8704, 9216, 1.0, 0.0)
+    assert rig.plane.voice() == Voice(True, 512, 1920, 0.75, 0.25)
+    rig.plane.on_media(native.RELEASED, 1800, 0)
+    assert rig.plane.voice() == Voice(False, 512, 1800, 0.75, 0.25)
+    rig.plane.on_media(native.ONSET, 8704, 0)
+    assert rig.plane.voice() == Voice(True, 8704, 9216, 1.0, 0.0)
+
+
+def test_an_edge_tells_of_the_voice_what_it_can() -> None:
+    rig = Rig()
+    rig.session.judgement, rig.session.known = (4096, 2), (False, 512, 900, 0.75, 0.0)
+    rig.plane.on_media(native.ONSET, 512, 0)
+    assert rig.plane.voice() == Voice(True, 512, 512, 0.0, 0.0), "that it ended is on its way"
+
+
 def test_what_was_judged_counts_only_once_its_edges_were_told() -> None:
     rig = Rig()
     rig.session.judgement = (512, 0)
@@ -174,6 +205,22 @@ def test_news_of_playout_from_before_a_flush_is_stale() -> None:
     rig.plane.on_media(native.STARTED, 0, rig.plane.generation)
     rig.plane.on_media(native.DRAINED, 960, rig.plane.generation)
     assert rig.sink.told[1:] == [("started",), ("drained", 960)]
+
+
+def test_what_is_held_waits_and_what_was_missed_is_told() -> None:
+    rig = Rig()
+    rig.plane.play(tone(0.1), rig.plane.generation)
+    rig.session.outbound.next_packet()
+    assert rig.plane.hold() == rig.plane.hold() == rig.plane.played == 480
+    rig.session.outbound.next_packet()
+    assert rig.plane.play(tone(0.1), rig.plane.generation) == (2400, 2400)
+    assert rig.plane.played == 480
+    assert rig.plane.resume() == rig.plane.resume() == 480
+    rig.session.outbound.next_packet()
+    assert rig.plane.played == 960
+    rig.session.missed = [(0, 480), (960, 1440)]
+    assert rig.plane.lost(0, 1000) == ((0, 480),)
+    assert rig.plane.lost(500, 900) == ()
 
 
 def test_keys_losses_and_reports() -> None:
@@ -266,6 +313,7 @@ def test_a_voice_gives_onset_confirmation_and_release_at_its_samples() -> None:
     assert onset == pytest.approx(16_000, abs=600)
     assert released == pytest.approx(24_000, abs=600)
     assert (onset_ns, released_ns) == (onset * 62_500, released * 62_500)
+    assert rig.plane.voice() == Voice(False, onset, released, 1.0, 0.0)
 
 
 def test_pauses_are_not_scored_once_the_voice_has_ended() -> None:
@@ -426,6 +474,26 @@ async def test_playout_runs_on_its_clock_and_a_flush_ends_it() -> None:
         packets = [parse(packet) for packet in made.far.received()]
         sequences = [packet.sequence for packet in packets if packet]
         assert {(b - a) & 0xFFFF for a, b in itertools.pairwise(sequences)} == {1}
+
+
+async def test_a_hold_stops_playout_and_a_resume_goes_on_where_it_was() -> None:
+    with line() as made:
+        made.plane.hold()
+        made.plane.play(tone(1.0), made.plane.generation)
+        sent = made.plane.stats()["sent"]
+        await until(lambda: made.plane.stats()["sent"] >= sent + 5)
+        assert made.sink.told == [], "what is held hasn't started"
+        assert made.plane.resume() == 0
+        await until(lambda: made.plane.played > 0)
+        position = made.plane.hold()
+        assert 0 < position < 24_000
+        sent = made.plane.stats()["sent"]
+        await until(lambda: made.plane.stats()["sent"] >= sent + 20)
+        assert made.plane.played == position, "and what is held doesn't drain"
+        assert made.sink.told == [("started",)]
+        assert made.plane.resume() == position
+        await until(lambda: "drained" in made.sink.kinds())
+        assert made.sink.told == [("started",), ("drained", 24_000)]
 
 
 async def test_a_relayed_call_goes_through_the_path() -> None:

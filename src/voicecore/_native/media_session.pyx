@@ -92,6 +92,9 @@ cdef int _next_transport_sequence(void* outbound) noexcept nogil:
 cdef void _leave_out(void* outbound, int64_t frames) noexcept nogil:
     (<Outbound>outbound).leave_out(frames)
 
+cdef int _carried(void* outbound, int64_t* start, int* repeats) noexcept nogil:
+    return (<Outbound>outbound).carried(start, repeats)
+
 cdef plane_media _media
 _media.push = _push
 _media.run = _run
@@ -111,6 +114,7 @@ _media.sent = _sent
 _media.transmission = _transmission
 _media.next_transport_sequence = _next_transport_sequence
 _media.leave_out = _leave_out
+_media.carried = _carried
 
 
 @cython.final
@@ -322,6 +326,25 @@ cdef class MediaSession:
             "remb_bps": r.remb_bps,
         }
 
+    def lost(self, int64_t start, int64_t end) -> list[tuple[int, int]]:
+        """Return what of playout positions [start, end) the far end is known to have missed.
+
+        Stretches ``(start, end)`` of the speech of ``outbound`` in order, merged and clipped, whose
+        packets transport-wide feedback tells lost; without ``transport_cc`` there are none.  What
+        the packet behind carries too (RED, in-band FEC) isn't lost if that one came, nor is what
+        was sent again at the far end's request or came late.
+
+        It can't know of the last round trip's packets, of which nothing was told yet, nor
+        whether the far end played what came: both count as heard, and so does what a fade
+        carried.  Beyond the last 1,024 packets (20 s) the newest 256 stretches are kept.
+        """
+        cdef mark found[PLANE_MOST_LOST]
+        cdef int count, i
+        self._check()
+        with nogil:
+            count = self.owner.lost(start, end, found)
+        return [(found[i].start, found[i].end) for i in range(count)]
+
     def judged(self) -> tuple[int, int]:
         """Return how far voice activity was judged, and how many edges were told by then.
 
@@ -333,6 +356,20 @@ cdef class MediaSession:
         with nogil:
             self.owner.judged(&position, &edges)
         return position, edges
+
+    def voice(self) -> tuple[int, int, bool, int, int, float, float]:
+        """Return ``(position, edges, voiced, onset, loud_end, confidence, echo)`` of one moment.
+
+        The first two are those of :meth:`judged`, the others those of
+        :attr:`voicecore._native.speech_gate.SpeechGate.voice`.
+        """
+        cdef int64_t position, edges
+        cdef speech_voice voice
+        self._check()
+        with nogil:
+            self.owner.voice(&position, &edges, &voice)
+        return (position, edges, bool(voice.voiced), voice.onset, voice.loud_end,
+                voice.confidence, voice.echo)
 
     def concealed(self, int64_t start, int64_t end) -> int:
         """Return how many samples of ring positions [start, end) concealment made."""

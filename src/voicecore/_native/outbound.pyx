@@ -8,9 +8,11 @@ How speech ends (S speech, z true zeros encoded, - the constant payload, not enc
 
     written out     S S S z z - - - S S        the encoder rests on "-" and is never reset:
     flush           S S F z z - - - S S        with two frames of zeros before, it resumes
-                                               as if it had been fed zeros throughout
+    hold, resume    S S F z z - - - R S        as if it had been fed zeros throughout
 
-F is the fade-out of what would have come next.  A frame in which no sample exceeds 2 is
+F is the fade-out of what would have come next.  R is the frame that holding put off, its
+beginning faded in: the very samples that F began with, so nothing is skipped or said twice.
+A frame in which no sample exceeds 2 is
 silence too.  G.711 has no memory, so there zeros and the constant payload are the same.
 
 In CELT mode, the default, "-" is the three bytes F8 FF FE.  In SILK and hybrid mode those
@@ -33,21 +35,14 @@ from voicecore._native.simd cimport kernels
 
 from voicecore.errors import MisuseError
 
-cdef extern from "playout.h" nogil:
-    int playout_init(playout* p, int16_t* ring, int64_t capacity, int32_t frame,
-                     const playout_settings* settings) noexcept
-    void playout_destroy(playout* p) noexcept
-    int64_t playout_write(playout* p, const int16_t* pcm, int64_t n,
-                          int64_t generation) noexcept
-    int64_t playout_flush(playout* p, int32_t cut_samples) noexcept
-    void playout_configure(playout* p, const playout_settings* settings) noexcept
-    int playout_take(playout* p, int16_t* out, playout_taken* taken) noexcept
-    void playout_look(playout* p, playout_view* view) noexcept
-
 cdef extern from "rtp_stream.h" nogil:
     uint8_t* rtp_stream_place(rtp_stream* s) noexcept
+    const uint8_t* rtp_stream_last(const rtp_stream* s, int* bytes) noexcept
     void rtp_stream_skip(rtp_stream* s, int64_t packets) noexcept
     int rtp_stream_write(rtp_stream* s, int n, bint idle, bint marker) noexcept
+
+cdef extern from "opus_packet.h" nogil:
+    int vc_opus_has_lbrr(const uint8_t* data, int n) noexcept
 
 cdef extern from "opus_rest.h" nogil:
     void opus_rest_set(opus_rest* r) noexcept
@@ -89,7 +84,7 @@ cdef class Outbound:
     every packet then carries; 0: none.
 
     Nothing but the returned packet is allocated after construction.  Two threads may use it
-    at the same time: one that writes, flushes and configures, and one that takes packets.
+    at the same time: one that writes, flushes, holds and configures, and one that takes packets.
     A third gets :class:`MisuseError`.
 
     ``last_kind`` is of the last packet: 0 ``SILENCE`` (the constant payload), 1 ``SPEECH``,
@@ -193,6 +188,7 @@ cdef class Outbound:
         # The frame to encode into self.pcm, and its kind; what the writer wants is applied.
         cdef playout_taken taken
         cdef int found = playout_take(&self.queue, self.pcm, &taken)
+        self.speech_start, self.speech_samples = taken.start, 0
         if taken.configured:
             self._apply(&taken.settings)
         if taken.started:
@@ -208,6 +204,11 @@ cdef class Outbound:
                              <float>taken.samples / (taken.samples + 1), 0.0, self.pcm)
             return TAIL_KIND
         if found == PLAYOUT_SPEECH:
+            self.speech_samples = taken.samples
+            if taken.rise_samples:
+                # From 0 on the sample before the first.
+                kernels.pcm.gain(self.pcm, taken.rise_samples,
+                                 <float>1.0 / (taken.rise_samples + 1), 1.0, self.pcm)
             marker[0] = not self.talking
             self.talking = True
             return SPEECH_KIND
@@ -221,6 +222,7 @@ cdef class Outbound:
     cdef int build(self) noexcept nogil:
         cdef uint8_t* payload = rtp_stream_place(&self.stream)
         cdef bint marker = False
+        self.joined = self.talking
         cdef int kind = self._next_frame(&marker)
         cdef int n
         if kind == SILENCE_KIND:
@@ -245,6 +247,14 @@ cdef class Outbound:
         generation[0] = self.event_generation
         self.events = 0
         return events
+
+    cdef int carried(self, int64_t* start, int* repeats) noexcept nogil:
+        cdef int n
+        cdef const uint8_t* payload = rtp_stream_last(&self.stream, &n)
+        start[0] = self.speech_start
+        repeats[0] = self.stream.repeats or (self.coding == OPUS_CODING and self.joined
+                                             and vc_opus_has_lbrr(payload, n))
+        return self.speech_samples
 
     # -- the writer's side ---------------------------------------------------------------
 
@@ -276,20 +286,44 @@ cdef class Outbound:
                               f"{self.generation}")
         return n
 
+    cdef int64_t _turn(self, int64_t (*turn)(playout*, int32_t) noexcept nogil,
+                       double fade_ms) except -1:
+        # Flush, hold or resume; returns `position`.
+        cdef int64_t position
+        if not 0 <= fade_ms <= MOST_FADE_MS:
+            raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
+        self._begin(&self.writing)
+        position = turn(&self.queue, <int32_t>(fade_ms * self.rate_hz / 1000))
+        self.writing = 0
+        return position
+
     def flush(self, double fade_ms=5.0) -> int:
         """Drop all that is queued and begin the next generation; return ``position``.
 
         If speech was being sent, the next packet carries the first ``fade_ms`` (0 to 20) of
         what was queued, fading out; those samples don't count in ``position``.  A packet that
-        another thread is building goes out first; its samples do.
+        another thread is building goes out first; its samples do.  A hold ends; its fade-out is
+        the only one.
         """
-        cdef int64_t position
-        if not 0 <= fade_ms <= MOST_FADE_MS:
-            raise MisuseError(f"fade_ms must be 0 to {MOST_FADE_MS}, got {fade_ms}")
-        self._begin(&self.writing)
-        position = playout_flush(&self.queue, <int32_t>(fade_ms * self.rate_hz / 1000))
-        self.writing = 0
-        return position
+        return self._turn(playout_flush, fade_ms)
+
+    def hold(self, double fade_ms=10.0) -> int:
+        """Send silence from the next packet on, and keep what is queued; return ``position``.
+
+        The fade-out is as a flush's, but of samples that stay queued.  Audio is accepted until
+        the queue is full; a queue that is held neither starts nor drains.  Does nothing while
+        held.
+        """
+        return self._turn(playout_hold, fade_ms)
+
+    def resume(self, double fade_ms=10.0) -> int:
+        """End a hold; return ``position``, from whose very sample on audio is sent again.
+
+        Where the hold broke off speech its next ``fade_ms`` (0 to 20) are faded in, and count
+        in ``position``; what was held from its beginning begins at full level.  If no packet
+        was built since the hold, it leaves no trace.  Does nothing unless held.
+        """
+        return self._turn(playout_resume, fade_ms)
 
     def configure(self, *, bitrate_bps=None, complexity=None, fec=None,
                   expected_loss_percent=None, red=None, max_bandwidth_hz=None) -> None:
@@ -316,6 +350,11 @@ cdef class Outbound:
         """What :meth:`configure` was last told, under its names; a fresh dict."""
         cdef playout_settings s = self._look().settings
         return named_settings(&s)
+
+    @property
+    def held(self) -> bool:
+        """Whether :meth:`hold` is in force."""
+        return self._look().held != 0
 
     @property
     def generation(self) -> int:
@@ -393,7 +432,8 @@ cdef class Outbound:
         cdef playout_view view = self._look()
         cdef int n
         self._begin_build()
-        if view.end == view.played and self.rest.zeros_due == 0 and view.cut_samples == 0:
+        if ((view.end == view.played or view.held) and self.rest.zeros_due == 0
+                and view.cut_samples == 0):
             n = self.build()    # cheaper than giving the GIL away
         else:
             with nogil:

@@ -8,9 +8,9 @@ from voicecore._native.chunks cimport VadFrames
 from voicecore._native.inbound cimport Inbound
 from voicecore._native.outbound cimport Outbound
 
-from voicecore._native.plane_c cimport (plane, plane_peer, plane_port, plane_session,
+from voicecore._native.plane_c cimport (mark, plane, plane_peer, plane_port, plane_session,
                                         plane_session_counters, rtcp_remote, sockaddr_storage,
-                                        socklen_t)
+                                        socklen_t, speech_voice)
 
 cdef class MediaThreads:
     cdef plane* ptr            # owned; NULL once closed
@@ -52,7 +52,9 @@ cdef class _Peer:
     cdef void silence(self, bint silent) noexcept nogil
     cdef void read(self, plane_session_counters* counters, rtcp_remote* remote,
                    int64_t* edge_offset_ns) noexcept nogil
+    cdef int lost(self, int64_t start, int64_t end, mark* out) noexcept nogil
     cdef void judged(self, int64_t* position, int64_t* edges) noexcept nogil
+    cdef void voice(self, int64_t* position, int64_t* edges, speech_voice* out) noexcept nogil
     cdef void lock_receiving(self) noexcept nogil
     cdef void unlock_receiving(self) noexcept nogil
     cdef void detach(self) noexcept

@@ -418,8 +418,14 @@ cdef class _Peer:
                    int64_t* edge_offset_ns) noexcept nogil:
         plane_session_read(self.ptr, counters, remote, edge_offset_ns)
 
+    cdef int lost(self, int64_t start, int64_t end, mark* out) noexcept nogil:
+        return plane_lost(self.ptr, start, end, out)
+
     cdef void judged(self, int64_t* position, int64_t* edges) noexcept nogil:
         plane_judged(self.ptr, position, edges)
+
+    cdef void voice(self, int64_t* position, int64_t* edges, speech_voice* out) noexcept nogil:
+        plane_voice(self.ptr, position, edges, out)
 
     cdef void lock_receiving(self) noexcept nogil:
         plane_lock_receiving(self.ptr)

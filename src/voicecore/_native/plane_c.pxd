@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from voicecore._native.rtcp cimport rtcp_config, rtcp_local, rtcp_remote
 from voicecore._native.simd cimport vc_pcm_kernels
+from voicecore._native.speech_gate cimport speech_voice
 from voicecore._native.srtp cimport vc_srtp_api
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -16,6 +17,11 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_INET
         AF_INET6
 
+cdef extern from "marks.h" nogil:
+    ctypedef struct mark:
+        int64_t start
+        int64_t end
+
 cdef extern from "plane.h" nogil:
     ctypedef struct plane:
         pass
@@ -26,6 +32,7 @@ cdef extern from "plane.h" nogil:
     enum:
         PLANE_MOST_THREADS
         PLANE_LATE_BINS
+        PLANE_MOST_LOST
         PLANE_SENT_STARTED
         PLANE_SENT_DRAINED
         PLANE_VAD_OFF
@@ -64,6 +71,7 @@ cdef extern from "plane.h" nogil:
         void (*transmission)(void*, rtcp_local*) noexcept nogil
         int (*next_transport_sequence)(void*) noexcept nogil
         void (*leave_out)(void*, int64_t) noexcept nogil
+        int (*carried)(void*, int64_t*, int*) noexcept nogil
     ctypedef Py_ssize_t (*plane_score)(void*, const float* const*, float* const*, Py_ssize_t,
                                        float*) noexcept nogil
     ctypedef struct plane_config:
@@ -150,7 +158,9 @@ cdef extern from "plane.h" nogil:
     void plane_silence(plane_peer* peer, int silent)
     void plane_session_read(plane_peer* peer, plane_session_counters* counters,
                             rtcp_remote* remote, int64_t* edge_offset_ns)
+    int plane_lost(plane_peer* peer, int64_t start, int64_t end, mark* out)
     void plane_judged(plane_peer* peer, int64_t* position, int64_t* edges)
+    void plane_voice(plane_peer* peer, int64_t* position, int64_t* edges, speech_voice* voice)
     void plane_lock_receiving(plane_peer* peer)
     void plane_unlock_receiving(plane_peer* peer)
     void plane_set_sparing(plane* p, int sparing)

@@ -19,6 +19,13 @@ cdef extern from "speech_gate.h" nogil:
         int64_t sample
         int32_t kind
 
+    ctypedef struct speech_voice:
+        int64_t onset
+        int64_t loud_end
+        float confidence
+        float echo
+        int32_t voiced
+
     ctypedef struct speech_gate:
         int64_t position
         float probability
@@ -28,7 +35,8 @@ cdef extern from "speech_gate.h" nogil:
     int speech_gate_powers(const vc_pcm_kernels* pcm, const float* samples, int n,
                            float* powers) noexcept
     int speech_gate_push(speech_gate* g, float probability, int64_t start, int64_t end,
-                         const float* powers, int n, speech_edge* edges) noexcept
+                         const float* powers, int n, float echo, speech_edge* edges) noexcept
+    void speech_gate_voice(const speech_gate* g, speech_voice* out) noexcept
     bint speech_gate_may_repeat(const speech_gate* g) noexcept
     int speech_gate_repeat(speech_gate* g, int64_t start, int64_t end, const float* powers,
                            int n, speech_edge* edges) noexcept

@@ -20,8 +20,16 @@ class SpeechGate:
     def position(self) -> int: ...
     @property
     def may_repeat(self) -> bool: ...
+    @property
+    def voice(self) -> tuple[bool, int, int, float, float]: ...
     def push(
-        self, probability: float, start: int, end: int, powers: Sequence[float]
+        self,
+        probability: float,
+        start: int,
+        end: int,
+        powers: Sequence[float],
+        *,
+        echo: float = 0.0,
     ) -> list[tuple[int, int]]: ...
     def repeat(self, start: int, end: int, powers: Sequence[float]) -> list[tuple[int, int]]: ...
     @property

@@ -115,26 +115,45 @@ cdef class SpeechGate:
         """
         return speech_gate_may_repeat(&self.gate)
 
-    def push(self, double probability, int64_t start, int64_t end, powers):
+    @property
+    def voice(self) -> tuple[bool, int, int, float, float]:
+        """``(voiced, onset, loud_end, confidence, echo)`` of the utterance, a fresh tuple.
+
+        While nobody speaks they are those of the last utterance, zeros before the first.
+        ``onset``: the sample at which the gate opened.  ``loud_end``: the end of the last block
+        within 25 dB of the utterance's loudest, to which a release would be dated now.
+        ``confidence``: the mean probability of its scored frames, 0 to 1; what the gate holds or
+        repeats is none.  ``echo``: the share of its energy that was told to be echo, 0 to 1.
+        """
+        cdef speech_voice voice
+        speech_gate_voice(&self.gate, &voice)
+        return bool(voice.voiced), voice.onset, voice.loud_end, voice.confidence, voice.echo
+
+    def push(self, double probability, int64_t start, int64_t end, powers, *, double echo=0.0):
         """Take the frame of samples ``[start, end)``; return its edges, the oldest first.
 
         ``powers`` (at most 16) are the mean squares of its blocks of ``BLOCK_SAMPLES``.  A
-        probability that is not a number is no speech.
+        probability that is not a number is no speech.  ``echo``: the share of the frame's energy
+        (0 to 1) that is explained by what we sent.
 
         Raises:
-            MisuseError: positions out of order or range, or too many powers.
+            MisuseError: positions out of order or range, too many powers, or a share that is
+                none.
         """
         cdef float known[SPEECH_BLOCKS]
         cdef speech_edge edges[SPEECH_EDGES]
         cdef int n = _take(powers, known)
         _check_frame(start, end)
+        if not 0.0 <= echo <= 1.0:
+            raise MisuseError(f"a share is 0 to 1, got {echo}")
         return _edges(edges, speech_gate_push(&self.gate, <float>probability, start, end, known,
-                                              n, edges))
+                                              n, <float>echo, edges))
 
     def repeat(self, int64_t start, int64_t end, powers):
         """Take a frame that nobody scored: the latest probability stands for it.
 
-        Arguments, return value and errors are those of :meth:`push`.
+        Arguments, return value and errors are those of :meth:`push`; what was sent explains
+        nothing of it.
         """
         cdef float known[SPEECH_BLOCKS]
         cdef speech_edge edges[SPEECH_EDGES]

@@ -13,10 +13,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Listen(Action):
-    """Open a recogniser stream for ``turn`` and feed it from ``from_sample`` on."""
+    """Open a recogniser stream for ``part`` of ``turn`` and feed it from ``from_sample`` on."""
 
     turn: int
     from_sample: int
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,40 @@ class FinishListening(Action):
 
     turn: int
     to_sample: int
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CancelListening(Action):
+    """Give the recogniser stream up: it was no turn, nothing more is told of it."""
+
+    turn: int
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePause(Action):
+    """Ask the turn-detection model, if there is one, about the pause at ``sample``.
+
+    The turn's audio begins at ``from_sample``; ``text`` is what was understood of it.
+    """
+
+    turn: int
+    from_sample: int
+    sample: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class StartReply(Action):
-    """Ask the model to answer the conversation, for ``turn``."""
+    """Ask the model to answer the conversation, for ``turn``.
+
+    ``draft``: as if the caller had said that too; it is not in the conversation yet,
+    and may never be.
+    """
 
     turn: int
+    draft: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +80,16 @@ class CancelReply(Action):
     """Stop the model and the synthesiser of ``turn``, or free them when they are done."""
 
     turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold(Action):
+    """Fall silent within a packet and keep what is queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Action):
+    """Go on from the very sample at which :class:`Hold` stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +115,27 @@ class RecordTurn(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSuspicion(Action):
+    """The agent fell silent because the caller seemed to speak.
+
+    ``outcome``: ``interruption`` or ``nothing`` (it went on). ``decided_ms``: from the
+    first speech sample's arrival to the decision.
+    """
+
+    outcome: str
+    decided_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class RecordBargeIn(Action):
     """The caller interrupted the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSpeculation(Action):
+    """A reply begun in a pause was ``used`` or ``wasted``."""
+
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +151,11 @@ class End(Action):
     """Free everything: the call is over."""
 
     reason: str
+
+
+# As `events.ALL_EVENTS`.
+ALL_ACTIONS: tuple[type[Action], ...] = tuple(
+    value
+    for value in list(globals().values())
+    if isinstance(value, type) and issubclass(value, Action) and value is not Action
+)

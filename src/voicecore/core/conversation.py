@@ -25,12 +25,17 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. ``unheard`` is for display only and never shown to a model."""
+    """One message. ``unheard`` is for display only and never shown to a model.
+
+    ``heard_when_began``: of an interrupted one, what had come to the caller's ear
+    when he began to speak; ``text`` is what he had heard when it ceased.
+    """
 
     role: Role
     text: str
     interrupted: bool = False
     unheard: str = ""
+    heard_when_began: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
 
@@ -52,6 +57,12 @@ class Conversation:
         if len(self._messages) > self.limit:
             oldest = next(i for i, m in enumerate(self._messages) if m.role != "system")
             del self._messages[oldest]
+
+    def with_draft(self, text: str) -> Conversation:
+        """A copy in which the caller has said ``text`` too."""
+        draft = Conversation(self.limit, list(self._messages))
+        draft.add(Message("user", text))
+        return draft
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
+
+Stretches = tuple[tuple[int, int], ...]
+"""Playout positions ``[start, end)``, in order, none touching the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +23,23 @@ class Connected(Event):
 
 @dataclass(frozen=True, slots=True)
 class SpeechOnset(Event):
-    """Perhaps the caller speaks, from ``sample`` (16 kHz), due at ``at_ns``."""
+    """Perhaps the caller speaks, from ``sample`` (16 kHz), due at ``at_ns``.
+
+    ``played``: how far the agent's audio was sent when this became known.
+    """
 
     sample: int
     at_ns: int
+    played: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfirmed(Event):
-    """The caller does speak, from ``sample`` on."""
+    """The gate is sure of speech from ``sample`` on: it was voiced for ``start_ms``."""
 
     sample: int
     at_ns: int
+    played: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,7 @@ class SpeechReleased(Event):
 
     sample: int
     at_ns: int
+    played: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +58,59 @@ class Timeout(Event):
     ``media_sample``: how far the caller's audio has arrived and was judged
     (16 kHz): every edge up to there was an event before this one.
     ``played``: how far the agent's audio was sent (playout rate).
+    ``voice``: what is known of the caller's voice by now.
     """
 
     media_sample: int
     played: int
+    voice: Voice = NO_VOICE
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptPartial(Event):
-    """What the recogniser believes so far of ``turn``."""
+    """What the recogniser believes so far of part ``part`` of ``turn``."""
 
     turn: int
     text: str
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptFinal(Event):
-    """What the recogniser understood of ``turn`` (``""``: nothing)."""
+    """What the recogniser understood of part ``part`` of ``turn`` (``""``: nothing)."""
 
     turn: int
     text: str
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnScored(Event):
+    """A turn-detection model's word on the pause at ``sample``: the turn is over, 0 to 1."""
+
+    turn: int
+    sample: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Digit(Event):
+    """The caller pressed a key: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D`` or ``!``."""
+
+    digit: str
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyText(Event):
-    """The next piece of the model's answer to ``turn``."""
+    """The next piece of the model's answer to ``turn``.
+
+    ``protected``: it may not be interrupted.
+    """
 
     turn: int
     text: str
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +122,18 @@ class ReplyEnd(Event):
 
 @dataclass(frozen=True, slots=True)
 class SpeechQueued(Event):
-    """Audio of a segment went into the playout ring at ``position``."""
+    """Audio of a segment went into the playout ring at ``position``.
+
+    ``energy``: how loud the segment's next blocks of 10 ms are, where the
+    synthesiser gives no ``words`` (``core/speech_energy.py``).
+    """
 
     turn: int
     segment: int
     position: int
     samples: int
     words: tuple[Word, ...] = ()
+    energy: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +151,34 @@ class PlayoutStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class PlayoutDrained(Event):
-    """The playout ring ran empty at ``position``."""
+    """The playout ring ran empty at ``position``; ``lost`` never reached the caller."""
 
     position: int
+    lost: Stretches = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed(Event):
-    """Playout stopped; ``position`` is the end of what was played at full level."""
+    """Playout stopped; ``position`` is the end of what was played at full level.
+
+    ``lost``: stretches before it that never reached the caller. ``far_delay_ms``:
+    how long a sample takes from here to the caller's ear, as far as is known.
+    """
 
     turn: int
     position: int
+    lost: Stretches = ()
+    far_delay_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineFailed(Event):
-    """Stage ``stt``, ``llm`` or ``tts`` failed for ``turn``."""
+    """Stage ``stt``, ``llm`` or ``tts`` failed for ``turn`` (``part`` of it: stt alone)."""
 
     turn: int
     stage: str
     code: str
+    part: int = 0
 
 
 @dataclass(frozen=True, slots=True)

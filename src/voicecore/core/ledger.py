@@ -176,6 +176,25 @@ class PlayoutLedger:
         return "".join(segment.text for segment in self._segments)
 
     @property
+    def segments(self) -> int:
+        """How many there are."""
+        return len(self._segments)
+
+    def segment_at(self, played: int) -> int:
+        """The segment that is heard next at ``played``; -1: none that is known."""
+        for number, segment in enumerate(self._segments):
+            if segment.position is None or not segment.done:
+                return number
+            if played < segment.position + segment.samples:
+                return number
+        return -1
+
+    def strip_end(self) -> None:
+        """The text ends without white space: more is to follow that brings its own."""
+        if self._segments:
+            self._segments[-1].text = self._segments[-1].text.rstrip()
+
+    @property
     def end(self) -> int | None:
         """Position after the last sample queued, or None before the first."""
         return next((s.end for s in reversed(self._segments) if s.end is not None), None)

@@ -5,33 +5,68 @@ from __future__ import annotations
 from voicecore.core.actions import Speak
 from voicecore.core.clauses import ClauseCutter
 from voicecore.core.conversation import Message
+from voicecore.core.events import SpeechQueued, Stretches
 from voicecore.core.ledger import PlayoutLedger
 from voicecore.core.turn_clock import TurnClock
+from voicecore.core.word_times import Pace
+
+_CHARS_PER_S = 15
+"""Of ordinary speech."""
 
 
 class Reply:
-    """Text in, clauses to speak out, and at the end what was heard of it."""
+    """Text in, clauses to speak out, and at the end what was heard of it.
 
-    def __init__(self, turn: int, play_rate_hz: int, clock: TurnClock | None) -> None:
+    ``lost``: stretches of the playout that never reached the caller.
+    ``started_ns``: when its first packet went out. ``told_chars``: how much of it
+    the client knows to be heard.
+    """
+
+    def __init__(
+        self, turn: int, play_rate_hz: int, clock: TurnClock | None, pace: Pace | None = None
+    ) -> None:
         self.turn = turn
         self.clock = clock
-        self.ledger = PlayoutLedger(play_rate_hz)
+        self.ledger = PlayoutLedger(play_rate_hz, pace)
         self.written = False
         self.text = ""
         self.told_chars = 0
-        """How much of it the client knows to be heard."""
+        self.started_ns: int | None = None
+        self.lost: Stretches = ()
         self._cutter = ClauseCutter()
+        self._protected: set[int] = set()
+        self._guarding = False
+        self._broken_off = False
 
-    def add_text(self, text: str) -> list[Speak]:
-        """Take a piece of the model's text; return the clauses it completes."""
+    # -- the text ---------------------------------------------------------------------
+
+    def add_text(self, text: str, *, protected: bool = False) -> list[Speak]:
+        """Take a piece of the model's text; return the clauses it completes.
+
+        A ``protected`` one makes clauses of its own, which may not be interrupted.
+        """
+        if self._broken_off:
+            return []
+        spoken = [] if protected == self._guarding else self._flush()
+        self._guarding = protected
         self.text += text
-        return [self._speak(clause) for clause in self._cutter.push(text)]
+        return spoken + [self._speak(clause) for clause in self._cutter.push(text)]
 
     def end_text(self) -> list[Speak]:
         """The model is done; return the last clause, if there is one."""
         self.written = True
-        rest = self._cutter.flush()
-        return [self._speak(rest)] if rest.strip() else []
+        return self._flush()
+
+    def break_off(self, question: str) -> list[Speak]:
+        """Say no more than what was begun, and ask ``question``; later text is left out."""
+        self._cutter.flush()
+        before = self.ledger.text.rstrip()
+        spoken = f" {question}" if before else question
+        self.text = self.ledger.text.rstrip() + spoken
+        self.ledger.strip_end()
+        self.written = self._broken_off = True
+        self._guarding = False
+        return [self._speak(spoken)]
 
     def give_up_text(self) -> None:
         """The model broke off: what is not yet a clause is not spoken."""
@@ -46,6 +81,19 @@ class Reply:
         self.text = before + spoken
         return self._speak(spoken, canned=True)
 
+    @property
+    def spoken_s(self) -> float:
+        """About how long it takes to say all the clauses so far."""
+        return len(self.ledger.text) / _CHARS_PER_S
+
+    # -- the audio --------------------------------------------------------------------
+
+    def add_audio(self, queued: SpeechQueued) -> None:
+        """Note where audio of a clause lies in the playout."""
+        self.ledger.add_audio(
+            queued.segment, queued.position, queued.samples, queued.words, queued.energy
+        )
+
     def abandon_audio(self) -> None:
         """The synthesiser broke off: no open segment will get more audio."""
         self.ledger.abandon()
@@ -55,13 +103,39 @@ class Reply:
         end = self.ledger.end
         return self.written and self.ledger.complete and (end is None or played >= end)
 
-    def as_heard(self, played: int) -> Message:
-        """The message that remains when playback stopped at ``played``."""
-        heard = self.text[: self.ledger.heard_chars(played)]
-        unheard = self.text[len(heard) :]
+    def protects(self, played: int) -> bool:
+        """Whether what comes next at ``played`` may not be interrupted."""
+        return self.ledger.segment_at(played) in self._protected
+
+    @property
+    def protects_rest(self) -> bool:
+        """Whether its last clause may not be interrupted."""
+        return self.ledger.segments - 1 in self._protected
+
+    # -- what was heard -----------------------------------------------------------------
+
+    def as_heard(self, played: int, began: int | None = None) -> Message:
+        """The message that remains when playback stopped at ``played``.
+
+        ``began``: how far it had come to the caller's ear when he began to speak.
+        """
+        heard = self.ledger.heard(played, self.lost)
+        unheard = self.text[heard.chars :].strip()
+        when_began = "" if began is None else self.ledger.heard_text(began, self.lost)
         return Message(
-            "assistant", heard.strip(), interrupted=bool(unheard.strip()), unheard=unheard.strip()
+            "assistant",
+            heard.text.strip(),
+            interrupted=bool(unheard),
+            unheard=unheard,
+            heard_when_began=when_began.strip(),
         )
 
+    def _flush(self) -> list[Speak]:
+        rest = self._cutter.flush()
+        return [self._speak(rest)] if rest.strip() else []
+
     def _speak(self, clause: str, *, canned: bool = False) -> Speak:
-        return Speak(self.turn, self.ledger.open_segment(clause), clause.strip(), canned)
+        number = self.ledger.open_segment(clause)
+        if self._guarding:
+            self._protected.add(number)
+        return Speak(self.turn, number, clause.strip(), canned)

@@ -2,15 +2,16 @@ r"""The transition table of a call: which event may come in which state, and whe
 
 ::
 
-    caller  ___________/¯¯¯¯¯¯¯\____480 ms____________________/¯¯¯¯¯¯¯\______
-    agent   __________________________________/¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯x_____________
-    state   LISTENING  HEARING          THINKING SPEAKING       HEARING
+    caller  ______/¯¯¯¯¯¯\__/¯¯¯\_____________________/¯\______/¯¯¯¯¯¯¯¯¯¯¯¯¯\____
+    agent   ____________________________/¯¯¯¯¯¯¯¯¯¯¯¯¯¯\__/¯¯¯¯\___x______________
+    state   LISTENING    |  |   |   |                  |  |    |   |
+                  HEARING P  H   P   THINKING, SPEAKING Y  S    Y   HEARING     P
 
-*LISTENING*: nobody speaks. *HEARING*: the caller has the floor; a pause of
-``silence_ms`` ends his turn. *THINKING*: transcript, model and synthesiser are
-at work, nothing of the answer has been sent. *SPEAKING*: the agent has the
-floor until its audio is played, or until the caller takes it back: a confirmed
-speech edge in THINKING or SPEAKING cancels the answer and leads to HEARING.
+*LISTENING*: nobody speaks. *HEARING*: the caller has the floor. *PAUSING* (P): he
+is silent, perhaps he has finished; an answer may be begun, but isn't heard.
+*THINKING*: his turn is over, nothing of the answer has been sent. *SPEAKING*: the
+agent has the floor until its audio is played. *YIELDING* (Y): the agent is silent
+because the caller perhaps wants the floor; it goes on, or is cut.
 
 An event of an engine that belongs to an earlier turn is legal everywhere and
 changes nothing but a counter; an event that is not in the table is a bug of
@@ -20,77 +21,114 @@ diagram of ARCHITECTURE.md.
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Callable
+from typing import Any
 
 from voicecore.core import events as ev
+from voicecore.core.state import ALIVE, REPLYING, State
+from voicecore.core.turns import (
+    engines,
+    hearing,
+    keys,
+    listening,
+    pausing,
+    speaking,
+    understanding,
+    yielding,
+)
+from voicecore.core.turns.memory import Actions, CallMemory
+
+Handler = Callable[[CallMemory, Any, int], Actions]
+
+CONNECTING, LISTENING, HEARING, PAUSING = (
+    State.CONNECTING,
+    State.LISTENING,
+    State.HEARING,
+    State.PAUSING,
+)
+THINKING, SPEAKING, YIELDING, ENDED = (
+    State.THINKING,
+    State.SPEAKING,
+    State.YIELDING,
+    State.ENDED,
+)
+_FLOOR = (THINKING, SPEAKING)
+_SILENT = (LISTENING, HEARING)
+# An answer that turns out to be over.
+_OVER = (LISTENING, YIELDING, ENDED)
+
+# (state, event) -> (handler, states it may lead to)
+TABLE: dict[tuple[State, type[ev.Event]], tuple[Handler, frozenset[State]]] = {}
 
 
-class State(Enum):
-    """Who has the floor."""
-
-    CONNECTING = "connecting"
-    LISTENING = "listening"
-    HEARING = "hearing"
-    THINKING = "thinking"
-    SPEAKING = "speaking"
-    ENDED = "ended"
-
-
-_ALIVE = (State.LISTENING, State.HEARING, State.THINKING, State.SPEAKING)
-
-# (state, event) -> (name of the handler in Session, states it may lead to)
-TABLE: dict[tuple[State, type[ev.Event]], tuple[str, frozenset[State]]] = {}
-
-
-def _row(states: tuple[State, ...], event: type[ev.Event], handler: str, *leads_to: State) -> None:
+def _row(
+    states: tuple[State, ...], event: type[ev.Event], handler: Handler, *leads_to: State
+) -> None:
     for state in states:
         TABLE[state, event] = (handler, frozenset(leads_to) | {state})
 
 
-_row((State.CONNECTING,), ev.Connected, "on_connected", State.LISTENING, State.THINKING)
-_row((State.CONNECTING, *_ALIVE), ev.Hangup, "on_hangup", State.ENDED)
-_row((State.ENDED,), ev.Hangup, "ignore")
+_row((CONNECTING,), ev.Connected, listening.on_connected, LISTENING, THINKING)
+_row((CONNECTING, *ALIVE), ev.Hangup, listening.on_hangup, ENDED)
+_row((ENDED,), ev.Hangup, listening.ignore)
 
 # The caller's voice.
-_row((State.LISTENING,), ev.SpeechOnset, "ignore")
-_row((State.LISTENING,), ev.SpeechConfirmed, "on_turn_begins", State.HEARING)
-_row((State.LISTENING,), ev.SpeechReleased, "ignore")
-_row((State.HEARING,), ev.SpeechOnset, "on_pause_over")
-_row((State.HEARING,), ev.SpeechConfirmed, "on_pause_over")
-_row((State.HEARING,), ev.SpeechReleased, "on_pause")
-_row((State.THINKING, State.SPEAKING), ev.SpeechOnset, "ignore")
-_row((State.THINKING, State.SPEAKING), ev.SpeechConfirmed, "on_barge_in", State.HEARING)
-_row((State.THINKING, State.SPEAKING), ev.SpeechReleased, "ignore")
+_row((LISTENING,), ev.SpeechOnset, listening.ignore)
+_row((LISTENING,), ev.SpeechConfirmed, hearing.on_turn_begins, HEARING)
+_row((LISTENING,), ev.SpeechReleased, listening.ignore)
+_row((HEARING,), ev.SpeechOnset, hearing.on_voice)
+_row((HEARING,), ev.SpeechConfirmed, hearing.on_voice)
+_row((HEARING,), ev.SpeechReleased, pausing.on_pause, PAUSING)
+_row((PAUSING,), ev.SpeechOnset, pausing.on_voice_again)
+_row((PAUSING,), ev.SpeechConfirmed, pausing.on_goes_on, HEARING)
+_row((PAUSING,), ev.SpeechReleased, pausing.on_no_voice)
+_row(_FLOOR, ev.SpeechOnset, yielding.on_sound, YIELDING)
+_row(_FLOOR, ev.SpeechConfirmed, yielding.on_voice, YIELDING, HEARING)
+_row(_FLOOR, ev.SpeechReleased, yielding.on_quiet)
+_row((YIELDING,), ev.SpeechOnset, yielding.on_onset)
+_row((YIELDING,), ev.SpeechConfirmed, yielding.on_confirmed, HEARING)
+_row((YIELDING,), ev.SpeechReleased, yielding.on_released, HEARING, PAUSING, *_FLOOR, LISTENING)
+_row(ALIVE, ev.Digit, keys.on_digit)
+_row((*_FLOOR, YIELDING), ev.Digit, keys.on_digit, LISTENING)
 
 # Time.
-_row((State.LISTENING, State.THINKING), ev.Timeout, "ignore")
-_row((State.HEARING,), ev.Timeout, "on_hearing_timeout", State.THINKING)
-_row((State.SPEAKING,), ev.Timeout, "on_progress_timeout")
+_row((LISTENING,), ev.Timeout, listening.on_quiet_timeout, THINKING)
+_row((HEARING,), ev.Timeout, hearing.on_watch, THINKING, LISTENING)
+_row((PAUSING,), ev.Timeout, pausing.on_pause_timeout, THINKING, LISTENING)
+_row((THINKING,), ev.Timeout, listening.ignore)
+_row((SPEAKING,), ev.Timeout, yielding.on_speaking_timeout, YIELDING, HEARING, PAUSING)
+_row((YIELDING,), ev.Timeout, yielding.on_yielding_timeout, HEARING, PAUSING, *_FLOOR, LISTENING)
 
 # The engines.
-_row(_ALIVE, ev.TranscriptPartial, "on_partial")
-_row((State.LISTENING, State.HEARING, State.SPEAKING), ev.TranscriptFinal, "on_final")
-_row((State.THINKING,), ev.TranscriptFinal, "on_final", State.LISTENING)
-_row((State.THINKING, State.SPEAKING), ev.ReplyText, "on_reply_text")
-_row((State.THINKING, State.SPEAKING), ev.ReplyEnd, "on_reply_end", State.LISTENING)
-_row((State.THINKING, State.SPEAKING), ev.SpeechQueued, "on_speech_queued")
-_row((State.THINKING, State.SPEAKING), ev.SegmentEnd, "on_segment_end", State.LISTENING)
-_row(_ALIVE, ev.EngineFailed, "on_engine_failed")
+_row(ALIVE, ev.TranscriptPartial, understanding.on_partial)
+_row((YIELDING,), ev.TranscriptPartial, understanding.on_partial, HEARING, PAUSING)
+_row(ALIVE, ev.TranscriptFinal, understanding.on_final)
+_row((THINKING,), ev.TranscriptFinal, understanding.on_final, LISTENING)
+_row(ALIVE, ev.TurnScored, pausing.on_scored)
+_row(REPLYING, ev.ReplyText, speaking.on_reply_text)
+_row(REPLYING, ev.ReplyEnd, speaking.on_reply_end, *_OVER)
+_row(REPLYING, ev.SpeechQueued, speaking.on_speech_queued)
+_row(REPLYING, ev.SegmentEnd, speaking.on_segment_end, *_OVER)
+# What was begun in a pause can't be over before it was heard.
+_row((PAUSING,), ev.ReplyEnd, speaking.on_reply_end)
+_row((PAUSING,), ev.SegmentEnd, speaking.on_segment_end)
+_row(ALIVE, ev.EngineFailed, engines.on_failed)
+_row((THINKING,), ev.EngineFailed, engines.on_failed, LISTENING)
 for _late in (ev.ReplyText, ev.ReplyEnd, ev.SpeechQueued, ev.SegmentEnd):
-    _row((State.LISTENING, State.HEARING), _late, "on_stale")
+    _row(_SILENT, _late, listening.on_stale)
 
 # Playback.
-_row((State.THINKING,), ev.PlayoutStarted, "on_playout_started", State.SPEAKING)
-_row((State.SPEAKING,), ev.PlayoutStarted, "ignore")
-_row((State.THINKING, State.SPEAKING), ev.PlayoutDrained, "on_drained", State.LISTENING)
+_row((THINKING,), ev.PlayoutStarted, speaking.on_playout_started, SPEAKING)
+_row((SPEAKING, YIELDING), ev.PlayoutStarted, speaking.on_playout_started)
+_row((*_FLOOR, YIELDING), ev.PlayoutDrained, speaking.on_drained, *_OVER)
 # Audio in flight around a flush: the ring reports what it did before it was told.
-_row((State.LISTENING, State.HEARING), ev.PlayoutStarted, "ignore")
-_row((State.LISTENING, State.HEARING), ev.PlayoutDrained, "ignore")
-_row(_ALIVE, ev.Flushed, "on_flushed")
+_row((*_SILENT, PAUSING), ev.PlayoutStarted, listening.ignore)
+_row((*_SILENT, PAUSING), ev.PlayoutDrained, listening.ignore)
+_row(ALIVE, ev.Flushed, speaking.on_flushed)
 
 # Whatever was on its way when the call ended arrives nowhere.
 for _event in ev.ALL_EVENTS:
-    TABLE.setdefault((State.ENDED, _event), ("on_stale", frozenset({State.ENDED})))
+    TABLE.setdefault((ENDED, _event), (listening.on_stale, frozenset({ENDED})))
 
 
 def mermaid() -> str:

@@ -1,1 +1,1 @@
-"""STT, LLM, TTS and VAD behind Protocols: one provider per file."""
+"""STT, LLM, TTS, VAD and turn detection behind Protocols: one provider per file."""

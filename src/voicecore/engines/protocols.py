@@ -86,7 +86,10 @@ class SttEngine(Protocol):
 class LlmEngine(Protocol):
     """Answers a conversation with a stream of text.
 
-    ``greeting`` is spoken when a call begins (``""``: the caller speaks first).
+    ``greeting`` is spoken when a call begins (``""``: the caller speaks first). An
+    engine with an attribute ``speculative`` that is true may be asked for replies
+    that nobody will hear: in a pause of the caller's, with what he said so far,
+    and closed when he goes on. Its replies must do nothing but answer.
     """
 
     name: str
@@ -148,6 +151,29 @@ class VadEngine(Protocol):
         A frame is float32 ``(576,)``: 64 samples of context, then 512 new ones
         at 16 kHz. Each stream at most once in a batch. When it raises, no
         stream has changed: the frames may be scored again.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free everything; twice is fine."""
+
+
+@runtime_checkable
+class TurnEngine(Protocol):
+    """Says by the sound of a turn (and its text) whether the caller is done."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Load; raises MissingLibraryError or EngineError with what to do."""
+
+    async def score(self, pcm: Pcm, text: str) -> float:
+        """The probability, 0 to 1, that the caller's turn is over.
+
+        ``pcm`` is the turn's audio so far at 16 kHz, its last 8 s at most, ending
+        in the pause; ``text`` what was understood of it, ``""`` if nothing (yet).
+        Neither is kept. Asked at a pause, so it is worth nothing later than that
+        pause may last: cancelling it is usual.
         """
         ...
 

@@ -19,10 +19,12 @@ from voicecore._native.resample import Resampler
 from voicecore.core import events as ev
 from voicecore.core.actions import Speak
 from voicecore.core.conversation import Conversation
+from voicecore.core.protected import Protected
 from voicecore.core.word_times import Word
 from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
 from voicecore.errors import EngineError
 from voicecore.service.patience import Patience
+from voicecore.service.speech_energy import EnergyMeter
 from voicecore.transport.plane import MediaPlane
 from voicecore.transport.tasks import let_go
 
@@ -46,7 +48,8 @@ class Answer:
     is. Audio is played in the plane's generation at construction, so what
     comes after a flush is refused by the plane itself. ``resampler`` takes the
     synthesiser's rate to the plane's (None: they are equal); the next answer
-    may use it once this one is cancelled or over.
+    may use it once this one is cancelled or over. ``on_played(position, pcm)`` is
+    told of all audio that the plane takes.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Answer:
         resampler: Resampler | None,
         apology: Callable[[int], NDArray[np.int16]],
         report: Report,
+        on_played: Callable[[int, NDArray[np.int16]], None] = lambda position, pcm: None,
     ) -> None:
         self.turn = turn
         self.tasks: list[asyncio.Task[None]] = []
@@ -69,6 +73,7 @@ class Answer:
             resampler.reset()
         self._apology = apology
         self._report = report
+        self._on_played = on_played
         self._clauses: asyncio.Queue[Speak] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
@@ -113,7 +118,8 @@ class Answer:
             ):
                 while (piece := await patience.next(pieces)) is not None:
                     if piece:
-                        self._tell(ev.ReplyText(self.turn, piece))
+                        protected = isinstance(piece, Protected)
+                        self._tell(ev.ReplyText(self.turn, str(piece), protected))
                     await self._room.wait()
         except EngineError as error:
             self._fail("llm", error.code)
@@ -144,6 +150,7 @@ class Answer:
     async def _synthesise(self, speak: Speak) -> None:
         engine_hz, play_hz = self._tts.rate_hz, self._plane.play_rate_hz
         resampler = self._resampler
+        meter = EnergyMeter(play_hz)
         async with (
             _closing(self._tts.speak(speak.text)) as chunks,
             Patience(_CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout") as patience,
@@ -151,23 +158,36 @@ class Answer:
             while (chunk := await patience.next(chunks)) is not None:
                 pcm = chunk.pcm if resampler is None else resampler.process(chunk.pcm)
                 words = tuple(_at_rate(mark, engine_hz, play_hz) for mark in chunk.words)
-                await self._play(speak.segment, pcm, words)
+                await self._play(speak.segment, pcm, words, meter)
         if resampler is not None:
-            await self._play(speak.segment, resampler.flush(), ())
+            await self._play(speak.segment, resampler.flush(), (), meter)
 
     async def _play_apology(self, speak: Speak) -> None:
-        await self._play(speak.segment, self._apology(self._plane.play_rate_hz), ())
+        rate_hz = self._plane.play_rate_hz
+        await self._play(speak.segment, self._apology(rate_hz), (), EnergyMeter(rate_hz))
 
-    async def _play(self, segment: int, pcm: NDArray[np.int16], words: tuple[Word, ...]) -> None:
+    async def _play(
+        self,
+        segment: int,
+        pcm: NDArray[np.int16],
+        words: tuple[Word, ...],
+        meter: EnergyMeter,
+    ) -> None:
+        energy = meter.push(pcm)
         while len(pcm) or words:
             placed = self._plane.play(pcm, self._generation)
             if placed.accepted < 0:
                 # The caller took the floor: whoever flushed also cancels us.
                 raise asyncio.CancelledError
+            if placed.accepted:
+                self._on_played(placed.position, pcm[: placed.accepted])
             if placed.accepted or words:
                 self._tell(
-                    ev.SpeechQueued(self.turn, segment, placed.position, placed.accepted, words)
+                    ev.SpeechQueued(
+                        self.turn, segment, placed.position, placed.accepted, words, energy
+                    )
                 )
+                energy = b""
             words, pcm = (), pcm[placed.accepted :]
             if len(pcm):
                 await asyncio.sleep(_FULL_RING_WAIT_S)

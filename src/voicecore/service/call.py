@@ -15,22 +15,25 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voicecore._native.resample import Resampler
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
-from voicecore.core.session import Session, TurnSettings
+from voicecore.core.session import Session
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
-from voicecore.core.turn_table import State
+from voicecore.core.state import TOLD, State
+from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
-from voicecore.service.answering import Answer
 from voicecore.service.apology import Apology
 from voicecore.service.client_events import ClientEvents
+from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
-from voicecore.service.hearing import Utterance
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.pause_judge import PauseJudge
+from voicecore.service.record import record
+from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.timers import call_in
+from voicecore.service.voice import Voice
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane
 
@@ -41,6 +44,10 @@ _EDGE_EVENTS = {
     EdgeKind.CONFIRMED: ev.SpeechConfirmed,
     EdgeKind.RELEASED: ev.SpeechReleased,
 }
+
+_FAR_BUFFER_MS = 60.0
+"""What a browser's jitter buffer holds back on a good network, until it says itself."""
+_MOST_FAR_BUFFER_MS = 5000.0
 
 _COUNTED = (
     "received", "lost", "late", "duplicate", "reordered", "fec", "malformed", "unknown_pt",
@@ -61,6 +68,7 @@ class CallContext:
     apology: Apology
     peers: Callable[[], PeerConfig]
     make_plane: Callable[[AudioLink], MediaPlane]
+    recordings: Recordings | None = None
     now: Callable[[], int] = time.monotonic_ns
 
 
@@ -87,15 +95,16 @@ class Call:
         self._began_ns = context.now()
         self._plane: MediaPlane | None = None
         self._session: Session | None = None
-        self._resampler: Resampler | None = None
+        self._ears: Ears | None = None
+        self._voice: Voice | None = None
+        self._judge: PauseJudge | None = None
+        self._recorder: NullRecorder = NOT_RECORDED
+        self._far_buffer_ms = _FAR_BUFFER_MS
         self._events: deque[ev.Event] = deque()
         self._dispatching = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns: int | None = None
-        self._utterances: dict[int, Utterance] = {}
-        self._answer: Answer | None = None
         self._counted: dict[str, int] = {}
-        self._ending: set[asyncio.Task[None]] = set()
         self._client = ClientEvents(self.peer.send_texts, now=context.now, loop=loop)
         self._client.push(
             "hello",
@@ -104,6 +113,7 @@ class Call:
                 "version": version(),
                 "engines": context.engines.names,
                 "silence_ms": context.turns.silence_ms,
+                "recorded": context.recordings is not None,
             },
         )
 
@@ -116,10 +126,11 @@ class Call:
 
     @property
     def state(self) -> str:
-        """``connecting``, ``listening``, ``hearing``, ``thinking``, ``speaking``, ``ended``."""
+        """The word for it that the client is told too (``docs/events.md``)."""
         if self.end_reason:
             return State.ENDED.value
-        return (self._session.state if self._session else State.CONNECTING).value
+        state = self._session.state if self._session else State.CONNECTING
+        return TOLD.get(state, state.value)
 
     def describe(self) -> dict[str, object]:
         """The call's state in plain JSON types; no words and no audio."""
@@ -170,13 +181,11 @@ class Call:
             # Rings of some megabytes: freed now, not when the collector finds the cycle.
             self._plane = None
             plane.close()
-        tasks = [u.task for u in self._utterances.values()] + list(self._ending)
-        if self._answer is not None:
-            tasks += self._answer.tasks
+        workers = (self._ears, self._voice, self._judge)
+        tasks = [task for worker in workers if worker is not None for task in worker.tasks]
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
-        self._utterances.clear()
-        self._answer = None
+        self._ears = self._voice = self._judge = None
 
     # -- peer events ----------------------------------------------------------------
 
@@ -189,10 +198,32 @@ class Call:
         self._session = Session(
             self._context.turns, self.conversation, play_rate_hz=plane.play_rate_hz
         )
-        engine_hz = self._context.engines.tts.rate_hz
-        if engine_hz != plane.play_rate_hz:
-            # One for the whole call: making its coefficients takes a millisecond.
-            self._resampler = Resampler(engine_hz, plane.play_rate_hz)
+        engines, recordings = self._context.engines, self._context.recordings
+        if recordings is not None:
+            self._recorder = recordings.open(
+                self.session_id,
+                self._context.turns,
+                ring=plane.ring,
+                play_rate_hz=plane.play_rate_hz,
+                now=self._now,
+            )
+        self._ears = Ears(
+            engines.stt,
+            plane,
+            chunk_ms=self._context.stt_chunk_ms,
+            report=self._dispatch,
+            changed=self._await_audio,
+        )
+        self._voice = Voice(
+            plane,
+            engines.llm,
+            engines.tts,
+            apology=self._context.apology.pcm,
+            report=self._dispatch,
+            on_played=self._recorder.played,
+        )
+        if engines.turn is not None:
+            self._judge = PauseJudge(engines.turn, plane, self._dispatch)
         plane.attach(self)
         local, remote = link.selected_types()
         self._context.metrics.ice_result("connected", local, remote)
@@ -208,8 +239,17 @@ class Call:
             message = json.loads(text)
         except (ValueError, RecursionError):
             return
-        if isinstance(message, dict) and message.get("type") == "hangup":
+        if not isinstance(message, dict):
+            return
+        if message.get("type") == "hangup":
             self.hang_up("caller_hung_up")
+        elif message.get("type") == "playout":
+            self._take_playout(message.get("buffer_ms"))
+
+    def _take_playout(self, buffer_ms: object) -> None:
+        """The client's own figure of what its jitter buffer holds back."""
+        if isinstance(buffer_ms, int | float) and 0 <= buffer_ms <= _MOST_FAR_BUFFER_MS:
+            self._far_buffer_ms = float(buffer_ms)
 
     def on_peer_lost(self, reason: str) -> None:
         """The connection is gone."""
@@ -221,25 +261,29 @@ class Call:
 
     def on_edge(self, edge: SpeechEdge, at_ns: int) -> None:
         """The caller's voice began or ended."""
-        self._dispatch(_EDGE_EVENTS[edge.kind](edge.sample, at_ns))
+        played = self._plane.played if self._plane else 0
+        self._dispatch(_EDGE_EVENTS[edge.kind](edge.sample, at_ns, played))
 
     def on_audio(self) -> None:
         """Feed the recognisers."""
-        for utterance in self._utterances.values():
-            utterance.pump()
+        if self._ears is not None:
+            self._ears.pump()
+        self._recorder.heard()
         self._await_audio()
 
     def on_digit(self, digit: str, duration_ms: int) -> None:
         """The caller pressed a key."""
-        self._client.push("digit", {"digit": digit, "duration_ms": duration_ms})
+        self._dispatch(ev.Digit(digit, duration_ms))
 
     def on_playout_started(self) -> None:
         """The agent begins to be heard."""
+        self._anchor("started")
         self._dispatch(ev.PlayoutStarted())
 
     def on_playout_drained(self, position: int) -> None:
         """All of the agent's audio is out."""
-        self._dispatch(ev.PlayoutDrained(position))
+        self._recorder.anchor(self._now(), position, "drained")
+        self._dispatch(ev.PlayoutDrained(position, self._lost(position)))
 
     def on_plane_failed(self, error: Exception) -> None:
         """Without voice activity there is no call."""
@@ -266,40 +310,66 @@ class Call:
         self._arm(session.deadline_ns)
 
     def _handle(self, session: Session, event: ev.Event) -> None:
+        now_ns = self._now()
         try:
-            actions = session.handle(event, self._now())
+            actions = session.handle(event, now_ns)
         except MisuseError as error:
             _LOG.error("call %s: %s", self.session_id, error)
+            self._recorder.event(event, now_ns, None)
             return
+        self._recorder.event(event, now_ns, actions)
         for action in actions:
             self._perform(action)
 
     def _perform(self, action: act.Action) -> None:
+        plane, ears, voice = self._plane, self._ears, self._voice
+        if plane is None or ears is None or voice is None:
+            return
         match action:
-            case act.Listen():
-                self._listen(action)
-            case act.FinishListening():
-                if (utterance := self._utterances.get(action.turn)) is not None:
-                    utterance.finish(action.to_sample)
-            case act.StartReply():
-                self._answer_for(action.turn).ask(self._context.engines.llm, self.conversation)
-            case act.Speak():
-                self._answer_for(action.turn).say(action)
-            case act.CancelReply():
-                self._cancel_answer(action.turn)
+            case act.Hold():
+                self._recorder.anchor(self._now(), plane.hold(), "hold")
+            case act.Resume():
+                self._recorder.anchor(self._now(), plane.resume(), "resume")
             case act.Flush():
-                position = self._plane.flush() if self._plane else 0
-                self._events.append(ev.Flushed(action.turn, position))
+                position = plane.flush()
+                self._recorder.anchor(self._now(), position, "flush")
+                lost = self._lost(position)
+                far_ms = self._far_delay_ms(plane)
+                self._events.append(ev.Flushed(action.turn, position, lost, far_ms))
+            case act.Listen():
+                ears.listen(action)
+            case act.FinishListening():
+                ears.finish(action)
+            case act.CancelListening():
+                ears.cancel(action)
+            case act.JudgePause():
+                if self._judge is not None:
+                    self._judge.judge(action)
+            case act.StartReply():
+                voice.ask(action, self.conversation)
+            case act.Speak():
+                voice.say(action)
+            case act.CancelReply():
+                voice.cancel(action)
             case act.Notify():
                 self._client.push(action.kind, action.fields)
-            case act.RecordTurn():
-                self._context.metrics.turn(action.stages)
-            case act.RecordBargeIn():
-                self._context.metrics.barge_in()
-            case act.RecordFailure():
-                self._context.metrics.engine_failed(action.stage, action.code)
             case act.End():
                 self._end(action.reason)
+            case _:
+                record(self._context.metrics, action)
+
+    def _anchor(self, kind: AnchorKind) -> None:
+        if self._plane is not None:
+            self._recorder.anchor(self._now(), self._plane.played, kind)
+
+    def _lost(self, position: int) -> ev.Stretches:
+        """What of the newest minutes up to ``position`` never reached the caller."""
+        plane = self._plane
+        return plane.lost(0, position) if plane is not None else ()
+
+    def _far_delay_ms(self, plane: MediaPlane) -> float:
+        """From here to the caller's ear."""
+        return plane.stats().get("round_trip_ms", 0.0) / 2 + self._far_buffer_ms
 
     def _arm(self, deadline_ns: int | None) -> None:
         if deadline_ns == self._armed_ns:
@@ -314,57 +384,14 @@ class Call:
     def _on_timer(self) -> None:
         self._timer = self._armed_ns = None
         if self._plane is not None:
-            self._dispatch(ev.Timeout(self._plane.heard, self._plane.played))
-
-    def _listen(self, action: act.Listen) -> None:
-        assert self._plane is not None
-        turn = action.turn
-        utterance = Utterance(
-            self._context.engines.stt,
-            self._plane.ring,
-            from_sample=action.from_sample,
-            chunk_ms=self._context.stt_chunk_ms,
-            on_partial=lambda text: self._dispatch(ev.TranscriptPartial(turn, text)),
-            on_final=lambda text: self._dispatch(ev.TranscriptFinal(turn, text)),
-            on_failed=lambda code: self._dispatch(ev.EngineFailed(turn, "stt", code)),
-        )
-        self._utterances[turn] = utterance
-        utterance.task.add_done_callback(lambda _: self._forget_utterance(turn))
-        self._await_audio()
-
-    def _forget_utterance(self, turn: int) -> None:
-        self._utterances.pop(turn, None)
-        self._await_audio()
+            plane = self._plane
+            self._dispatch(ev.Timeout(plane.heard, plane.played, plane.voice()))
 
     def _await_audio(self) -> None:
         """Be told when the next whole chunk for a recogniser is there."""
-        if self._plane is not None and not self.end_reason:
-            due = [u.due for u in self._utterances.values() if u.due is not None]
-            self._plane.wake_at(min(due) if due else None)
-
-    def _answer_for(self, turn: int) -> Answer:
-        assert self._plane is not None
-        if self._answer is None or self._answer.turn != turn:
-            self._answer = Answer(
-                turn,
-                self._plane,
-                self._context.engines.tts,
-                resampler=self._resampler,
-                apology=self._context.apology.pcm,
-                report=self._dispatch,
-            )
-        return self._answer
-
-    def _cancel_answer(self, turn: int) -> None:
-        answer = self._answer
-        if answer is None or answer.turn != turn:
-            return
-        self._answer = None
-        answer.cancel()
-        # They end on their own; kept so that close() can wait for them.
-        for task in answer.tasks:
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+        if self._plane is not None and self._ears is not None and not self.end_reason:
+            dues = (self._ears.due, self._recorder.due)
+            self._plane.wake_at(min((due for due in dues if due is not None), default=None))
 
     def _end(self, reason: str) -> None:
         if self.end_reason:
@@ -373,8 +400,7 @@ class Call:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for utterance in self._utterances.values():
-            utterance.cancel()
-        if self._answer is not None:
-            self._answer.cancel()
+        for worker in (self._ears, self._voice, self._judge, self._recorder):
+            if worker is not None:
+                worker.close()
         self._on_over(self)

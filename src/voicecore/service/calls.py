@@ -8,7 +8,6 @@ import logging
 import secrets
 
 from voicecore.core.overload import OverloadLevel
-from voicecore.core.session import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service.apology import Apology
@@ -19,6 +18,7 @@ from voicecore.service.manager import Opened
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
 from voicecore.service.overload import OverloadMonitor
+from voicecore.service.recording import Recordings
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class Calls:
         self._closing: set[asyncio.Task[None]] = set()
         self._context: CallContext | None = None
         self._media: Media | None = None
-        self._recorder: asyncio.TimerHandle | None = None
+        self._media_timer: asyncio.TimerHandle | None = None
+        self._recordings: Recordings | None = None
         self._overload = overload or OverloadMonitor(
             metrics, active=lambda: self.active, enabled=settings.overload == "auto"
         )
@@ -76,12 +77,13 @@ class Calls:
     async def start(self) -> None:
         """Open the sockets, synthesise the apology. Runs once, after the engines have started."""
         settings = self._settings
+        if settings.record_dir is not None:
+            self._recordings = Recordings(settings.record_dir, settings.record_consent)
         media = self._media = Media(settings, self._engines, self._metrics.no_relay)
         tts = self._engines.tts
-        turns = TurnSettings(
-            silence_ms=settings.silence_ms,
-            preroll_ms=settings.preroll_ms,
+        turns = settings.turn_settings(
             greeting=self._engines.greeting,
+            speculative=getattr(self._engines.llm, "speculative", False),
         )
         self._context = CallContext(
             engines=self._engines,
@@ -91,6 +93,7 @@ class Calls:
             apology=await Apology.synthesise(tts, turns.apology, play_rates(tts.rate_hz)),
             peers=media.peer_config,
             make_plane=media.make_plane,
+            recordings=self._recordings,
         )
         self._metrics.watch_media(media.counters)
         self._overload.media = media.load
@@ -145,8 +148,8 @@ class Calls:
     async def close(self) -> None:
         """See :class:`CallManager`."""
         self.draining = True
-        if self._recorder is not None:
-            self._recorder.cancel()
+        if self._media_timer is not None:
+            self._media_timer.cancel()
         for call in list(self._calls.values()):
             call.hang_up("server_stopped")
         while self._closing:
@@ -154,6 +157,8 @@ class Calls:
         await self._overload.close()
         if self._media is not None:
             await self._media.close()
+        if self._recordings is not None:
+            await asyncio.to_thread(self._recordings.close)
 
     # -- private --------------------------------------------------------------------
 
@@ -191,7 +196,7 @@ class Calls:
     def _record_media(self) -> None:
         for call in self._calls.values():
             call.record_media()
-        self._recorder = self._loop.call_later(_RECORD_PERIOD_S, self._record_media)
+        self._media_timer = self._loop.call_later(_RECORD_PERIOD_S, self._record_media)
 
     def _on_setup_timeout(self, call: Call) -> None:
         if call.connected_ns is None:

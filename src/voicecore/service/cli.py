@@ -20,7 +20,7 @@ from voicecore.service.config_load import (
     flag_name,
     variable_name,
 )
-from voicecore.service.setting_types import IceServer, nearest
+from voicecore.service.setting_types import IceServer, group_of, nearest
 
 MASK = "********"
 
@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="print the effective settings as TOML with the origin of each, and exit",
     )
     groups: dict[str, Any] = {}
-    for name, field in Settings.model_fields.items():
+    for name, field in Settings.in_order():
         title = group_of(field)
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
@@ -116,12 +116,6 @@ def parse(argv: Sequence[str]) -> tuple[dict[str, Any], str | None, bool]:
     values = vars(known)
     config, show = values.pop("config"), values.pop("print_config")
     return values, config, show
-
-
-def group_of(field: FieldInfo) -> str:
-    """The heading under which a setting is shown."""
-    extra = field.json_schema_extra
-    return str(extra["group"]) if isinstance(extra, dict) else ""
 
 
 def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
@@ -161,7 +155,7 @@ def render(loaded: Loaded) -> str:
     """
     lines = [f"# effective settings (file: {loaded.file or 'none'})"]
     title = ""
-    for name, field in Settings.model_fields.items():
+    for name, field in Settings.in_order():
         if group_of(field) != title:
             title = group_of(field)
             lines += ["", f"# {title}"]

@@ -13,7 +13,8 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, SecretStr, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -21,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from voicecore.service.record_fields import RECORDING, RecordFields
 from voicecore.service.setting_types import (
     IceServer,
     check_address,
@@ -30,11 +32,15 @@ from voicecore.service.setting_types import (
     check_network,
     check_origin,
     each,
+    empty_to_none,
+    group_of,
     is_module_name,
     one_of,
+    setting,
     to_ice_servers,
     to_list,
 )
+from voicecore.service.turn_fields import BY_ITSELF, END, HEARING, INTERRUPTIONS, TurnFields
 
 ENV_PREFIX = "VOICECORE_"
 STT_CHOICES = ("pocketsphinx", "stub")
@@ -52,17 +58,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def setting(group: str, default: Any, text: str, *, metavar: str = "", **limits: Any) -> Any:
-    """A field that knows its help text, the group it is shown in and its limits."""
-    extra: dict[str, Any] = {"group": group, "metavar": metavar}
-    make = {"default_factory": default} if callable(default) else {"default": default}
-    return Field(description=text, json_schema_extra=extra, **make, **limits)
-
-
-def _empty_to_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
 def _engine(choices: tuple[str, ...]) -> AfterValidator:
     return AfterValidator(lambda value: one_of(value, choices, or_module=True))
 
@@ -70,6 +65,16 @@ def _engine(choices: tuple[str, ...]) -> AfterValidator:
 def _module_or_empty(value: str) -> str:
     if value and not is_module_name(value):
         raise ValueError("wants module:name, for example my_agent:answer")
+    return value
+
+
+def _turn_model(value: str) -> str:
+    kind, _, path = value.partition(":")
+    if kind == "onnx":
+        if not Path(path).is_file():
+            raise ValueError(f"there is no file {path!r}")
+    elif value and not is_module_name(value):
+        raise ValueError("wants onnx:FILE or module:Class")
     return value
 
 
@@ -83,7 +88,7 @@ def _no_blank(value: str) -> str:
     return value.strip()
 
 
-OptionalPath = Annotated[Path | None, BeforeValidator(_empty_to_none)]
+OptionalPath = Annotated[Path | None, BeforeValidator(empty_to_none)]
 TextList = Annotated[list[str], NoDecode, BeforeValidator(to_list)]
 HostList = Annotated[TextList, AfterValidator(each(check_host_name))]
 OriginList = Annotated[TextList, AfterValidator(each(check_origin))]
@@ -94,10 +99,15 @@ IceServerList = Annotated[list[IceServer], NoDecode, BeforeValidator(to_ice_serv
 
 NETWORK, HTTPS, CALLS = "Network", "HTTPS", "Calls"
 ICE, ENGINES, MODEL = "ICE and TURN", "Engines", "Language model (llm = openai)"
-TURNS, AUDIO, LOGGING = "Turn-taking and hearing", "Speaking", "Logging"
+AUDIO, LOGGING = "Speaking", "Logging"
+GROUPS = (
+    NETWORK, HTTPS, CALLS, ICE, ENGINES, MODEL, HEARING, END, INTERRUPTIONS, BY_ITSELF, AUDIO,
+    RECORDING, LOGGING,
+)  # fmt: skip
+"""The headings of the settings in the order in which they are shown."""
 
 
-class Settings(BaseSettings):
+class Settings(RecordFields, TurnFields, BaseSettings):
     """The service's settings. Immutable; construct with keywords, or load them.
 
     Made directly, it looks at its keyword arguments alone: no file, no
@@ -216,6 +226,13 @@ class Settings(BaseSettings):
     vad: Annotated[str, _engine(VAD_CHOICES)] = setting(
         ENGINES, "silero", "voice activity: silero, energy or module:Class"
     )
+    turn: Annotated[str, AfterValidator(_turn_model)] = setting(
+        ENGINES,
+        "",
+        "a turn-detection model that hears whether the caller has finished: onnx:FILE or"
+        " module:Class; unset: words and pauses decide",
+        metavar="SPEC",
+    )
     agent: Annotated[str, AfterValidator(_module_or_empty)] = setting(
         ENGINES, "", "an agent of your own; takes the place of llm", metavar="MODULE:NAME"
     )
@@ -254,24 +271,14 @@ class Settings(BaseSettings):
     )
 
     vad_model_path: OptionalPath = setting(
-        TURNS, None, "Silero's ONNX file; unset: the installed one", metavar="FILE"
+        HEARING, None, "Silero's ONNX file; unset: the installed one", metavar="FILE"
     )
     vad_backend: Literal["auto", "native", "onnxruntime"] = setting(
-        TURNS,
+        HEARING,
         "auto",
         "what computes Silero: auto takes our own kernels if they prove right at start,"
         " else onnxruntime; native or onnxruntime take that or fail",
     )
-    threshold: float = setting(
-        TURNS, 0.5, "speech probability from which a frame is speech", gt=0, lt=1
-    )
-    start_ms: int = setting(TURNS, 64, "speech needed to begin a turn", ge=32, le=1000)
-    silence_ms: int = setting(TURNS, 480, "silence that ends a turn", ge=64, le=5000)
-    preroll_ms: int = setting(
-        TURNS, 320, "audio kept from before the beginning of a turn", ge=0, le=2000
-    )
-    stt_chunk_ms: int = setting(TURNS, 100, "audio per push to the recogniser", ge=20, le=200)
-
     opus_bitrate_bps: int = setting(AUDIO, 64_000, "Opus bit rate", ge=6000, le=510_000)
     opus_min_bitrate_bps: int = setting(
         AUDIO, 28_000, "as low as a bad network may take it", ge=6000, le=510_000
@@ -319,7 +326,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Settings:
-        problems = [*self._network_problems(), *self._engine_problems()]
+        problems = [
+            *self._network_problems(),
+            *self._engine_problems(),
+            *self.turn_problems(),
+            *self.record_problems(),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -363,6 +375,11 @@ class Settings(BaseSettings):
         if self.vad_model_path is not None and not self.vad_model_path.is_file():
             problems.append(f"vad_model_path: there is no file {self.vad_model_path}")
         return problems
+
+    @classmethod
+    def in_order(cls) -> list[tuple[str, FieldInfo]]:
+        """All settings, those of one heading together."""
+        return sorted(cls.model_fields.items(), key=lambda item: GROUPS.index(group_of(item[1])))
 
     @property
     def stt_worker_count(self) -> int:

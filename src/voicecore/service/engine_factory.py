@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, VadEngine
+from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, TurnEngine, VadEngine
 from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
@@ -24,6 +24,7 @@ from voicecore.service.config_load import ConfigError
 PROGRESS_PERIOD_S = 2.0
 
 _E = TypeVar("_E")
+Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Engines:
     tts: TtsEngine
     vad: VadEngine
     greeting: str
+    turn: TurnEngine | None = None
 
     @property
     def names(self) -> dict[str, str]:
@@ -68,13 +70,19 @@ class Engines:
             if isinstance(result, BaseException):
                 raise result
 
-    def _stages(self) -> list[tuple[str, SttEngine | LlmEngine | TtsEngine | VadEngine]]:
-        return [("stt", self.stt), ("llm", self.llm), ("tts", self.tts), ("vad", self.vad)]
+    def _stages(self) -> list[tuple[str, Engine]]:
+        stages: list[tuple[str, Engine]] = [
+            ("stt", self.stt),
+            ("llm", self.llm),
+            ("tts", self.tts),
+            ("vad", self.vad),
+        ]
+        return stages if self.turn is None else [*stages, ("turn", self.turn)]
 
 
 async def _start(
     stage: str,
-    engine: SttEngine | LlmEngine | TtsEngine | VadEngine,
+    engine: Engine,
     report: Callable[[str], None],
 ) -> None:
     began = time.monotonic()
@@ -103,6 +111,7 @@ def build_engines(settings: Settings) -> Engines:
             tts=_build_tts(settings),
             vad=_build_vad(settings),
             greeting=llm.greeting if settings.greeting is None else settings.greeting,
+            turn=_build_turn(settings),
         )
     except ConfigError:
         raise
@@ -179,6 +188,17 @@ def _build_vad(settings: Settings) -> VadEngine:
 
         return EnergyVad()
     return _custom("vad", settings.vad, VadEngine)  # type: ignore[type-abstract]
+
+
+def _build_turn(settings: Settings) -> TurnEngine | None:
+    if not settings.turn:
+        return None
+    kind, _, path = settings.turn.partition(":")
+    if kind == "onnx":
+        from voicecore.engines.turn.onnx import OnnxTurn
+
+        return OnnxTurn(path)
+    return _custom("turn", settings.turn, TurnEngine)  # type: ignore[type-abstract]
 
 
 def _custom(stage: str, spec: str, protocol: type[_E]) -> _E:

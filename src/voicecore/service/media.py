@@ -46,6 +46,9 @@ _PLAYOUT_MS = 1500
 _RING_MS = 2048
 """Of the caller's audio, 64 KB: what a recogniser needs from before it is ready is read out."""
 
+_JUDGED_RING_MS = 8192 + _RING_MS
+"""Of it, where a turn-detection model hears the last eight seconds of a turn."""
+
 _MANY_CALLS = 5
 _GATHER_S = 0.008
 """With many calls a VAD frame waits for others: a shared batch costs less than half."""
@@ -173,7 +176,7 @@ class Media:
         return MediaWants(
             send_rate_hz=_opus_rate_hz(self._engines.tts.rate_hz),
             playout_ms=_PLAYOUT_MS,
-            ring_ms=_RING_MS,
+            ring_ms=_RING_MS if self._engines.turn is None else _JUDGED_RING_MS,
             limits=SendLimits(
                 bitrate_bps=settings.opus_bitrate_bps,
                 min_bitrate_bps=settings.opus_min_bitrate_bps,

@@ -142,6 +142,25 @@ class Metrics:
         self._barge_ins = Counter(
             "voicecore_barge_ins", "Times a caller interrupted", registry=registry
         )
+        self._suspicions = Counter(
+            "voicecore_suspicions",
+            "Times the agent fell silent because the caller seemed to speak, by what it was",
+            ["outcome"],
+            registry=registry,
+        )
+        self._decided = Histogram(
+            "voicecore_suspicion_seconds",
+            "From the first speech sample to the decision",
+            ["outcome"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._speculations = Counter(
+            "voicecore_speculations",
+            "Replies begun in a pause of the caller, by whether they were used",
+            ["outcome"],
+            registry=registry,
+        )
         self._media = Counter(
             "voicecore_media_packets", "Packets on the media path", ["event"], registry=registry
         )
@@ -214,6 +233,15 @@ class Metrics:
     def barge_in(self) -> None:
         """A caller interrupted the agent."""
         self._barge_ins.inc()
+
+    def suspicion(self, outcome: str, decided_s: float) -> None:
+        """A sound over the agent's voice was an ``interruption`` or ``nothing``."""
+        self._suspicions.labels(outcome).inc()
+        self._decided.labels(outcome).observe(max(0.0, decided_s))
+
+    def speculation(self, outcome: str) -> None:
+        """A reply that was begun in a pause was ``used`` or ``wasted``."""
+        self._speculations.labels(outcome).inc()
 
     def media(self, name: str, count: int) -> None:
         """Add ``count`` (>= 0) packets that were received, lost, late, sent and the like.

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic.fields import FieldInfo
 
 _MODULE_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _ICE_URL = re.compile(r"(stuns?|turns?):(\[[0-9A-Fa-f:.]+\]|[^\s/\[\]:?@]+)(:\d{1,5})?(\?\S*)?")
@@ -161,3 +162,21 @@ def to_ice_servers(value: Any) -> Any:
     if not isinstance(servers, list):
         return servers
     return [{"urls": [item]} if isinstance(item, str) else item for item in servers]
+
+
+def setting(group: str, default: Any, text: str, *, metavar: str = "", **limits: Any) -> Any:
+    """A field that knows its help text, the group it is shown in and its limits."""
+    extra: dict[str, Any] = {"group": group, "metavar": metavar}
+    make = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(description=text, json_schema_extra=extra, **make, **limits)
+
+
+def group_of(field: FieldInfo) -> str:
+    """The heading under which a setting is shown."""
+    extra = field.json_schema_extra
+    return str(extra["group"]) if isinstance(extra, dict) else ""
+
+
+def empty_to_none(value: Any) -> Any:
+    """An empty text, as an environment variable may be, says that nothing is given."""
+    return None if value == "" else value

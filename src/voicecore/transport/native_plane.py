@@ -12,6 +12,7 @@ told.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,8 @@ from voicecore._native.inbound import Inbound
 from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
 from voicecore._native.ring import AudioRing
-from voicecore.core.speech_gate import EDGE_KINDS, SpeechEdge
+from voicecore.core.speech_gate import EDGE_KINDS, EdgeKind, SpeechEdge
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.errors import VoicecoreError
 from voicecore.transport.media_path import MediaPath, SelectedPair
 from voicecore.transport.plane import Placed, PlaneSink
@@ -48,11 +50,24 @@ class Hearing(Protocol):
         """The ring's position at which it has work."""
         ...
 
+    def voice(self) -> Voice:
+        """What is known of the caller's voice up to there."""
+        ...
+
     def hear(self) -> None:
         """Look at what the ring has."""
 
     def close(self) -> None:
         """Tell nothing any more."""
+
+
+def _after(voice: Voice, edge: SpeechEdge) -> Voice:
+    # The threads may be an edge ahead: until that one is told this is all that may be known.
+    if edge.kind is EdgeKind.ONSET:
+        return Voice(True, edge.sample, edge.sample, 0.0, 0.0)
+    if edge.kind is EdgeKind.RELEASED:
+        return replace(voice, voiced=False, loud_end=edge.sample)
+    return voice
 
 
 class NativePlane:
@@ -81,6 +96,7 @@ class NativePlane:
         self._armed: int | None = None
         self._edges = 0
         self._heard = 0
+        self._voice = NO_VOICE
         self._closed = False
         self._hearing = hearing(self) if hearing is not None else None
 
@@ -106,6 +122,15 @@ class NativePlane:
         if edges == self._edges:
             self._heard = position
         return self._heard
+
+    def voice(self) -> Voice:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        if self._hearing is not None:
+            return self._hearing.voice()
+        _, edges, voiced, onset, loud_end, confidence, echo = self._session.voice()
+        if edges == self._edges:
+            self._voice = Voice(voiced, onset, loud_end, confidence, echo)
+        return self._voice
 
     @property
     def play_rate_hz(self) -> int:
@@ -135,6 +160,18 @@ class NativePlane:
     def flush(self) -> int:
         """See :class:`~voicecore.transport.plane.MediaPlane`."""
         return self._outbound.flush()
+
+    def hold(self) -> int:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return self._outbound.hold()
+
+    def resume(self) -> int:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return self._outbound.resume()
+
+    def lost(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return tuple(self._session.lost(start, end))
 
     def wake_at(self, position: int | None) -> None:
         """See :class:`~voicecore.transport.plane.MediaPlane`."""
@@ -216,8 +253,10 @@ class NativePlane:
         if kind == native.AUDIO:
             self._on_audio(sink)
         elif kind in _EDGES:
+            edge = SpeechEdge(EDGE_KINDS[kind], details[0])
             self._edges += 1
-            sink.on_edge(SpeechEdge(EDGE_KINDS[kind], details[0]), details[1])
+            self._voice = _after(self._voice, edge)
+            sink.on_edge(edge, details[1])
         elif kind == native.STARTED:
             if details[1] == self.generation:
                 sink.on_playout_started()

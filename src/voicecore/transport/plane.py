@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from voicecore._native.ring import AudioRing
 from voicecore.core.speech_gate import SpeechEdge
+from voicecore.core.voice import Voice
 
 
 class Placed(NamedTuple):
@@ -69,6 +70,10 @@ class MediaPlane(Protocol):
         """
         ...
 
+    def voice(self) -> Voice:
+        """What is known of the caller's voice, consistent with the edges told so far."""
+        ...
+
     @property
     def play_rate_hz(self) -> int:
         """Rate of the PCM that :meth:`play` takes."""
@@ -100,6 +105,33 @@ class MediaPlane(Protocol):
         """Stop playback: nothing queued goes out but a fade of a few ms.
 
         Returns the position reached; :attr:`generation` is a new one after it.
+        """
+        ...
+
+    def hold(self) -> int:
+        """Stop playback from the next packet on, and keep what is queued.
+
+        A packet with a fade-out may still go; its samples don't count in
+        :attr:`played`. :meth:`play` goes on accepting until the ring is full.
+        No ``on_playout_started`` or ``on_playout_drained`` comes meanwhile.
+        Returns :attr:`played`. Holding twice is fine.
+        """
+        ...
+
+    def resume(self) -> int:
+        """End a hold: playback goes on at the very sample :attr:`played`, faded in.
+
+        ``on_playout_started`` comes again only if speech had not begun before.
+        Returns :attr:`played`. Nothing happens unless held; :meth:`flush` ends
+        a hold too.
+        """
+        ...
+
+    def lost(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
+        """Which of the agent's samples [start, end) the far end is known to have missed.
+
+        Stretches in order, merged; none where the far end doesn't tell. Of the
+        last round trip's packets nothing is known yet: they count as heard.
         """
         ...
 

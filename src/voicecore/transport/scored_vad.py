@@ -16,6 +16,7 @@ from voicecore._native.chunks import VadFrames
 from voicecore._native.ring import AudioRing
 from voicecore._native.speech_gate import SpeechGate, powers
 from voicecore.core.speech_gate import EDGE_KINDS, SpeechEdge
+from voicecore.core.voice import Voice
 
 FRAME_SAMPLES = 512
 _CONTEXT_SAMPLES = 64
@@ -103,6 +104,10 @@ class ScoredHearing:
     def position(self) -> int:
         """How far voice activity was judged."""
         return self._gate.position
+
+    def voice(self) -> Voice:
+        """What is known of the caller's voice up to there; there is no echo guard here."""
+        return Voice(*self._gate.voice)
 
     def hear(self) -> None:
         """Hand on every whole frame that wants a score."""

@@ -232,28 +232,34 @@ static void begin_receiving(plane_peer *peer, const plane_session *s, void *srtp
     pthread_mutex_unlock(&peer->rx_lock);
 }
 
+/* What is remembered of packets sent, as far as it was negotiated: 0, or -1 without memory. The
+ * peer owns it, after a refused attempt too. No thread of the plane has seen the peer attached. */
+static int make_memories(plane_peer *peer, const rtcp_config *negotiated)
+{
+    if (negotiated->nack && peer->history == NULL)
+        peer->history = calloc(HISTORY, sizeof *peer->history);
+    if (negotiated->transport_cc && peer->losses == NULL)
+        peer->losses = calloc(1, sizeof *peer->losses);
+    return (negotiated->nack && !peer->history) || (negotiated->transport_cc && !peer->losses) ? -1
+                                                                                               : 0;
+}
+
 int plane_attach(plane *p, plane_peer *peer, const plane_session *s)
 {
     void *receive = NULL, *send = NULL;
-    sent_packet *history = s->rtcp.nack ? calloc(HISTORY, sizeof *history) : NULL;
 
-    if (s->rtcp.nack && history == NULL) return 1;
-    if (peer->tx_srtp) { /* an attempt before ran out of memory half-way */
-        free(history);
-        return 1;
-    }
+    /* An attempt before may have run out of memory half-way. */
+    if (peer->tx_srtp || make_memories(peer, &s->rtcp) != 0) return 1;
     const vc_srtp_api *srtp = p->config.srtp;
     if (srtp->open(srtp, s->srtp_profile, s->receive_key, s->key_bytes, 0, &receive)
         || srtp->open(srtp, s->srtp_profile, s->send_key, s->key_bytes, 1, &send)) {
         if (receive) srtp->dealloc(receive);
-        free(history);
         return -1;
     }
     pthread_mutex_lock(&peer->tx_lock);
     peer->tx_media = s->media;
     peer->outbound = s->outbound;
     peer->tx_srtp = send;
-    peer->history = history;
     rtcp_init(&peer->rtcp, &s->rtcp);
     peer->sending = 1;
     peer->sent_due_ns = 0;
@@ -341,11 +347,28 @@ void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp
     pthread_mutex_unlock(&peer->rtcp_lock);
 }
 
+int plane_lost(plane_peer *peer, int64_t start, int64_t end, mark *out)
+{
+    pthread_mutex_lock(&peer->rtcp_lock);
+    const int n = peer->losses ? loss_between(peer->losses, &peer->rtcp, start, end, out) : 0;
+    pthread_mutex_unlock(&peer->rtcp_lock);
+    return n;
+}
+
 void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges)
 {
     pthread_mutex_lock(&peer->rx_lock);
     *position = peer->gate.position;
     *edges = peer->edges;
+    pthread_mutex_unlock(&peer->rx_lock);
+}
+
+void plane_voice(plane_peer *peer, int64_t *position, int64_t *edges, speech_voice *voice)
+{
+    pthread_mutex_lock(&peer->rx_lock);
+    *position = peer->gate.position;
+    *edges = peer->edges;
+    speech_gate_voice(&peer->gate, voice);
     pthread_mutex_unlock(&peer->rx_lock);
 }
 

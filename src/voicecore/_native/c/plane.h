@@ -30,8 +30,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "marks.h"
 #include "pcm_kernels.h"
 #include "rtcp.h"
+#include "speech_gate.h"
 #include "srtp_library.h"
 
 #define PLANE_MOST_THREADS 8 /* of each kind */
@@ -40,6 +42,7 @@
 #define PLANE_VAD_NEW 512
 #define PLANE_VAD_STATE 256
 #define PLANE_LATE_BINS 64 /* of 1 ms */
+#define PLANE_MOST_LOST 769
 #define PLANE_NEVER INT64_MAX
 
 typedef struct plane plane;
@@ -68,6 +71,8 @@ typedef struct {
     void (*transmission)(void *outbound, rtcp_local *out);
     int (*next_transport_sequence)(void *outbound); /* of the packet to be built; -1 none */
     void (*leave_out)(void *outbound, int64_t frames); /* time went on without these */
+    int (*carried)(void *outbound, int64_t *start, int *repeats); /* samples of speech in the packet
+                                  just built, their position; 1: the one before is in it too */
 } plane_media;
 
 /* What `sent` says happened with the packet just built. */
@@ -201,8 +206,13 @@ void plane_share(plane_peer *peer, const uint8_t types[16]);
 void plane_silence(plane_peer *peer, int silent);
 void plane_session_read(plane_peer *peer, plane_session_counters *counters, rtcp_remote *remote,
                         int64_t *edge_offset_ns);
+/* Stretches of playout positions in [start, end) that the far end is known to have missed, in
+ * order and merged, into `out` (PLANE_MOST_LOST); how many. None without transport-wide feedback. */
+int plane_lost(plane_peer *peer, int64_t start, int64_t end, mark *out);
 /* How far voice activity was judged, and how many edges were told up to there. */
 void plane_judged(plane_peer *peer, int64_t *position, int64_t *edges);
+/* The same, with what is known of the caller's voice at that moment. */
+void plane_voice(plane_peer *peer, int64_t *position, int64_t *edges, speech_voice *voice);
 void plane_lock_receiving(plane_peer *peer);
 void plane_unlock_receiving(plane_peer *peer);
 

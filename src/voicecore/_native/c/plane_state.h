@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "address_map.h"
+#include "loss_map.h"
 #include "media_clock.h"
 #include "plane.h"
 #include "nack_policy.h"
@@ -26,6 +27,8 @@ enum {
     HISTORY = 64,           /* sent packets kept for a peer that may ask again: 1.3 s */
     HISTORY_ROOM = 508,
 };
+
+_Static_assert(PLANE_MOST_LOST == LOSS_MOST, "as the loss map can tell");
 
 #define NS_PER_MS INT64_C(1000000)
 #define FRAME_NS (20 * NS_PER_MS)
@@ -94,6 +97,7 @@ struct plane_peer {
     pthread_mutex_t rtcp_lock;
     rtcp rtcp;
     int64_t report_told_ns, trouble_ns; /* last PLANE_REPORT; last report of a loss */
+    loss_map *losses; /* NULL unless feedback was negotiated; set at attach */
     uint64_t lost_told;                 /* by transport-wide feedback, as of the last PLANE_REPORT */
 
     /* Sending: under tx_lock. */

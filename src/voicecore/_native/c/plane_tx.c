@@ -128,6 +128,21 @@ static void keep_time(plane_peer *peer, int64_t due_ns)
     peer->sent_due_ns = due_ns;
 }
 
+/* A packet of the number leaves, of `n` protected bytes. */
+static void note_sent(plane_peer *peer, uint16_t number, const uint8_t *packet, int n,
+                      int64_t now_ns)
+{
+    loss_packet carried = { 0 };
+    int repeats = 0;
+    carried.samples = (uint16_t)peer->tx_media->carried(peer->outbound, &carried.start, &repeats);
+    carried.repeats = (uint8_t)repeats;
+    pthread_mutex_lock(&peer->rtcp_lock);
+    if (peer->losses)
+        loss_note(peer->losses, &peer->rtcp, number, rtp_u16(packet + 2), &carried);
+    rtcp_sent(&peer->rtcp, number, now_ns, (size_t)n);
+    pthread_mutex_unlock(&peer->rtcp_lock);
+}
+
 static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
 {
     uint8_t *packet = b->packets[b->count];
@@ -140,12 +155,8 @@ static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
         count_up(&peer->counters.unsent);
     } else {
         remember(peer, packet, n);
+        if (sequence >= 0) note_sent(peer, (uint16_t)sequence, packet, n, now_ns);
         enqueue(p, b, peer, n);
-        if (sequence >= 0) {
-            pthread_mutex_lock(&peer->rtcp_lock);
-            rtcp_sent(&peer->rtcp, (uint16_t)sequence, now_ns, (size_t)n);
-            pthread_mutex_unlock(&peer->rtcp_lock);
-        }
     }
     if (happened & PLANE_SENT_STARTED) queue_event(p, peer, PLANE_STARTED, 0, generation);
     if (happened & PLANE_SENT_DRAINED) queue_event(p, peer, PLANE_DRAINED, position, generation);
@@ -323,6 +334,9 @@ void tx_send_again(plane *p, plane_peer *peer, const uint16_t *sequences, int co
         if (packet->length == 0 || packet->sequence != sequences[i]) continue;
         /* As it was, already protected: the same nonce never covers two texts. */
         count_up(&peer->counters.retransmitted);
+        pthread_mutex_lock(&peer->rtcp_lock);
+        if (peer->losses) loss_again(peer->losses, sequences[i]);
+        pthread_mutex_unlock(&peer->rtcp_lock);
         if (peer->relayed)
             queue_datagram(p, peer, PLANE_PACKET, 0, packet->data, packet->length, NULL);
         else if (!has_way(peer)

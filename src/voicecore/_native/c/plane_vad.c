@@ -85,7 +85,7 @@ static void judge(plane *p, const vad_frame *frame, float probability)
             n = speech_gate_repeat(&peer->gate, start, frame->end, frame->powers, BLOCKS, edges);
         else
             n = speech_gate_push(&peer->gate, probability, start, frame->end, frame->powers,
-                                 BLOCKS, edges);
+                                 BLOCKS, 0.0f, edges);
         peer->edges += n;
         for (int i = 0; i < n; i++)
             queue_event(p, peer, (uint32_t)edges[i].kind, edges[i].sample,

@@ -53,19 +53,52 @@ int64_t playout_write(playout *p, const int16_t *pcm, int64_t n, int64_t generat
     return n;
 }
 
+/* Under the lock: keeps what comes next, to be faded out.  Only what the far end hears now; a cut
+ * that is still due stays as it is. */
+static void keep_cut(playout *p, int64_t n)
+{
+    const int64_t queued = p->end - p->played;
+    if (!p->audible || p->cut_samples) return;
+    if (n > queued) n = queued;
+    copy_out(p, p->played, n, p->cut);
+    p->cut_samples = (int32_t)n;
+}
+
 int64_t playout_flush(playout *p, int32_t cut_samples)
 {
     pthread_mutex_lock(&p->lock);
-    const int64_t queued = p->end - p->played;
-    if (cut_samples > queued) cut_samples = (int32_t)queued;
-    /* Fade only what the far end hears now; a cut that is still due stays as it is. */
-    if (p->audible && !p->cut_samples) {
-        copy_out(p, p->played, cut_samples, p->cut);
-        p->cut_samples = cut_samples;
-    }
+    keep_cut(p, cut_samples);
     p->end = p->played;
-    p->filled = p->sounding = 0;
+    p->filled = p->sounding = p->audible = p->held = p->broken = 0;
     p->generation++;
+    const int64_t position = p->played;
+    pthread_mutex_unlock(&p->lock);
+    return position;
+}
+
+int64_t playout_hold(playout *p, int32_t cut_samples)
+{
+    pthread_mutex_lock(&p->lock);
+    if (!p->held) {
+        p->held = 1;
+        /* With a cut due the speech before was flushed: what is queued begins anew. */
+        p->broken |= p->audible && !p->cut_samples && p->end > p->played;
+        keep_cut(p, cut_samples);
+    }
+    const int64_t position = p->played;
+    pthread_mutex_unlock(&p->lock);
+    return position;
+}
+
+int64_t playout_resume(playout *p, int32_t rise_samples)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->held && p->broken && p->audible) {   /* no frame was asked for meanwhile */
+        p->broken = p->cut_samples = 0;
+    } else if (p->held) {
+        p->rise_samples = rise_samples;
+    }
+    p->held = 0;
     const int64_t position = p->played;
     pthread_mutex_unlock(&p->lock);
     return position;
@@ -97,12 +130,14 @@ static int take_samples(playout *p, int16_t *out, playout_taken *taken)
         taken->samples = (int32_t)n;
         return PLAYOUT_CUT;
     }
-    n = p->end - p->played;
+    n = p->held ? 0 : p->end - p->played;
     if (n == 0) return PLAYOUT_NONE;
     if (n > p->frame) n = p->frame;
     copy_out(p, p->played, n, out);
     p->played += n;
     taken->samples = (int32_t)n;
+    if (p->broken) taken->rise_samples = p->rise_samples < n ? p->rise_samples : (int32_t)n;
+    p->broken = 0;
     const int speech = is_speech(out, n);
     taken->started = speech && !p->sounding;
     p->sounding |= speech;
@@ -117,7 +152,9 @@ static int take_samples(playout *p, int16_t *out, playout_taken *taken)
 int playout_take(playout *p, int16_t *out, playout_taken *taken)
 {
     taken->samples = taken->configured = taken->started = taken->drained = 0;
+    taken->rise_samples = 0;
     pthread_mutex_lock(&p->lock);
+    taken->start = p->played;
     const int kind = take_samples(p, out, taken);
     taken->generation = p->generation;
     p->audible = kind == PLAYOUT_SPEECH;
@@ -139,6 +176,7 @@ void playout_look(playout *p, playout_view *view)
     view->end = p->end;
     view->generation = p->generation;
     view->cut_samples = p->cut_samples;
+    view->held = p->held;
     view->settings = p->settings;
     pthread_mutex_unlock(&p->lock);
 }

@@ -1,7 +1,7 @@
 /* The playout queue of one call: what its writer (the event loop) and its builder (the clock
  * that makes a packet every 20 ms) share.
  *
- * Threads: one writer (write, flush, configure) and one builder (take) at a time; the
+ * Threads: one writer (write, flush, hold, resume, configure) and one builder (take); the
  * questions may be asked by anybody.  The mutex is held for the copy of one frame at most:
  * never while something is encoded, and not while the writer copies in, because the builder
  * reads nothing beyond `end`.  Nothing allocates after init, nothing waits for an event.
@@ -9,6 +9,11 @@
  *     write:   [ played ........ end )      samples of the present generation
  *     take:      one frame from `played`; what flush cut off comes first, to be faded out
  *     flush:     end = played, next generation; a frame taken before goes out all the same
+ *     hold:      nothing is taken until resume or flush, and `played` stands
+ *
+ * A hold in speech breaks it at `played`. What comes next is faded out from a copy, and faded in
+ * when it is taken; if no frame was asked for in between, nobody heard of the hold, and neither
+ * is done.
  *
  * Positions count samples since the queue was made and never wrap. The sample at `origin` lies
  * at the start of the ring, and an empty queue begins there again: so as much memory is
@@ -27,7 +32,7 @@ enum {
     PLAYOUT_NONE = 0,   /* nothing is queued */
     PLAYOUT_QUIET,      /* a frame without a sample beyond PLAYOUT_QUIET_PEAK */
     PLAYOUT_SPEECH,
-    PLAYOUT_CUT,        /* what a flush cut off, to be faded out */
+    PLAYOUT_CUT,        /* what a flush or a hold cut off, to be faded out */
 };
 
 /* playout_write's answers below zero. */
@@ -51,6 +56,8 @@ typedef struct {
     int32_t configured;     /* 1: `settings` were filled in, they changed */
     int32_t started;        /* 1: the first speech since the last drain or flush */
     int32_t drained;        /* 1: this frame was the last one queued */
+    int32_t rise_samples;   /* to be faded in, from the first on; 0: none */
+    int64_t start;          /* position of the first sample; with PLAYOUT_CUT, NONE: of the next */
     int64_t position;       /* with drained: where the queue ended */
     int64_t generation;     /* of the frame */
     playout_settings settings;
@@ -67,7 +74,10 @@ typedef struct {
     int32_t frame;          /* samples of 20 ms; constant */
     int32_t filled;         /* 1: something was queued since the last drain or flush */
     int32_t sounding;       /* 1: speech was taken since the last drain or flush */
-    int32_t audible;        /* 1: the frame taken last was speech */
+    int32_t audible;        /* 1: the frame taken last was speech, not flushed since */
+    int32_t held;           /* 1: nothing is taken */
+    int32_t broken;         /* 1: a hold broke speech off at `played` */
+    int32_t rise_samples;   /* of it that are to be faded in */
     int32_t configured;     /* 1: `settings` weren't taken yet */
     int32_t cut_samples;    /* of `cut` that are due, 0: none */
     playout_settings settings;
@@ -84,10 +94,19 @@ void playout_destroy(playout *p);
 /* Queues what fits of n samples; returns how many, PLAYOUT_OVER or PLAYOUT_FUTURE.  Writer. */
 int64_t playout_write(playout *p, const int16_t *pcm, int64_t n, int64_t generation);
 
-/* Drops what is queued and begins the next generation; returns `played`.  If the frame taken
- * last was speech, up to `cut_samples` (<= frame) of what would have come next are kept for
- * the next take.  Writer. */
+/* Drops what is queued, ends a hold and begins the next generation; returns `played`.  If the
+ * frame taken last was speech, up to `cut_samples` (<= frame) of what would have come next are
+ * kept for the next take, unless a hold keeps them already.  Writer. */
 int64_t playout_flush(playout *p, int32_t cut_samples);
+
+/* Takes nothing from the next take on; returns `played`. If the frame taken last was speech, a
+ * copy of up to `cut_samples` (<= frame) of what comes next is kept for the next take. Nothing
+ * changes while held. Writer. */
+int64_t playout_hold(playout *p, int32_t cut_samples);
+
+/* Takes again, from `played` on; returns it. Where the hold broke speech off, up to `rise_samples`
+ * of the next take are to be faded in. Nothing changes unless held. Writer. */
+int64_t playout_resume(playout *p, int32_t rise_samples);
 
 /* What is wanted from the next take on. */
 void playout_configure(playout *p, const playout_settings *settings);
@@ -101,6 +120,7 @@ typedef struct {
     int64_t end;
     int64_t generation;
     int32_t cut_samples;
+    int32_t held;
     playout_settings settings;
 } playout_view;
 

@@ -105,6 +105,10 @@ int rtcp_take_nacks(rtcp *r, uint16_t *sequences, int max);
 /* Each RTP packet of ours that carries the extension; `bytes` on the wire. */
 void rtcp_sent(rtcp *r, uint16_t transport_sequence, int64_t now_ns, size_t bytes);
 
+/* What the far end says of a packet of ours: CC_UNKNOWN, CC_FLYING (nothing so far), CC_LOST or
+ * CC_ARRIVED, be it late. */
+int rtcp_fate(const rtcp *r, uint16_t transport_sequence);
+
 /* Each RTP packet of theirs that carries it. */
 void rtcp_arrived(rtcp *r, uint16_t transport_sequence, int64_t arrival_ns);
 

@@ -4,9 +4,6 @@
 #include "rtcp_transport_cc.h"
 #include "rtcp_wire.h"
 
-/* State of an entry. */
-enum { CC_UNKNOWN = 0, CC_FLYING, CC_LOST, CC_ARRIVED };
-
 /* Status of a number in a feedback. */
 enum { CC_NOT_RECEIVED = 0, CC_SMALL, CC_LARGE, CC_RESERVED };
 
@@ -30,6 +27,11 @@ void cc_sent_note(cc_sent *s, uint16_t number, int64_t now_ns, size_t bytes) {
     const uint32_t time = (uint32_t)((uint64_t)now_ns >> CC_TIME_SHIFT) & CC_TIME_MASK;
     s->entry[number & CC_MASK] = time << 2 | CC_FLYING;
     s->bytes[number & CC_MASK] = (uint16_t)(bytes < 65535 ? bytes : 65535);
+}
+
+int cc_sent_fate(const cc_sent *s, uint16_t number) {
+    return (uint16_t)(s->newest - number) < s->known ? (int)(s->entry[number & CC_MASK] & 3)
+                                                     : CC_UNKNOWN;
 }
 
 /* -- chunks ------------------------------------------------------------------------------ */

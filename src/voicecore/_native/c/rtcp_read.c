@@ -213,4 +213,8 @@ void rtcp_sent(rtcp *r, uint16_t transport_sequence, int64_t now_ns, size_t byte
     if (r->config.transport_cc) cc_sent_note(&r->sent, transport_sequence, now_ns, bytes);
 }
 
+int rtcp_fate(const rtcp *r, uint16_t transport_sequence) {
+    return cc_sent_fate(&r->sent, transport_sequence);
+}
+
 const rtcp_remote *rtcp_remote_of(const rtcp *r) { return &r->remote; }

@@ -26,6 +26,9 @@
 
 /* -- packets of ours, and what the far end says of them --------------------------------- */
 
+/* What is known of a number. */
+enum { CC_UNKNOWN = 0, CC_FLYING, CC_LOST, CC_ARRIVED };
+
 typedef struct {
     uint32_t entry[CC_SENT]; /* by number: time sent in 2^14 ns (30 bits), state (2 bits) */
     uint16_t bytes[CC_SENT];
@@ -53,6 +56,9 @@ void cc_sent_init(cc_sent *s);
 /* A packet of ours leaves. Numbers go up by one; after a jump of CC_SENT or more, or back,
  * all earlier ones are forgotten. */
 void cc_sent_note(cc_sent *s, uint16_t number, int64_t now_ns, size_t bytes);
+
+/* CC_UNKNOWN of those forgotten too. */
+int cc_sent_fate(const cc_sent *s, uint16_t number);
 
 /* 0, or -1: shorter than it claims, or a status that isn't defined. */
 int cc_feedback_check(const uint8_t *fci, size_t n);

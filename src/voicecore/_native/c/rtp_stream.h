@@ -39,6 +39,7 @@ typedef struct {
     uint32_t timestamp;
     uint64_t packets, octets;     /* sent; octets of payload, as sender reports count them */
     uint64_t redundant;           /* packets that carried the one before */
+    int32_t repeats;              /* 1: the last one did */
     int32_t newest;               /* index below of the last packet's payload */
     rtp_payload payload[2];       /* the last one's and the one in the making */
     uint8_t packet[RTP_STREAM_ROOM];
@@ -46,6 +47,12 @@ typedef struct {
 
 /* Where the payload of the next packet is made: RTP_STREAM_PAYLOAD bytes. */
 static inline uint8_t *rtp_stream_place(rtp_stream *s) { return s->payload[1 - s->newest].data; }
+
+/* The last packet's payload, of *bytes. */
+static inline const uint8_t *rtp_stream_last(const rtp_stream *s, int *bytes) {
+    *bytes = s->payload[s->newest].bytes;
+    return s->payload[s->newest].data;
+}
 
 /* Time went on for `packets` packets that are never sent: no sequence number is missing, so
  * nothing counts as lost, and a far end sees a pause.  What was sent before it is too old to be
@@ -68,7 +75,7 @@ static inline int rtp_stream_write(rtp_stream *s, int bytes, int idle, int marke
     uint8_t *body = s->packet + (s->transport_cc_id ? RTP_EXTENDED_BYTES : RTP_HEADER_BYTES);
     next->bytes = bytes;
     next->idle = idle;
-    const int red = rtp_stream_repeats(s, next, &last);
+    const int red = s->repeats = rtp_stream_repeats(s, next, &last);
     const uint8_t type = red ? (uint8_t)s->red_pt : s->payload_type;
     if (s->transport_cc_id)
         rtp_write_extended(s->packet, type, marker, s->sequence, s->timestamp, s->ssrc,

@@ -34,17 +34,31 @@ typedef struct {
     int32_t kind;   /* SPEECH_ONSET .. SPEECH_RELEASED */
 } speech_edge;
 
+/* What is known of the caller's voice: of the utterance that goes on, or else of the last one. */
+typedef struct {
+    int64_t onset;     /* where the gate opened; 0 before it ever did */
+    int64_t loud_end;  /* what a release would be dated to now, or was */
+    float confidence;  /* mean probability of the frames that were scored, 0 to 1; 0 of none */
+    float echo;        /* share of the energy that is explained by what we sent, 0 to 1 */
+    int32_t voiced;
+} speech_voice;
+
 typedef struct {
     double threshold;      /* a probability from here on opens the gate, */
     double release;        /* one from here on holds it open */
     double peak;           /* loudest block of this utterance (mean square) */
+    double energy;         /* of the utterance's voiced frames: sum of their blocks' powers, */
+    double explained;      /* and of the part of it that is echo */
+    double scores;         /* sum of its voiced frames' probabilities */
     int64_t start_samples; /* voiced samples that confirm an onset */
     int64_t onset;         /* start of this utterance's first voiced frame */
     int64_t voiced_end;    /* end of its last one, held frames included */
+    int64_t released;      /* where the last utterance ended; 0 before the first */
     int64_t position;      /* end of the latest frame: all edges up to here are known */
     int64_t block_end[SPEECH_BLOCKS];
     float block_power[SPEECH_BLOCKS];
     uint32_t next_block; /* counts on and wraps */
+    int32_t scored;      /* voiced frames in `scores` */
     float probability;   /* of the latest scored frame; 0 before the first */
     uint8_t voiced;
     uint8_t confirmed;
@@ -77,9 +91,12 @@ static inline int speech_gate_powers(const vc_pcm_kernels *pcm, const float *sam
     return count;
 }
 
-/* End of the last loud block near the end of the voiced frames. */
-static inline int64_t speech_gate_last_loud(const speech_gate *g)
+/* End of the last loud block near the end of the voiced frames; of the last utterance's while
+ * nobody speaks. */
+static inline int64_t speech_gate_loud_end(const speech_gate *g)
 {
+    if (!g->voiced)
+        return g->released;
     const int64_t earliest = g->voiced_end - SPEECH_TRIM_SAMPLES;
     const double quiet = g->peak * SPEECH_QUIET_RATIO;
     int64_t end = earliest;
@@ -94,42 +111,80 @@ static inline int64_t speech_gate_last_loud(const speech_gate *g)
     return end > g->onset ? end : g->onset;
 }
 
-/* Takes the scored frame [start, end) with the powers of its n blocks (0: none known), the
- * oldest first; writes its edges, the oldest first, and returns how many (0 .. SPEECH_EDGES). */
-static inline int speech_gate_push(speech_gate *g, float probability, int64_t start, int64_t end,
-                                   const float *powers, int n, speech_edge *edges)
+static inline void speech_gate_voice(const speech_gate *g, speech_voice *out)
+{
+    out->voiced = g->voiced;
+    out->onset = g->onset;
+    out->loud_end = speech_gate_loud_end(g);
+    out->confidence = g->scored ? (float)(g->scores / g->scored) : 0.0f;
+    const double echo = g->energy > 0.0 ? g->explained / g->energy : 0.0;
+    out->echo = echo <= 1.0 ? (float)echo : 0.0f; /* powers that are no numbers explain nothing */
+}
+
+static inline void speech_gate_open(speech_gate *g, int64_t onset)
+{
+    g->voiced = 1;
+    g->onset = onset;
+    g->peak = g->energy = g->explained = g->scores = 0.0;
+    g->scored = 0;
+}
+
+/* Adds a voiced frame to what is known of the utterance. */
+static inline void speech_gate_sum(speech_gate *g, const float *powers, int n, float echo)
+{
+    for (int i = 0; i < n; i++) {
+        g->peak = powers[i] > g->peak ? powers[i] : g->peak;
+        g->energy += powers[i];
+        g->explained += (double)powers[i] * echo;
+    }
+    if (!g->repeated) {
+        g->scores += g->probability;
+        g->scored++;
+    }
+}
+
+static inline int speech_gate_take(speech_gate *g, int64_t start, int64_t end,
+                                   const float *powers, int n, float echo, speech_edge *edges)
 {
     int count = 0;
 
-    g->probability = probability;
     g->position = end;
-    g->repeated = 0;
     for (int i = 0; i < n; i++) {
         const uint32_t at = g->next_block++ % SPEECH_BLOCKS;
         g->block_end[at] = start + (int64_t)(i + 1) * SPEECH_BLOCK_SAMPLES;
         g->block_power[at] = powers[i];
     }
     /* Not a number is no speech. */
-    if (!(probability >= (g->voiced ? g->release : g->threshold))) {
-        if (g->voiced)
-            edges[count++] = (speech_edge){ speech_gate_last_loud(g), SPEECH_RELEASED };
+    if (!(g->probability >= (g->voiced ? g->release : g->threshold))) {
+        if (g->voiced) {
+            g->released = speech_gate_loud_end(g);
+            edges[count++] = (speech_edge){ g->released, SPEECH_RELEASED };
+        }
         g->voiced = g->confirmed = 0;
         return count;
     }
     if (!g->voiced) {
-        g->voiced = 1;
-        g->onset = start;
-        g->peak = 0.0;
+        speech_gate_open(g, start);
         edges[count++] = (speech_edge){ start, SPEECH_ONSET };
     }
     g->voiced_end = end;
-    for (int i = 0; i < n; i++)
-        g->peak = powers[i] > g->peak ? powers[i] : g->peak;
+    speech_gate_sum(g, powers, n, echo);
     if (!g->confirmed && end - g->onset >= g->start_samples) {
         g->confirmed = 1;
         edges[count++] = (speech_edge){ g->onset, SPEECH_CONFIRMED };
     }
     return count;
+}
+
+/* Takes the scored frame [start, end) with the powers of its n blocks (0: none known), the
+ * oldest first, of which a share of `echo` (0 to 1) is explained by what we sent; writes its
+ * edges, the oldest first, and returns how many (0 .. SPEECH_EDGES). */
+static inline int speech_gate_push(speech_gate *g, float probability, int64_t start, int64_t end,
+                                   const float *powers, int n, float echo, speech_edge *edges)
+{
+    g->probability = probability;
+    g->repeated = 0;
+    return speech_gate_take(g, start, end, powers, n, echo, edges);
 }
 
 /* 1 if the next frame may go unscored, to spare work: nobody speaks, and this is not asked of two
@@ -147,10 +202,8 @@ static inline int speech_gate_may_repeat(const speech_gate *g)
 static inline int speech_gate_repeat(speech_gate *g, int64_t start, int64_t end,
                                      const float *powers, int n, speech_edge *edges)
 {
-    const int count = speech_gate_push(g, g->probability, start, end, powers, n, edges);
-
     g->repeated = 1;
-    return count;
+    return speech_gate_take(g, start, end, powers, n, 0.0f, edges);
 }
 
 /* 1 if frames of a pause (the far end's own encoder hears no sound there, what the ring holds is

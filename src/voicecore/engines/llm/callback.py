@@ -54,8 +54,9 @@ class CallbackLlm:
     such a ``reply`` method; it must only read the conversation. ``greeting`` is
     spoken first (None: the agent's own ``greeting`` attribute, else nothing). An
     agent object's ``start`` and ``close``, sync or async, are called with the
-    engine's. Sync code shares ``threads`` threads: one for each reply that is
-    computing, further ones wait.
+    engine's. Its attribute ``speculative``, if true, says that it may be asked for
+    replies that nobody will hear (``engines/protocols.py``). Sync code shares
+    ``threads`` threads: one for each reply that is computing, further ones wait.
 
     Event-loop thread only. Raises MisuseError for something that is no agent.
     """
@@ -63,6 +64,7 @@ class CallbackLlm:
     def __init__(self, agent: Any, greeting: str | None = None, *, threads: int = 16) -> None:
         self.name = _NAME
         self.greeting = _greeting(agent) if greeting is None else greeting
+        self.speculative = bool(getattr(agent, "speculative", False))
         self._agent = agent
         self._function = _reply_function(agent)
         self._threads = threads

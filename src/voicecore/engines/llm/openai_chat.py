@@ -119,6 +119,11 @@ class OpenAiChat:
         self._tools = ToolBox(tools, timeout_s=self._timeouts.tool_s)
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def speculative(self) -> bool:
+        """Whether it may be asked in vain: tools do more than answer."""
+        return not self._tools.specs
+
     def __repr__(self) -> str:
         return f"OpenAiChat(url={self._shown_url!r}, model={self.model!r})"
 

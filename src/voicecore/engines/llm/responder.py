@@ -25,6 +25,7 @@ class Responder:
     """An LLM engine that is no LLM. Holds no state per call: all is in the conversation."""
 
     name = "responder"
+    speculative = True
 
     def __init__(
         self, *, greeting: str = GREETING, clock: Callable[[], datetime] = local_time

@@ -20,6 +20,7 @@ class LlmStub:
     """
 
     name = "stub"
+    speculative = True
 
     def __init__(
         self,

@@ -231,10 +231,19 @@ static void out_leave_out(void *outbound, int64_t frames)
     ((mock_outbound *)outbound)->generation += frames;
 }
 
+static int out_carried(void *outbound, int64_t *start, int *repeats)
+{
+    const mock_outbound *o = outbound;
+    *start = o->sequence * INT64_C(480);
+    *repeats = o->sequence % 3 == 0;
+    return o->sequence % 5 ? 480 : 0;
+}
+
 static const plane_media mock_media = {
     in_push, in_run, in_deadline, in_position, in_guessed, in_pause_reach, in_dtmf,
     in_transport_sequence, in_missing, in_round_trip, in_reception, in_frame, in_skip,
     out_build, out_sent, out_transmission, out_transport_sequence, out_leave_out,
+    out_carried,
 };
 
 /* -- VAD: refuses a frame now and then ------------------------------------------------------- */

@@ -28,7 +28,7 @@ static plane *p;
 static slot slots[PEERS];
 static plane_port *ports[PORTS];
 static uint32_t next_id = 1, seed;
-static uint64_t told[KINDS];
+static uint64_t told[KINDS], lost;
 static int stop;                                 /* atomic */
 static uint16_t port_numbers[PORTS];             /* atomic */
 static uint16_t sender_ports[SENDERS][PEERS];    /* set before the threads begin */
@@ -79,20 +79,26 @@ static size_t make_stun(uint8_t *out, uint32_t *random)
 
 static size_t make_rtcp(uint8_t *out, uint32_t *random)
 {
-    static const uint8_t forms[4][20] = {
+    static const uint8_t forms[5][28] = {
         { 0x80, 201, 0, 1, 0, 0, 0, 7, 0x81, 203, 0, 1, 0, 0, 0, 7 }, /* RR, BYE */
         { 0x81, 205, 0, 3, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0xff, 0xff },  /* NACK */
         { 0x80, 201, 0, 1, 0, 0, 0, 7, 0x8f, 205, 0, 1, 0, 0, 0, 7 },
         { 0x81, 206, 0, 2, 0, 0, 0, 7, 0, 0, 0, 1 },
+        { 0x8f, 205, 0, 6, 0, 0, 0, 7, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 9, 0, 0, 3 }, /* transport-cc */
     };
-    const uint32_t form = next_random(random) % 4;
-    memcpy(out, forms[form], 20);
+    const uint32_t form = next_random(random) % 5;
+    const size_t n = form == 4 ? 28 : 16;
+    memcpy(out, forms[form], 28);
     if (form != 0) {
         out[7] = (uint8_t)(next_random(random) % 30); /* from anyone */
         out[13] = (uint8_t)next_random(random);
     }
-    memset(out + 16, 0xa5, TAG);
-    return 16 + TAG;
+    if (form == 4) {
+        out[13] %= 4; /* a session here lives for few packets */
+        if (next_random(random) % 2) out[20] = 0x20; /* three came, else none did */
+    }
+    memset(out + n, 0xa5, TAG);
+    return n + TAG;
 }
 
 static size_t make_rtp(uint8_t *out, uint32_t *random)
@@ -253,11 +259,17 @@ static void look(slot *s)
     plane_session_counters counters;
     plane_counters all;
     rtcp_remote remote;
-    int64_t offset_ns, position, edges;
+    int64_t offset_ns, position, edges, end = -1;
+    mark stretches[PLANE_MOST_LOST];
     plane_read_counters(p, &all);
     if (!s->attached) return;
     plane_session_read(s->peer, &counters, &remote, &offset_ns);
     plane_judged(s->peer, &position, &edges);
+    const int n = plane_lost(s->peer, 300, 480000, stretches);
+    MUST(n <= PLANE_MOST_LOST);
+    for (int i = 0; i < n; end = stretches[i++].end)
+        MUST(stretches[i].start > end && stretches[i].end > stretches[i].start);
+    lost += (uint64_t)n;
     plane_lock_receiving(s->peer);
     s->in->bytes++;
     plane_unlock_receiving(s->peer);
@@ -313,8 +325,9 @@ static void run(uint32_t *random, int64_t until_ns)
     }
 }
 
-/* An event that a stress worth the name must have brought and this one did not yet, or -1. A
- * machine that is taken away for most of the time brings some of them late. */
+/* An event that a stress worth the name must have brought and this one did not yet (PLANE_LOST: a
+ * packet of ours told lost), or -1. A machine that is taken away for most of the time brings some of
+ * them late. */
 static int missing(void)
 {
     static const int wanted[] = { PLANE_ONSET, PLANE_RELEASED, PLANE_AUDIO, PLANE_STARTED,
@@ -322,7 +335,7 @@ static int missing(void)
                                   PLANE_DATAGRAM, PLANE_PACKET };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         if (told[wanted[i]] == 0) return wanted[i];
-    return -1;
+    return lost ? -1 : PLANE_LOST;
 }
 
 int main(int count, char **arguments)
@@ -368,6 +381,7 @@ int main(int count, char **arguments)
     printf("received %llu throttled %llu unknown %llu\n", (unsigned long long)counters.received,
            (unsigned long long)counters.throttled,
            (unsigned long long)(counters.unknown_address + counters.unknown_name));
+    printf("lost %llu\n", (unsigned long long)lost);
     MUST(missing() < 0);
     return 0;
 }

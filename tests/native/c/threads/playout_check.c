@@ -1,6 +1,6 @@
 /* One writer and one builder on a playout queue, as fast as they can; meant for the thread
- * sanitizer.  Every sample is the low bits of its generation, and within a generation the
- * positions taken are those written: no frame may mix two. */
+ * sanitizer.  Every sample tells its position and generation, and positions taken follow each
+ * other: no frame may mix two generations, no hold may cost a sample or bring one twice. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +28,24 @@ static uint32_t below(uint32_t n)
     return (random_state >> 8) % n;
 }
 
-/* Never silence, and neighbouring generations differ. */
-static int16_t sample_of(int64_t generation) { return (int16_t)(100 + generation % 30000); }
+/* Never silence, and neighbours differ. */
+static int16_t sample_of(int64_t generation, int64_t position)
+{
+    return (int16_t)(100 + (generation * 1009 + position) % 30000);
+}
+
+static int16_t next_of(int16_t sample) { return (int16_t)(100 + (sample - 99) % 30000); }
+
+static void hold_or_resume(int64_t end)
+{
+    playout_view view;
+    const int hold = below(2) == 0;
+    const int64_t position = hold ? playout_hold(&queue, (int32_t)below(FRAME + 1))
+                                  : playout_resume(&queue, (int32_t)below(FRAME + 1));
+    playout_look(&queue, &view);
+    MUST(view.held == hold && view.end == end && position <= view.played);
+    if (hold) MUST(view.played == position);
+}
 
 static void *write_all(void *unused)
 {
@@ -41,8 +57,9 @@ static void *write_all(void *unused)
             end = playout_flush(&queue, (int32_t)below(FRAME));
             generation++;
         }
+        if (below(3) == 0) hold_or_resume(end);
         const int n = (int)below(CAPACITY + 10);
-        for (int k = 0; k < n; k++) pcm[k] = sample_of(generation);
+        for (int k = 0; k < n; k++) pcm[k] = sample_of(generation, end + k);
         MUST(playout_write(&queue, pcm, n, generation - 1) == PLAYOUT_OVER);
         MUST(playout_write(&queue, pcm, n, generation + 1) == PLAYOUT_FUTURE);
         const int64_t taken = playout_write(&queue, pcm, n, generation);
@@ -55,6 +72,7 @@ static void *write_all(void *unused)
         MUST(view.generation == generation && view.end == end);
         MUST(view.played <= view.end && view.end - view.played <= CAPACITY);
     }
+    playout_resume(&queue, 0);
     atomic_store(&done, 1);
     return unused;
 }
@@ -68,12 +86,15 @@ static void take_one(int64_t *played, int64_t *newest)
     if (kind == PLAYOUT_NONE) return;
     MUST(kind != PLAYOUT_QUIET);
     MUST(taken.samples > 0 && taken.samples <= FRAME);
-    for (int k = 1; k < FRAME; k++) MUST(frame[k] == (k < taken.samples ? frame[0] : 0));
+    MUST(taken.rise_samples >= 0 && taken.rise_samples <= taken.samples);
+    MUST(taken.start == *played);
+    for (int k = 1; k < FRAME; k++)
+        MUST(frame[k] == (k < taken.samples ? next_of(frame[k - 1]) : 0));
     if (kind == PLAYOUT_CUT) {
-        MUST(frame[0] != sample_of(taken.generation));
+        MUST(taken.rise_samples == 0);
         return;
     }
-    MUST(frame[0] == sample_of(taken.generation));
+    MUST(frame[0] == sample_of(taken.generation, taken.start));
     MUST(taken.generation >= *newest);
     if (taken.generation > *newest) MUST(taken.started);
     *newest = taken.generation;

@@ -1,0 +1,162 @@
+r"""Whether somebody who makes a sound while the agent speaks wants the floor.
+
+::
+
+    caller   ____/¯¯\_________________________/¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯
+    agent    ¯¯¯¯¯\_________/¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯¯\_________|
+                  duck      resume             duck      flush
+                  mm-hm, 200 ms of quiet       speech that goes on
+
+The agent falls silent at the first sign of a voice (the duck), so whatever is
+decided later costs the caller nothing. Then speech that goes on, or that says
+"stop", is an interruption; a short sound, an acknowledgement or an echo is
+not, and the agent goes on from the very sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from voicecore.core.phrases import is_backchannel, is_interruption
+
+
+class Verdict(Enum):
+    """What a sound of the caller's is taken for."""
+
+    INTERRUPTION = "interruption"
+    NOTHING = "nothing"
+    OPEN = "open"
+    """Not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a suspected interruption.
+
+    ``speech_ms``: speech so far, pauses excluded. ``quiet_ms``: since its end; None
+    while it goes on. ``held_ms``: how long the agent has been silent for it.
+    ``confidence`` and ``echo``: as in :class:`~voicecore.core.voice.Voice`.
+    ``text``: what the recogniser believes, perhaps lagging. ``thinking``: the agent
+    had not begun to speak.
+    """
+
+    speech_ms: float
+    quiet_ms: float | None
+    held_ms: float
+    confidence: float
+    echo: float
+    text: str
+    thinking: bool
+
+
+class BargeInPolicy(Protocol):
+    """Decides; keeps no state of a call."""
+
+    ducks: bool
+    """Whether the agent falls silent at the first sign; else confirmed speech interrupts."""
+
+    def weigh(self, evidence: Evidence) -> Verdict:
+        """What the sound is taken for."""
+        ...
+
+    def look_ms(self, evidence: Evidence) -> float:
+        """When time alone may change the verdict, in ms from now (> 0)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BargeInProfile:
+    """How much speech interrupts: ``min_speech_ms`` of it, and ``min_words`` understood words."""
+
+    min_speech_ms: float
+    min_words: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BargeInSettings:
+    """Figures of :class:`StagedBargeIn`; those that no setting names are measured ones.
+
+    ``backchannel_ms``: an acknowledgement ("mm-hm") interrupts only beyond so much
+    speech. ``resume_after_ms`` of quiet after too little speech it was nothing.
+    ``most_held_ms``: then what is voiced wins, and what isn't was nothing.
+    ``least_confidence``: speech less certain is waited for. ``most_echo``: above it,
+    it is our own voice that comes back.
+    """
+
+    speaking: BargeInProfile = BargeInProfile(280.0)
+    thinking: BargeInProfile = BargeInProfile(160.0)
+    backchannel_ms: float = 1200.0
+    resume_after_ms: float = 200.0
+    most_held_ms: float = 2500.0
+    least_confidence: float = 0.6
+    most_echo: float = 0.5
+    language: str = "en"
+
+
+class ImmediateBargeIn:
+    """Any confirmed speech interrupts at once."""
+
+    ducks = False
+
+    def weigh(self, evidence: Evidence) -> Verdict:
+        """See :class:`BargeInPolicy`."""
+        return Verdict.INTERRUPTION
+
+    def look_ms(self, evidence: Evidence) -> float:
+        """See :class:`BargeInPolicy`."""
+        return 1000.0
+
+
+class StagedBargeIn:
+    """Duck, then confirm or resume."""
+
+    ducks = True
+
+    def __init__(self, settings: BargeInSettings | None = None) -> None:
+        self._settings = settings or BargeInSettings()
+
+    def weigh(self, evidence: Evidence) -> Verdict:
+        """See :class:`BargeInPolicy`."""
+        settings = self._settings
+        if is_interruption(evidence.text, settings.language):
+            return Verdict.INTERRUPTION
+        if self._is_speech(evidence):
+            return Verdict.INTERRUPTION
+        if evidence.quiet_ms is not None:
+            over = evidence.quiet_ms >= settings.resume_after_ms
+            return Verdict.NOTHING if over else Verdict.OPEN
+        if evidence.held_ms < settings.most_held_ms:
+            return Verdict.OPEN
+        return Verdict.NOTHING if evidence.echo > settings.most_echo else Verdict.INTERRUPTION
+
+    def look_ms(self, evidence: Evidence) -> float:
+        """See :class:`BargeInPolicy`."""
+        settings = self._settings
+        waits = [settings.most_held_ms - evidence.held_ms]
+        if evidence.quiet_ms is not None:
+            waits.append(settings.resume_after_ms - evidence.quiet_ms)
+        else:
+            waits.append(self._enough_ms(evidence) - evidence.speech_ms)
+        return max(min(waits), _LEAST_LOOK_MS)
+
+    def _profile(self, evidence: Evidence) -> BargeInProfile:
+        return self._settings.thinking if evidence.thinking else self._settings.speaking
+
+    def _enough_ms(self, evidence: Evidence) -> float:
+        if is_backchannel(evidence.text, self._settings.language):
+            return self._settings.backchannel_ms
+        return self._profile(evidence).min_speech_ms
+
+    def _is_speech(self, evidence: Evidence) -> bool:
+        settings = self._settings
+        return (
+            evidence.speech_ms >= self._enough_ms(evidence)
+            and evidence.confidence >= settings.least_confidence
+            and evidence.echo <= settings.most_echo
+            and len(evidence.text.split()) >= self._profile(evidence).min_words
+        )
+
+
+_LEAST_LOOK_MS = 10.0

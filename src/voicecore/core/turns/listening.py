@@ -1,0 +1,91 @@
+"""The call begins, falls silent, and ends."""
+
+from __future__ import annotations
+
+from voicecore.core import actions as act
+from voicecore.core import events as ev
+from voicecore.core.conversation import Message
+from voicecore.core.state import State
+from voicecore.core.turns import ending, speaking
+from voicecore.core.turns.memory import Actions, CallMemory, transcript
+from voicecore.core.turns.resting import aim, rest
+from voicecore.core.units import HEAR_RATE_HZ, ns_to_ms
+
+
+def on_connected(call: CallMemory, event: ev.Connected, now_ns: int) -> Actions:
+    """Greet, or wait for the caller's first words."""
+    settings = call.settings
+    if not settings.greeting:
+        return rest(call, now_ns)
+    call.state = State.THINKING
+    reply = call.begin_reply(call.turn)
+    return speaking.say(reply, settings.greeting, protected=settings.greeting_protected)
+
+
+def on_hangup(call: CallMemory, event: ev.Hangup, now_ns: int) -> Actions:
+    """The call is over."""
+    call.state = State.ENDED
+    call.deadline_ns = None
+    return [act.Notify("bye", {"reason": event.reason}), act.End(event.reason)]
+
+
+def ignore(call: CallMemory, event: ev.Event, now_ns: int) -> Actions:
+    """Nothing to do in this state."""
+    return []
+
+
+def on_stale(call: CallMemory, event: ev.Event, now_ns: int) -> Actions:
+    """Something of a turn that is over: counted, never spoken."""
+    return call.stale()
+
+
+def on_quiet_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
+    """An entry of keys is complete, or the caller has been silent for long."""
+    if call.deadline_ns is None or now_ns < call.deadline_ns:
+        return []
+    keys_ns = call.keypad.due_ns
+    if keys_ns is not None and now_ns >= keys_ns:
+        return _take_keys(call, now_ns)
+    since_ns, reminded = call.quiet
+    # A network that stalls is no caller who is silent: what came of him counts.
+    came_ms = (event.media_sample - call.quiet_sample) * 1000 / HEAR_RATE_HZ
+    if call.quiet_sample and came_ms < ns_to_ms(now_ns - since_ns) / 2:
+        call.quiet, call.quiet_sample = (now_ns, reminded), event.media_sample
+        aim(call)
+        return []
+    call.quiet_sample = event.media_sample
+    return _goodbye(call) if reminded else _remind(call, now_ns)
+
+
+def _take_keys(call: CallMemory, now_ns: int) -> Actions:
+    """Keys are words like any others: answer them."""
+    text = call.keypad.take()
+    if not text:
+        aim(call)
+        return []
+    call.turn = call.next_number()
+    call.caller = call.clock = None
+    call.deadline_ns = None
+    call.state = State.THINKING
+    call.conversation.add(Message("user", text))
+    call.unanswered = True
+    return [*ending.answer(call, now_ns), transcript(call.turn, text, final=True)]
+
+
+def _remind(call: CallMemory, now_ns: int) -> Actions:
+    call.quiet = (now_ns, call.quiet[1] + 1)
+    call.reminding = True
+    return _by_itself(call, call.settings.idle_prompt)
+
+
+def _goodbye(call: CallMemory) -> Actions:
+    call.leaving = True
+    return _by_itself(call, call.settings.idle_goodbye)
+
+
+def _by_itself(call: CallMemory, text: str) -> Actions:
+    call.state = State.THINKING
+    call.deadline_ns = None
+    call.turn = call.next_number()
+    reply = call.begin_reply(call.turn)
+    return speaking.say(reply, text)

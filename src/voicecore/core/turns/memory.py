@@ -1,0 +1,178 @@
+"""What a call remembers between two events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from voicecore.core.actions import Action, Notify
+from voicecore.core.barge_in import BargeInPolicy, Evidence
+from voicecore.core.conversation import Conversation
+from voicecore.core.endpoint import EndpointPolicy
+from voicecore.core.keypad import Keypad
+from voicecore.core.reply import Reply
+from voicecore.core.speculation import SpeculationBudget
+from voicecore.core.state import State
+from voicecore.core.turn_clock import TurnClock
+from voicecore.core.turn_settings import TurnSettings, barge_in_of, endpoint_of
+from voicecore.core.turns.caller_turn import CallerTurn
+from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS
+from voicecore.core.word_times import Pace
+
+Actions = list[Action]
+
+
+@dataclass(slots=True)
+class Pause:
+    """The caller has been silent since ``sample``, which was due at ``at_ns``.
+
+    ``broken``: something is voiced again, perhaps he goes on. ``score``: the
+    turn-detection model's word on it.
+    """
+
+    sample: int
+    at_ns: int
+    broken: bool = False
+    score: float | None = None
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """Somebody makes a sound while the agent has the floor.
+
+    ``onset``: its first sample, due at ``onset_ns``; the agent fell silent at
+    ``began_ns``, having sent ``played``. ``voice_from``: where the present stretch
+    of voice began, None while there is none; ``ended``: where the last one ended,
+    and when that was due. ``loud_end``, ``confidence`` and ``echo``: as last seen.
+    """
+
+    onset: int
+    onset_ns: int
+    began_ns: int
+    played: int
+    thinking: bool
+    voice_from: int | None
+    speech: int = 0
+    ended: tuple[int, int] = (0, 0)
+    loud_end: int = 0
+    confidence: float = 1.0
+    echo: float = 0.0
+    turn: CallerTurn | None = None
+
+    def evidence(self, now_ns: int) -> Evidence:
+        """What is known of it by ``now_ns``."""
+        speech, quiet_ms = self.speech, None
+        if self.voice_from is None:
+            quiet_ms = (now_ns - self.ended[1]) / NS_PER_MS
+        else:
+            speech += max(self.loud_end - self.voice_from, 0)
+        return Evidence(
+            speech_ms=speech * 1000 / HEAR_RATE_HZ,
+            quiet_ms=quiet_ms,
+            held_ms=(now_ns - self.began_ns) / NS_PER_MS,
+            confidence=self.confidence,
+            echo=self.echo,
+            text=self.turn.text if self.turn else "",
+            thinking=self.thinking,
+        )
+
+
+@dataclass(slots=True)
+class Cut:
+    """A reply that was flushed and whose last position is awaited.
+
+    ``by_turn``: the caller's turn that interrupted it. ``began``: how far it was sent
+    when he began to speak.
+    """
+
+    reply: Reply
+    by_turn: int
+    began: int | None
+
+
+@dataclass(slots=True)
+class CallMemory:
+    """One call. ``state`` and ``deadline_ns`` are read by the driver."""
+
+    settings: TurnSettings
+    conversation: Conversation
+    play_rate_hz: int
+    endpoint: EndpointPolicy
+    barge_in: BargeInPolicy
+    budget: SpeculationBudget
+    keypad: Keypad
+    state: State = State.CONNECTING
+    deadline_ns: int | None = None
+    stale_events: int = 0
+
+    # The caller.
+    turn: int = 0
+    """The newest turn that is the caller's; numbers may be left out, none comes twice."""
+    numbered: int = 0
+    caller: CallerTurn | None = None
+    awaited: dict[int, CallerTurn] = field(default_factory=dict)
+    """Turns that are over, but not yet understood."""
+    unanswered: bool = False
+    pause: Pause | None = None
+    arrived: tuple[int, int] = (0, 0)
+    """How far the speaking caller was heard, and since when no more than that."""
+    listened_to: int = 0
+    suspicion: Suspicion | None = None
+    quiet: tuple[int, int] = (0, 0)
+    """Since when nobody has spoken (ns), and how often the caller was reminded."""
+    quiet_sample: int = 0
+    """How far his audio had come when that was last looked at."""
+    reminding: bool = False
+    """The present reply reminds a silent caller: to be silent goes on after it."""
+
+    # The agent.
+    reply: Reply | None = None
+    speculating: bool = False
+    """The reply was begun in a pause: it isn't heard before the turn is decided to be over."""
+    clock: TurnClock | None = None
+    cut: Cut | None = None
+    cut_short: tuple[int, str] | None = None
+    """Of the last reply that was interrupted: by which turn, and what was not heard."""
+    pace: Pace = field(default_factory=Pace)
+    """Of the agent's voice: what one answer taught serves the next."""
+    drained_at: int = -1
+    last_words: str = ""
+    leaving: bool = False
+    """The call ends when the present reply has been heard."""
+
+    def next_number(self) -> int:
+        """A number for a turn of the caller's, greater than all before."""
+        self.numbered = max(self.numbered, self.turn) + 1
+        return self.numbered
+
+    def begin_reply(self, turn: int, clock: TurnClock | None = None) -> Reply:
+        """The agent's answer to ``turn`` from here on."""
+        self.reply = Reply(turn, self.play_rate_hz, clock, self.pace)
+        return self.reply
+
+    def stale(self) -> Actions:
+        """Count something that comes too late, and do nothing."""
+        self.stale_events += 1
+        return []
+
+
+def new_memory(settings: TurnSettings, conversation: Conversation, play_rate_hz: int) -> CallMemory:
+    """A call before its first event."""
+    return CallMemory(
+        settings,
+        conversation,
+        play_rate_hz,
+        endpoint_of(settings),
+        barge_in_of(settings),
+        SpeculationBudget(settings.speculation_budget if settings.speculate else 0),
+        Keypad(settings.keypad_wait_ms),
+    )
+
+
+def transcript(turn: int, text: str, *, final: bool) -> Notify:
+    """Show the caller's words."""
+    return Notify("transcript", {"turn": turn, "text": text, "final": final})
+
+
+def agent_text(reply: Reply) -> Notify:
+    """Show what the agent is to say."""
+    return Notify("agent", {"turn": reply.turn, "text": reply.text})

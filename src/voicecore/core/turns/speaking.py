@@ -1,0 +1,244 @@
+"""The agent's answer: from the model's words to what was heard of it."""
+
+from __future__ import annotations
+
+from voicecore.core import actions as act
+from voicecore.core import events as ev
+from voicecore.core.conversation import Message
+from voicecore.core.reply import Reply
+from voicecore.core.state import State
+from voicecore.core.turns.memory import Actions, CallMemory, agent_text
+from voicecore.core.turns.resting import rest
+from voicecore.core.units import ms_to_ns
+
+_PROGRESS_MS = 500
+"""How often a speaking agent's progress is told to the client."""
+
+_PROTECTED_LOOK_MS = 100
+"""How often is looked whether a passage is over that may not be interrupted."""
+
+_FAILURES = {
+    "stt": "The speech recogniser failed; please say that again.",
+    "llm": "The language model failed; please ask again.",
+    "tts": "The voice failed; please ask again.",
+}
+
+
+# -- the agent's words ------------------------------------------------------------------
+
+
+def say(reply: Reply, text: str, *, protected: bool = False) -> Actions:
+    """Say ``text`` and nothing else."""
+    spoken = reply.add_text(text, protected=protected)
+    return [*spoken, *reply.end_text(), agent_text(reply)]
+
+
+def commit(call: CallMemory, now_ns: int) -> Actions:
+    """The turn is over: what was begun in its last pause may be heard."""
+    reply, call.speculating = call.reply, False
+    assert reply is not None
+    call.cut_short = None
+    actions: Actions = [act.RecordSpeculation("used"), act.Resume()]
+    if reply.text:
+        actions.append(agent_text(reply))
+    return [*actions, *finish_if_played(call, reply, now_ns)]
+
+
+def discard(call: CallMemory) -> Actions:
+    """Forget a reply that was begun in a pause, if there is one; nothing of it was heard."""
+    if not call.speculating or call.reply is None:
+        return []
+    reply, call.reply, call.speculating = call.reply, None, False
+    return [
+        act.Flush(reply.turn),
+        act.CancelReply(reply.turn),
+        act.RecordSpeculation("wasted"),
+    ]
+
+
+def on_reply_text(call: CallMemory, event: ev.ReplyText, now_ns: int) -> Actions:
+    """Speak each clause as soon as it is complete."""
+    reply = _current(call, event.turn)
+    if reply is None:
+        return []
+    mark(reply, "llm", now_ns)
+    spoken = reply.add_text(event.text, protected=event.protected)
+    actions: Actions = [*spoken]
+    if reply.spoken_s > call.settings.max_monologue_s > 0:
+        actions += reply.break_off(call.settings.monologue_question)
+    return actions if call.speculating else [*actions, agent_text(reply)]
+
+
+def on_reply_end(call: CallMemory, event: ev.ReplyEnd, now_ns: int) -> Actions:
+    """Speak what is left."""
+    reply = _current(call, event.turn)
+    if reply is None:
+        return []
+    return [*reply.end_text(), *finish_if_played(call, reply, now_ns)]
+
+
+def on_speech_queued(call: CallMemory, event: ev.SpeechQueued, now_ns: int) -> Actions:
+    """Note where the words lie in the playout."""
+    reply = _current(call, event.turn)
+    if reply is not None:
+        mark(reply, "tts", now_ns)
+        reply.add_audio(event)
+    return []
+
+
+def on_segment_end(call: CallMemory, event: ev.SegmentEnd, now_ns: int) -> Actions:
+    """A clause has all its audio."""
+    reply = _current(call, event.turn)
+    if reply is None:
+        return []
+    reply.ledger.close_segment(event.segment)
+    return finish_if_played(call, reply, now_ns)
+
+
+def on_engine_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> Actions:
+    """The model or the synthesiser failed: apologise for this turn; the call lives."""
+    reply = call.reply
+    if reply is None or reply.turn != event.turn:
+        return []
+    actions: Actions = []
+    if event.stage == "tts":
+        actions.append(act.CancelReply(reply.turn))
+        reply.abandon_audio()
+    reply.give_up_text()
+    return [*actions, *apologise(call, reply)]
+
+
+def failure(event: ev.EngineFailed) -> Actions:
+    """Record a failure and tell the client."""
+    return [
+        act.RecordFailure(event.stage, event.code),
+        act.Notify("error", {"code": event.code, "message": _FAILURES[event.stage]}),
+    ]
+
+
+def apologise(call: CallMemory, reply: Reply) -> Actions:
+    """Say the canned apology."""
+    return [reply.apologise(call.settings.apology), agent_text(reply)]
+
+
+# -- playout ----------------------------------------------------------------------------
+
+
+def on_playout_started(call: CallMemory, event: ev.PlayoutStarted, now_ns: int) -> Actions:
+    """The first packet of the answer is out."""
+    reply = call.reply
+    if reply is None:
+        return []
+    reply.started_ns = now_ns
+    if call.state is State.THINKING:
+        call.state = State.SPEAKING
+    if call.state is State.SPEAKING:
+        call.deadline_ns = now_ns + ms_to_ns(_PROGRESS_MS)
+    clock = reply.clock
+    if clock is None or clock.complete:
+        return []
+    clock.mark("packet", now_ns)
+    return [
+        act.RecordTurn(clock.durations()),
+        act.Notify("latency", {"turn": reply.turn, **clock.milliseconds()}),
+    ]
+
+
+def speak_on(call: CallMemory, now_ns: int) -> Actions:
+    """The agent has the floor (again)."""
+    reply = call.reply
+    if reply is None and not call.awaited:
+        return rest(call, now_ns)
+    if reply is None or reply.started_ns is None:
+        call.state, call.deadline_ns = State.THINKING, None
+        return []
+    call.state = State.SPEAKING
+    call.deadline_ns = now_ns + ms_to_ns(_PROGRESS_MS)
+    return []
+
+
+def progress(call: CallMemory, played: int, now_ns: int) -> Actions:
+    """Tell how much of the answer was played."""
+    reply = call.reply
+    if reply is None:
+        return []
+    look_ms = _PROTECTED_LOOK_MS if call.suspicion is not None else _PROGRESS_MS
+    call.deadline_ns = now_ns + ms_to_ns(look_ms)
+    chars = reply.ledger.heard_chars(played)
+    if chars == reply.told_chars:
+        return []
+    reply.told_chars = chars
+    return [act.Notify("heard", {"turn": reply.turn, "chars": chars})]
+
+
+def on_drained(call: CallMemory, event: ev.PlayoutDrained, now_ns: int) -> Actions:
+    """Everything queued was played; perhaps that was all."""
+    call.drained_at = event.position
+    if call.reply is None:
+        return []
+    call.reply.lost = event.lost
+    return finish_if_played(call, call.reply, now_ns)
+
+
+def on_flushed(call: CallMemory, event: ev.Flushed, now_ns: int) -> Actions:
+    """Playback has stopped: what was heard by now is what was said."""
+    cut, call.cut = call.cut, None
+    if cut is None or cut.reply.turn != event.turn:
+        return []
+    reply, began = cut.reply, cut.began
+    if began is not None:
+        began -= round(event.far_delay_ms * call.play_rate_hz / 1000)
+    reply.lost = event.lost
+    message, told = remember(call, reply, event.position, began)
+    call.cut_short = (cut.by_turn, message.unheard) if message.interrupted else None
+    return told
+
+
+def finish_if_played(call: CallMemory, reply: Reply, now_ns: int) -> Actions:
+    """The answer is over once all of it was written, synthesised and played."""
+    if call.speculating or not reply.finished(call.drained_at):
+        return []
+    call.reply = None
+    _, told = remember(call, reply, call.drained_at)
+    actions = [act.CancelReply(reply.turn), *told]
+    if call.leaving:
+        call.state, call.deadline_ns = State.ENDED, None
+        bye = act.Notify("bye", {"reason": "caller_silent"})
+        return [*actions, bye, act.End("caller_silent")]
+    if call.suspicion is not None:
+        # Whoever is speaking has nobody left to interrupt; `yielding` sees to him.
+        call.state, call.deadline_ns = State.YIELDING, now_ns
+        return actions
+    return [*actions, *rest(call, now_ns)]
+
+
+def remember(
+    call: CallMemory, reply: Reply, played: int, began: int | None = None
+) -> tuple[Message, Actions]:
+    """Put what was heard of ``reply`` into the conversation, and tell it."""
+    message = reply.as_heard(played, began)
+    if message.text:
+        call.conversation.add(message)
+        call.unanswered = False
+        call.last_words = message.text
+    told = {
+        "turn": reply.turn,
+        "text": reply.text,
+        "heard": message.text,
+        "unheard": message.unheard,
+        "interrupted": message.interrupted,
+    }
+    return message, [act.Notify("agent_done", told)]
+
+
+def mark(reply: Reply, stage: str, now_ns: int) -> None:
+    """Note a stage of the answer's latency."""
+    if reply.clock is not None:
+        reply.clock.mark(stage, now_ns)
+
+
+def _current(call: CallMemory, turn: int) -> Reply | None:
+    if call.reply is not None and call.reply.turn == turn:
+        return call.reply
+    call.stale_events += 1
+    return None

@@ -1,0 +1,223 @@
+"""Somebody makes a sound while the agent has the floor.
+
+The agent falls silent at once (the duck), keeps its place, and waits for the
+policy's verdict: an interruption cuts the answer there, anything else lets it
+go on from the very sample. A passage that may not be interrupted is spoken to
+its end first; the caller is listened to meanwhile, and judged then.
+"""
+
+from __future__ import annotations
+
+from voicecore.core import actions as act
+from voicecore.core import events as ev
+from voicecore.core.barge_in import Verdict
+from voicecore.core.state import State
+from voicecore.core.turns import pausing, speaking
+from voicecore.core.turns.caller_turn import CallerTurn
+from voicecore.core.turns.hearing import begin, listening_from, take_floor
+from voicecore.core.turns.memory import Actions, CallMemory, Cut, Suspicion
+from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ns_to_ms
+
+_START_TOGETHER_MS = 300
+"""Who begins to speak so soon after the agent did didn't mean to interrupt: he was first to
+speak, as far as he could hear."""
+
+_MOST_UNKNOWN_MS = 1500
+"""A sound of which nothing more arrives interrupts nobody."""
+
+
+# -- the agent has the floor ---------------------------------------------------------------
+
+
+def on_sound(call: CallMemory, event: ev.SpeechOnset, now_ns: int) -> Actions:
+    """Perhaps the caller speaks: fall silent, unless what is being said is protected."""
+    if not call.barge_in.ducks:
+        return []
+    reply = call.reply
+    started_ns = None if reply is None else reply.started_ns
+    together = started_ns is None or now_ns - started_ns < ms_to_ns(_START_TOGETHER_MS)
+    suspicion = call.suspicion
+    if suspicion is None:
+        suspicion = call.suspicion = Suspicion(
+            onset=event.sample,
+            onset_ns=event.at_ns,
+            began_ns=now_ns,
+            played=event.played,
+            thinking=together,
+            voice_from=event.sample,
+            loud_end=event.sample,
+        )
+    else:
+        suspicion.voice_from = suspicion.loud_end = event.sample
+    if reply is not None and reply.protects(event.played):
+        return []
+    return _duck(call, suspicion, now_ns)
+
+
+def on_voice(call: CallMemory, event: ev.SpeechConfirmed, now_ns: int) -> Actions:
+    """It is a voice: under the immediate policy that interrupts."""
+    reply = call.reply
+    protected = reply is not None and reply.protects(event.played)
+    if not call.barge_in.ducks and not protected:
+        turn = CallerTurn(call.next_number(), event.sample)
+        return [*cut(call, turn.number, event.played), *begin(call, turn, now_ns)]
+    if call.suspicion is None:
+        on_sound(call, ev.SpeechOnset(event.sample, event.at_ns, event.played), now_ns)
+    return on_confirmed(call, event, now_ns)
+
+
+def on_quiet(call: CallMemory, event: ev.SpeechReleased, now_ns: int) -> Actions:
+    """The voice over a protected passage ended; it is judged when the passage has."""
+    if call.suspicion is not None:
+        _note_end(call.suspicion, event)
+    return []
+
+
+def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
+    """Tell the progress; after a protected passage turn to who spoke over it."""
+    if call.deadline_ns is None or now_ns < call.deadline_ns:
+        return []
+    suspicion, reply = call.suspicion, call.reply
+    told = speaking.progress(call, event.played, now_ns)
+    if suspicion is None or reply is None or reply.protects(event.played):
+        return told
+    _look(suspicion, event)
+    suspicion.began_ns, suspicion.played = now_ns, event.played
+    return [*told, *_duck(call, suspicion, now_ns), *weigh(call, now_ns)]
+
+
+def _duck(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
+    call.state = State.YIELDING
+    _aim(call, suspicion, now_ns)
+    return [act.Hold()]
+
+
+# -- the agent is silent for it --------------------------------------------------------------
+
+
+def on_onset(call: CallMemory, event: ev.SpeechOnset, now_ns: int) -> Actions:
+    """The voice is back: it is one sound with what came before."""
+    suspicion = _suspicion(call)
+    suspicion.voice_from = suspicion.loud_end = event.sample
+    _aim(call, suspicion, now_ns)
+    return []
+
+
+def on_confirmed(call: CallMemory, event: ev.SpeechConfirmed, now_ns: int) -> Actions:
+    """It is a voice: listen to its words."""
+    suspicion = _suspicion(call)
+    actions: Actions = []
+    if suspicion.turn is None:
+        turn = suspicion.turn = CallerTurn(call.next_number(), suspicion.onset)
+        actions.append(turn.listen(listening_from(call, suspicion.onset)))
+    if call.state is not State.YIELDING:
+        return actions
+    return [*actions, *weigh(call, now_ns)]
+
+
+def on_released(call: CallMemory, event: ev.SpeechReleased, now_ns: int) -> Actions:
+    """The voice ended; perhaps that was all."""
+    _note_end(_suspicion(call), event)
+    return weigh(call, now_ns)
+
+
+def on_yielding_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
+    """Look at how long it has been a voice."""
+    if call.deadline_ns is None or now_ns < call.deadline_ns:
+        return []
+    suspicion = _suspicion(call)
+    _look(suspicion, event)
+    held_ms = ns_to_ms(now_ns - suspicion.began_ns)
+    came_ms = (event.media_sample - suspicion.onset) * 1000 / HEAR_RATE_HZ
+    if held_ms > _MOST_UNKNOWN_MS and came_ms < held_ms / 2:
+        # The network stalled in the middle of it: nothing says that he goes on.
+        return _go_on(call, now_ns)
+    return weigh(call, now_ns)
+
+
+def weigh(call: CallMemory, now_ns: int) -> Actions:
+    """Ask the policy, and do what it says."""
+    suspicion = _suspicion(call)
+    if call.state is not State.YIELDING:
+        return []
+    evidence = suspicion.evidence(now_ns)
+    verdict = call.barge_in.weigh(evidence)
+    if verdict is Verdict.OPEN and suspicion.turn is not None and not _has_more_to_say(call):
+        verdict = Verdict.INTERRUPTION
+    if verdict is Verdict.INTERRUPTION:
+        return _interrupt(call, suspicion, now_ns)
+    if verdict is Verdict.NOTHING:
+        return _go_on(call, now_ns)
+    _aim(call, suspicion, now_ns)
+    return []
+
+
+def cut(call: CallMemory, by_turn: int, began: int | None) -> Actions:
+    """Stop the answer for good: flush, cancel voice and model, remember what was heard."""
+    reply, call.reply = call.reply, None
+    if reply is None:
+        # Nothing to flush, which would have ended the hold.
+        return [act.Resume()] if call.state is State.YIELDING else []
+    call.speculating = False
+    call.cut = Cut(reply, by_turn, began)
+    actions: Actions = [act.Flush(reply.turn), act.CancelReply(reply.turn)]
+    if reply.started_ns is not None:
+        actions += [act.RecordBargeIn(), act.Notify("barge_in", {"turn": reply.turn})]
+    return actions
+
+
+def _interrupt(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
+    turn = suspicion.turn
+    actions: Actions = [_record(suspicion, Verdict.INTERRUPTION, now_ns)]
+    if turn is None:
+        turn = CallerTurn(call.next_number(), suspicion.onset)
+        actions.append(turn.listen(listening_from(call, suspicion.onset)))
+    actions = [*cut(call, turn.number, suspicion.played), *actions]
+    call.suspicion = None
+    turn.voice_from = suspicion.onset if suspicion.voice_from is None else suspicion.voice_from
+    take_floor(call, turn, now_ns)
+    if suspicion.voice_from is None:
+        turn.add_speech(suspicion.ended[0])
+        actions += pausing.pause(call, *suspicion.ended)
+    return actions
+
+
+def _go_on(call: CallMemory, now_ns: int) -> Actions:
+    suspicion, call.suspicion = _suspicion(call), None
+    actions: Actions = [act.Resume(), _record(suspicion, Verdict.NOTHING, now_ns)]
+    if suspicion.turn is not None:
+        actions += suspicion.turn.give_up()
+    return [*actions, *speaking.speak_on(call, now_ns)]
+
+
+def _has_more_to_say(call: CallMemory) -> bool:
+    return call.reply is not None or call.unanswered or bool(call.awaited)
+
+
+def _record(suspicion: Suspicion, verdict: Verdict, now_ns: int) -> act.RecordSuspicion:
+    return act.RecordSuspicion(verdict.value, round(ns_to_ms(now_ns - suspicion.onset_ns), 1))
+
+
+def _note_end(suspicion: Suspicion, event: ev.SpeechReleased) -> None:
+    if suspicion.voice_from is not None:
+        suspicion.speech += max(event.sample - suspicion.voice_from, 0)
+    suspicion.voice_from = None
+    suspicion.ended = (event.sample, event.at_ns)
+
+
+def _look(suspicion: Suspicion, event: ev.Timeout) -> None:
+    voice = event.voice
+    if voice.voiced and suspicion.voice_from is not None:
+        suspicion.loud_end = voice.loud_end
+        suspicion.confidence = voice.confidence
+        suspicion.echo = voice.echo
+
+
+def _aim(call: CallMemory, suspicion: Suspicion, now_ns: int) -> None:
+    look_ms = call.barge_in.look_ms(suspicion.evidence(now_ns))
+    call.deadline_ns = now_ns + ms_to_ns(look_ms)
+
+
+def _suspicion(call: CallMemory) -> Suspicion:
+    assert call.suspicion is not None
+    return call.suspicion
