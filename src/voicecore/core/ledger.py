@@ -16,6 +16,7 @@ it is not part of it::
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -60,8 +61,14 @@ class SpokenWord:
     def heard(self, played: int, lost: Stretches = ()) -> bool:
         """Whether half of it was played up to ``played`` and not lost."""
         end = min(self.end, played)
-        missing = sum(max(0, min(b, end) - max(a, self.begin)) for a, b in lost)
-        return 2 * (end - self.begin - missing) >= self.end - self.begin
+        got = end - self.begin
+        # The stretch before the first that begins within the word may reach into it.
+        for index in range(max(0, bisect_left(lost, (self.begin, 0)) - 1), len(lost)):
+            begin, stop = lost[index]
+            if begin >= end:
+                break
+            got -= max(0, min(stop, end) - max(begin, self.begin))
+        return 2 * got >= self.end - self.begin
 
 
 @dataclass(slots=True)
