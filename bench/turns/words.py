@@ -71,7 +71,7 @@ def _judge(
                 "texts": len(part),
                 "cuts": len(points),
                 "error_median": float(np.median(errors)),
-                "error_p90": float(np.percentile(errors, 90)),
+                "error_p90": round(float(np.percentile(errors, 90)), 1),
                 "error_mean": round(float(np.mean(errors)), 3),
                 "exact": round(float(np.mean(np.equal(errors, 0))), 3),
                 "cpu_ms": round((process_time() - began) * 1000.0 / len(points), 3),

@@ -42,9 +42,14 @@ def test_any_text_and_loudness_give_rising_words_within_the_audio() -> None:
         energy = random_energy(rng, rng.randrange(samples // BLOCK + 2))
         pace = rng.choice((None, rng.uniform(0.02, 0.5)))
         words = estimate_words(text, samples, energy, BLOCK, pace)
-        assert [text[word.char_start : word.char_end] for word in words] == [
-            token for token in text.split() if spoken_weight(token)
-        ]
+        within = [range(word.char_start, word.char_end) for word in words]
+        assert all(a.stop <= b.start for a, b in pairwise(within))
+        covered = {index for span in within for index in span}
+        assert all(i in covered for i, character in enumerate(text) if character.isalnum())
+        assert all(
+            text[span.start : span.stop].split() == [text[span.start : span.stop]]
+            for span in within
+        )
         assert all(word.sample <= word.end for word in words)
         assert all(a.end <= b.sample for a, b in pairwise(words))
         if words and pace is None:
@@ -106,6 +111,13 @@ def test_pauses_are_put_where_punctuation_asks_for_them() -> None:
     assert (by_text["none,"][1], by_text["sorry!"]) == (330, (360, 400))
 
 
+def test_each_character_of_a_script_without_spaces_is_a_word() -> None:
+    words = estimate_words("はい、VIP様。 ok", 900)
+    assert [(word.char_start, word.char_end) for word in words] == [
+        (0, 1), (1, 3), (3, 6), (6, 8), (9, 11),
+    ]  # fmt: skip
+
+
 def test_silence_at_the_ends_belongs_to_no_word() -> None:
     energy = bytes([0] * 50 + [70] * 100 + [0] * 70)
     words = estimate_words("one two three", 220 * BLOCK, energy, BLOCK)
@@ -145,6 +157,8 @@ def test_quiet_stretches_within_are_pauses_from_80_ms_on() -> None:
         ("50%", "fifty"),
         ("10:30", "ten"),
         ("日本語", "日"),
+        ("x²", "x"),
+        ("नमस्ते", "न"),
     ],
 )
 def test_what_takes_longer_to_say_weighs_more(longer: str, shorter: str) -> None:

@@ -35,19 +35,24 @@ class Verdict(Enum):
 class Evidence:
     """What is known of a suspected interruption.
 
-    ``speech_ms``: speech so far, pauses excluded. ``quiet_ms``: since its end; None
-    while it goes on. ``held_ms``: how long the agent has been silent for it.
-    ``confidence`` and ``echo``: as in :class:`~voicecore.core.voice.Voice`.
-    ``text``: what the recogniser believes, perhaps lagging. ``thinking``: the agent
+    ``speech_ms``: what the VAD took for speech so far, pauses excluded; ``sound_ms``:
+    the same from where the sound began, which a VAD tells late. ``quiet_ms``: since
+    its end; None while it goes on. ``held_ms``: how long the agent has been silent
+    for it. ``confidence``, ``echo`` and ``change_db``: as in
+    :class:`~voicecore.core.voice.Voice`. ``text``: what the recogniser believes,
+    perhaps lagging; ``settled``: finally, or it isn't asked. ``thinking``: the agent
     had not begun to speak.
     """
 
     speech_ms: float
+    sound_ms: float
     quiet_ms: float | None
     held_ms: float
     confidence: float
     echo: float
+    change_db: float
     text: str
+    settled: bool
     thinking: bool
 
 
@@ -78,17 +83,24 @@ class BargeInProfile:
 class BargeInSettings:
     """Figures of :class:`StagedBargeIn`; those that no setting names are measured ones.
 
-    ``backchannel_ms``: an acknowledgement ("mm-hm") interrupts only beyond so much
-    speech. ``resume_after_ms`` of quiet after too little speech it was nothing.
-    ``most_held_ms``: then what is voiced wins, and what isn't was nothing.
-    ``least_confidence``: speech less certain is waited for. ``most_echo``: above it,
-    it is our own voice that comes back.
+    ``voiced_share``: of the speech that interrupts, the VAD must be sure of so much.
+    ``backchannel_ms``: an acknowledgement ("mm-hm") or a hum interrupts only beyond
+    so much of it; a hum is a sound that changes by less than ``least_change_db``.
+    ``few_words``: so many understood words interrupt, however short they were.
+    ``resume_after_ms`` of quiet after too little speech it was nothing, but its words
+    are waited for up to ``text_wait_ms``. ``most_held_ms``: then what is voiced wins,
+    and what isn't was nothing. ``least_confidence``: speech less certain is waited
+    for. ``most_echo``: above it, it is our own voice that comes back.
     """
 
-    speaking: BargeInProfile = BargeInProfile(280.0)
-    thinking: BargeInProfile = BargeInProfile(160.0)
+    speaking: BargeInProfile = BargeInProfile(450.0)
+    thinking: BargeInProfile = BargeInProfile(200.0)
+    voiced_share: float = 0.65
     backchannel_ms: float = 1200.0
+    least_change_db: float = 3.6
+    few_words: int = 2
     resume_after_ms: float = 200.0
+    text_wait_ms: float = 450.0
     most_held_ms: float = 2500.0
     least_confidence: float = 0.6
     most_echo: float = 0.5
@@ -120,12 +132,10 @@ class StagedBargeIn:
     def weigh(self, evidence: Evidence) -> Verdict:
         """See :class:`BargeInPolicy`."""
         settings = self._settings
-        if is_interruption(evidence.text, settings.language):
-            return Verdict.INTERRUPTION
-        if self._is_speech(evidence):
+        if self._is_speech(evidence) or self._says_something(evidence):
             return Verdict.INTERRUPTION
         if evidence.quiet_ms is not None:
-            over = evidence.quiet_ms >= settings.resume_after_ms
+            over = evidence.quiet_ms >= self._patience_ms(evidence)
             return Verdict.NOTHING if over else Verdict.OPEN
         if evidence.held_ms < settings.most_held_ms:
             return Verdict.OPEN
@@ -133,26 +143,42 @@ class StagedBargeIn:
 
     def look_ms(self, evidence: Evidence) -> float:
         """See :class:`BargeInPolicy`."""
-        settings = self._settings
-        waits = [settings.most_held_ms - evidence.held_ms]
+        waits = [self._settings.most_held_ms - evidence.held_ms]
         if evidence.quiet_ms is not None:
-            waits.append(settings.resume_after_ms - evidence.quiet_ms)
+            waits.append(self._patience_ms(evidence) - evidence.quiet_ms)
         else:
-            waits.append(self._enough_ms(evidence) - evidence.speech_ms)
+            waits.append(self._enough_ms(evidence) - evidence.sound_ms)
         return max(min(waits), _LEAST_LOOK_MS)
+
+    def _says_something(self, evidence: Evidence) -> bool:
+        """Whether its words alone, however few, want the floor."""
+        text, language = evidence.text, self._settings.language
+        if is_interruption(text, language):
+            return True
+        enough = len(text.split()) >= self._settings.few_words
+        return evidence.settled and enough and not is_backchannel(text, language)
+
+    def _patience_ms(self, evidence: Evidence) -> float:
+        settings = self._settings
+        return settings.resume_after_ms if evidence.settled else settings.text_wait_ms
 
     def _profile(self, evidence: Evidence) -> BargeInProfile:
         return self._settings.thinking if evidence.thinking else self._settings.speaking
 
     def _enough_ms(self, evidence: Evidence) -> float:
-        if is_backchannel(evidence.text, self._settings.language):
-            return self._settings.backchannel_ms
-        return self._profile(evidence).min_speech_ms
+        settings = self._settings
+        enough_ms = self._profile(evidence).min_speech_ms
+        hums = evidence.change_db < settings.least_change_db
+        if hums or is_backchannel(evidence.text, settings.language):
+            return max(settings.backchannel_ms, enough_ms)
+        return enough_ms
 
     def _is_speech(self, evidence: Evidence) -> bool:
         settings = self._settings
+        enough_ms = self._enough_ms(evidence)
         return (
-            evidence.speech_ms >= self._enough_ms(evidence)
+            evidence.sound_ms >= enough_ms
+            and evidence.speech_ms >= enough_ms * settings.voiced_share
             and evidence.confidence >= settings.least_confidence
             and evidence.echo <= settings.most_echo
             and len(evidence.text.split()) >= self._profile(evidence).min_words

@@ -16,6 +16,7 @@ it is not part of it::
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -60,8 +61,14 @@ class SpokenWord:
     def heard(self, played: int, lost: Stretches = ()) -> bool:
         """Whether half of it was played up to ``played`` and not lost."""
         end = min(self.end, played)
-        missing = sum(max(0, min(b, end) - max(a, self.begin)) for a, b in lost)
-        return 2 * (end - self.begin - missing) >= self.end - self.begin
+        got = end - self.begin
+        # The stretch before the first that begins within the word may reach into it.
+        for index in range(max(0, bisect_left(lost, (self.begin, 0)) - 1), len(lost)):
+            begin, stop = lost[index]
+            if begin >= end:
+                break
+            got -= max(0, min(stop, end) - max(begin, self.begin))
+        return 2 * got >= self.end - self.begin
 
 
 @dataclass(slots=True)
@@ -84,6 +91,11 @@ class Segment:
     def end(self) -> int | None:
         """Position after the last sample queued, or None before the first."""
         return None if self.position is None else self.position + self.samples
+
+    @property
+    def known(self) -> tuple[int, int, int, bool]:
+        """How much is known of it: the same as before means nothing new."""
+        return self.samples, len(self.marks), len(self.energy), self.done
 
     def words(self, rate_hz: int, pace: Pace) -> list[Word]:
         """Where its words lie, as far as that can be told; all of them have ends."""
@@ -116,7 +128,8 @@ class PlayoutLedger:
         self._rate_hz = rate_hz
         self._pace = Pace() if pace is None else pace
         self._segments: list[Segment] = []
-        self._settled: dict[int, list[Word]] = {}
+        # The words of each segment, and what of it was known when they were placed.
+        self._placed: dict[int, tuple[tuple[int, int, int, bool], list[Word]]] = {}
 
     def open_segment(self, text: str) -> int:
         """Note a clause that will be spoken next; returns its number."""
@@ -159,7 +172,7 @@ class PlayoutLedger:
     def abandon(self) -> None:
         """No more audio will come: what has none is forgotten, what has some is cut there."""
         self._segments = [s for s in self._segments if s.position is not None]
-        self._settled.clear()
+        self._placed.clear()
         for segment in self._segments:
             if not segment.done:
                 segment.cut(segment.words(self._rate_hz, self._pace))
@@ -272,11 +285,10 @@ class PlayoutLedger:
     def _spoken(self, number: int, offset: int) -> list[SpokenWord]:
         """The words of a segment, its text being at ``offset`` of the reply's."""
         segment = self._segments[number]
-        words = self._settled.get(number)
-        if words is None:
+        known, words = self._placed.get(number, (None, []))
+        if known != segment.known:
             words = segment.words(self._rate_hz, self._pace)
-            if segment.done:
-                self._settled[number] = words
+            self._placed[number] = (segment.known, words)
         position = segment.position or 0
         return [
             SpokenWord(

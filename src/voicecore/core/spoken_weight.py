@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 from typing import Final
 
 _VOWELS: Final = frozenset("aeiouyаеиоуыэюяіїєαεηιουωæøœıəɑ")
 # Milliseconds at some 170 words a minute of a syllable's vowel, of a consonant sound,
 # and of what a word takes beside them; the second of words that carry no stress.
 # Fitted to espeak-ng's own word marks (half the texts of bench/turns/words.py).
-_SYLLABLE: Final = (30, 0)
-_CONSONANT: Final = (63, 56)
-_WORD: Final = (100, 67)
+_SYLLABLE: Final = (38, 53)
+_CONSONANT: Final = (65, 59)
+_WORD: Final = (82, 9)
 
 _UNSTRESSED: Final = frozenset(
     re.split(
@@ -78,7 +77,6 @@ _PART: Final = re.compile(r"\d+(?:[,.:]\d+)*|[^\W\d_]+|.", re.DOTALL)
 _INITIALS: Final = re.compile(r"(?:[^\W\d_]\.){2,}$|(?:[^\W\d_]\.)+[^\W\d_]$")
 
 
-@lru_cache(maxsize=4096)
 def spoken_weight(word: str) -> int:
     """Milliseconds that ``word`` (no white space) takes at an ordinary pace; 0: it has no sound."""
     if len(word) > _LONGEST_WORD:
@@ -95,7 +93,7 @@ def is_abbreviation(word: str) -> bool:
 
 def _read(word: str) -> str:
     """What a reader says for ``word``: words of letters, with spaces between."""
-    bare = word.strip(_AROUND)
+    bare = _plain(word.strip(_AROUND))
     if _INITIALS.match(bare):
         return _spell(bare)
     if bare.endswith("."):
@@ -112,6 +110,14 @@ def _read(word: str) -> str:
         else:
             spoken.append(_SIGNS.get(part, "" if part in "'’" else " "))
     return "".join(spoken)
+
+
+def _plain(word: str) -> str:
+    """Letters without their accents and vowel signs, digits without their styles: "x²" is x2."""
+    if word.isascii():
+        return word
+    parts = unicodedata.normalize("NFKD", word)
+    return "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
 
 
 def _is_spelled(part: str) -> bool:
@@ -166,8 +172,7 @@ def _below_thousand(value: int) -> str:
 def _sounds(word: str, stress: int) -> int:
     """Weight of a word of letters: its syllables and consonants."""
     syllable, consonant = _SYLLABLE[stress], _CONSONANT[stress]
-    plain = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if c.isalpha())
-    plain = _DOUBLED.sub("c", _without_silent_e(plain))
+    plain = _DOUBLED.sub("c", _without_silent_e(word.lower()))
     weight, in_vowel = 0, False
     for position, character in enumerate(plain):
         if unicodedata.east_asian_width(character) == "W":

@@ -38,9 +38,9 @@ class TurnSettings:
     speculation_budget: int = 6
     # Interruptions.
     bargein_policy: str = "staged"
-    min_speech_ms: int = 280
+    min_speech_ms: int = 450
     min_words: int = 0
-    thinking_min_speech_ms: int = 160
+    thinking_min_speech_ms: int = 200
     # What the agent says by itself.
     greeting: str = ""
     greeting_protected: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -14,6 +15,10 @@ class Voice:
     ``confidence``: mean speech probability of the scored frames since the onset, 0
     to 1. ``echo``: share of the input's energy since then that what we sent
     explains, 0 to 1 (0 without an echo guard).
+
+    Known after a closer look alone (``service/sound.py``): ``sound_from``, where the
+    sound begins that the gate opened for (-1: not looked at), and ``change_db``, how
+    much its spectrum changes; low for a hum, infinite if not looked at.
     """
 
     voiced: bool
@@ -21,6 +26,8 @@ class Voice:
     loud_end: int
     confidence: float
     echo: float
+    sound_from: int = -1
+    change_db: float = math.inf
 
 
 NO_VOICE = Voice(False, 0, 0, 0.0, 0.0)

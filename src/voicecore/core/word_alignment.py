@@ -95,25 +95,16 @@ def _reach(
     asked: bool,
 ) -> _Best:
     """The cheapest way to have ``pause`` at ``boundary``; at most one pause is passed over."""
-    here = 0.0 if asked else _BARE
-    return min(
-        (
-            _Best(
-                cost
-                + here
-                + (pause - 1 - earlier) * _PASSED_OVER
-                + _misfit(
-                    before[boundary] - before[start], (instants[pause] - instants[earlier]) * rate
-                ),
-                earlier,
-                start,
-            )
-            for earlier in range(max(0, pause - 2), pause)
-            for start, (cost, _, _) in best[earlier].items()
-            if start < boundary
-        ),
-        default=_Best(float("inf"), 0, 0),
-    )
+    least, way = float("inf"), (0, 0)
+    for earlier in range(max(0, pause - 2), pause):
+        sounded = (instants[pause] - instants[earlier]) * rate
+        passed = (pause - 1 - earlier) * _PASSED_OVER
+        for start, known in best[earlier].items():
+            if start < boundary and known.cost + passed < least:
+                cost = known.cost + passed + _misfit(before[boundary] - before[start], sounded)
+                if cost < least:
+                    least, way = cost, (earlier, start)
+    return _Best(least + (0.0 if asked else _BARE), *way)
 
 
 def _misfit(weight: float, sounded: float) -> float:

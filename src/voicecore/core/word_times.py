@@ -27,11 +27,13 @@ from voicecore.core.speech_energy import quiet_runs
 from voicecore.core.spoken_weight import is_abbreviation, spoken_weight
 from voicecore.core.word_alignment import Sound, align
 
-_WORD: Final = re.compile(r"\S+")
+# Between white space; each character of a script that writes none is a word.
+_UNSPACED: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD: Final = re.compile(rf"[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+")
 _CLOSERS: Final = "\"')]}”’»*"
 _MEMORY_S: Final = 10.0
 
-_FINAL_MS: Final = 125
+_FINAL_MS: Final = 128
 """By so much the last word before a pause is longer than within a phrase."""
 
 # What a pause at punctuation takes where there is no loudness to find it by: little,
@@ -71,7 +73,7 @@ class Pace:
 
     def learn(self, text: str, seconds: float) -> None:
         """``text`` took ``seconds`` of sound, pauses left out."""
-        weight = sum(_weights(text, _found(text)))
+        weight = sum(_weigh(text)[1])
         if weight and seconds > 0:
             known = self.weight_per_s * _MEMORY_S
             self.weight_per_s = (known + weight) / (_MEMORY_S + seconds)
@@ -86,10 +88,9 @@ def estimate_words(
     samples (``core/speech_energy.py``). With ``pace`` (weight per sample) more
     audio is to come: words may lie beyond what is known.
     """
-    found = _found(text)
+    found, weights = _weigh(text)
     if not found:
         return []
-    weights = _weights(text, found)
     if energy:
         times = _times_by_sound(text, found, weights, samples, energy, block, pace)
     else:
@@ -100,16 +101,14 @@ def estimate_words(
     ]
 
 
-def _found(text: str) -> list[re.Match[str]]:
-    return [match for match in _WORD.finditer(text) if spoken_weight(match.group())]
-
-
-def _weights(text: str, found: Sequence[re.Match[str]]) -> list[int]:
-    """What each word takes where it stands."""
-    return [
-        spoken_weight(match.group()) + _FINAL_MS * _is_final(written, match is found[-1])
-        for match, written in zip(found, _with_gaps(text, found), strict=True)
-    ]
+def _weigh(text: str) -> tuple[list[re.Match[str]], list[int]]:
+    """The words that have a sound, and what each takes where it stands."""
+    weighed = [(match, spoken_weight(match.group())) for match in _WORD.finditer(text)]
+    found = [match for match, weight in weighed if weight]
+    weights = [weight for _, weight in weighed if weight]
+    for i, written in enumerate(_with_gaps(text, found)):
+        weights[i] += _FINAL_MS * _is_final(written, i + 1 == len(found))
+    return found, weights
 
 
 def _with_gaps(text: str, found: Sequence[re.Match[str]]) -> list[str]:
@@ -171,7 +170,7 @@ def _without_pause(begin: int, end: int, quiet: Sequence[tuple[int, int]], slack
 
 def _share_out(text: str, marks: Sequence[Word], samples: int, *, complete: bool) -> list[Word]:
     """``marks`` and, between them, the words that have none."""
-    spans = [match.span() for match in _found(text)]
+    spans = [match.span() for match in _WORD.finditer(text) if spoken_weight(match.group())]
     shared: list[Word] = []
     for index, mark in enumerate(marks):
         last = index + 1 == len(marks)
@@ -182,7 +181,7 @@ def _share_out(text: str, marks: Sequence[Word], samples: int, *, complete: bool
             continue
         end = mark.end or (samples if last else marks[index + 1].sample)
         group = [(mark.char_start, mark.char_end), *missed]
-        steps = [0, *accumulate(max(1, spoken_weight(text[a:b])) for a, b in group)]
+        steps = [0, *accumulate(spoken_weight(text[a:b]) or 1 for a, b in group)]
         at = [mark.sample + (end - mark.sample) * step // steps[-1] for step in steps]
         shared += [
             Word(a, b, begin, stop) for (a, b), begin, stop in zip(group, at, at[1:], strict=False)

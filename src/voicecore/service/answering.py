@@ -197,7 +197,8 @@ class Answer:
 
 
 def _at_rate(mark: WordMark, from_hz: int, to_hz: int) -> Word:
-    return Word(mark.char_start, mark.char_end, mark.sample * to_hz // from_hz)
+    end = None if mark.end is None else mark.end * to_hz // from_hz
+    return Word(mark.char_start, mark.char_end, mark.sample * to_hz // from_hz, end)
 
 
 def _closing(source: AsyncIterator[_T]) -> aclosing[Any]:

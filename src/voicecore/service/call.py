@@ -32,6 +32,7 @@ from voicecore.service.metrics import Metrics, version
 from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
+from voicecore.service.sound import look_closer
 from voicecore.service.timers import call_in
 from voicecore.service.voice import Voice
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
@@ -225,6 +226,7 @@ class Call:
         if engines.turn is not None:
             self._judge = PauseJudge(engines.turn, plane, self._dispatch)
         plane.attach(self)
+        self._await_audio()
         local, remote = link.selected_types()
         self._context.metrics.ice_result("connected", local, remote)
         self._dispatch(ev.Connected())
@@ -385,7 +387,10 @@ class Call:
         self._timer = self._armed_ns = None
         if self._plane is not None:
             plane = self._plane
-            self._dispatch(ev.Timeout(plane.heard, plane.played, plane.voice()))
+            voice = plane.voice()
+            if self._session is not None and self._session.state is State.YIELDING:
+                voice = look_closer(voice, plane.ring)
+            self._dispatch(ev.Timeout(plane.heard, plane.played, voice))
 
     def _await_audio(self) -> None:
         """Be told when the next whole chunk for a recogniser is there."""

@@ -10,7 +10,7 @@ class EnergyMeter:
     """One segment's loudness by blocks of 10 ms (``core/speech_energy.py``).
 
     Chunks of any length give the same bytes as the whole. Of a last block that
-    isn't whole nothing is told. About 10 µs a chunk. Not thread-safe.
+    isn't whole nothing is told. About 20 µs a chunk. Not thread-safe.
     """
 
     def __init__(self, rate_hz: int) -> None:

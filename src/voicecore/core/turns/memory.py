@@ -16,6 +16,7 @@ from voicecore.core.turn_clock import TurnClock
 from voicecore.core.turn_settings import TurnSettings, barge_in_of, endpoint_of
 from voicecore.core.turns.caller_turn import CallerTurn
 from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS
+from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Pace
 
 Actions = list[Action]
@@ -42,7 +43,8 @@ class Suspicion:
     ``onset``: its first sample, due at ``onset_ns``; the agent fell silent at
     ``began_ns``, having sent ``played``. ``voice_from``: where the present stretch
     of voice began, None while there is none; ``ended``: where the last one ended,
-    and when that was due. ``loud_end``, ``confidence`` and ``echo``: as last seen.
+    and when that was due. ``speech`` and ``sound``: samples of the stretches before.
+    ``voice``: the present one as last looked at.
     """
 
     onset: int
@@ -52,28 +54,51 @@ class Suspicion:
     thinking: bool
     voice_from: int | None
     speech: int = 0
+    sound: int = 0
     ended: tuple[int, int] = (0, 0)
-    loud_end: int = 0
-    confidence: float = 1.0
-    echo: float = 0.0
+    voice: Voice = NO_VOICE
     turn: CallerTurn | None = None
+
+    def look(self, voice: Voice) -> None:
+        """Note what is known of the present stretch."""
+        if voice.voiced and self.voice_from is not None:
+            self.voice = voice
+
+    def end(self, sample: int, at_ns: int) -> None:
+        """The present stretch ended at ``sample``."""
+        if self.voice_from is not None:
+            self.speech += max(sample - self.voice_from, 0)
+            self.sound += max(sample - self._sound_from(self.voice_from), 0)
+        self.voice_from = None
+        self.ended = (sample, at_ns)
 
     def evidence(self, now_ns: int) -> Evidence:
         """What is known of it by ``now_ns``."""
-        speech, quiet_ms = self.speech, None
+        speech, sound, quiet_ms = self.speech, self.sound, None
         if self.voice_from is None:
             quiet_ms = (now_ns - self.ended[1]) / NS_PER_MS
         else:
-            speech += max(self.loud_end - self.voice_from, 0)
+            loud_end = max(self.voice.loud_end, self.voice_from)
+            speech += loud_end - self.voice_from
+            sound += loud_end - self._sound_from(self.voice_from)
+        turn = self.turn
         return Evidence(
             speech_ms=speech * 1000 / HEAR_RATE_HZ,
+            sound_ms=sound * 1000 / HEAR_RATE_HZ,
             quiet_ms=quiet_ms,
             held_ms=(now_ns - self.began_ns) / NS_PER_MS,
-            confidence=self.confidence,
-            echo=self.echo,
-            text=self.turn.text if self.turn else "",
+            confidence=self.voice.confidence if self.voice.voiced else 1.0,
+            echo=self.voice.echo,
+            change_db=self.voice.change_db,
+            text="" if turn is None else turn.text,
+            settled=turn is None or turn.is_settled,
             thinking=self.thinking,
         )
+
+    def _sound_from(self, voice_from: int) -> int:
+        known = self.voice.voiced and 0 <= self.voice.sound_from < voice_from
+        # What came before the last stretch's end was counted with that one.
+        return max(self.voice.sound_from, self.ended[0]) if known else voice_from
 
 
 @dataclass(slots=True)

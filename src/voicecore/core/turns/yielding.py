@@ -16,11 +16,14 @@ from voicecore.core.turns import pausing, speaking
 from voicecore.core.turns.caller_turn import CallerTurn
 from voicecore.core.turns.hearing import begin, listening_from, take_floor
 from voicecore.core.turns.memory import Actions, CallMemory, Cut, Suspicion
-from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ns_to_ms
+from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples, ns_to_ms
 
 _START_TOGETHER_MS = 300
 """Who begins to speak so soon after the agent did didn't mean to interrupt: he was first to
 speak, as far as he could hear."""
+
+_TAIL = ms_to_samples(200, HEAR_RATE_HZ)
+"""Of silence after it, for the recogniser."""
 
 _MOST_UNKNOWN_MS = 1500
 """A sound of which nothing more arrives interrupts nobody."""
@@ -45,10 +48,9 @@ def on_sound(call: CallMemory, event: ev.SpeechOnset, now_ns: int) -> Actions:
             played=event.played,
             thinking=together,
             voice_from=event.sample,
-            loud_end=event.sample,
         )
     else:
-        suspicion.voice_from = suspicion.loud_end = event.sample
+        suspicion.voice_from = event.sample
     if reply is not None and reply.protects(event.played):
         return []
     return _duck(call, suspicion, now_ns)
@@ -68,9 +70,7 @@ def on_voice(call: CallMemory, event: ev.SpeechConfirmed, now_ns: int) -> Action
 
 def on_quiet(call: CallMemory, event: ev.SpeechReleased, now_ns: int) -> Actions:
     """The voice over a protected passage ended; it is judged when the passage has."""
-    if call.suspicion is not None:
-        _note_end(call.suspicion, event)
-    return []
+    return [] if call.suspicion is None else _ask(call.suspicion, event)
 
 
 def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
@@ -81,7 +81,7 @@ def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     told = speaking.progress(call, event.played, now_ns)
     if suspicion is None or reply is None or reply.protects(event.played):
         return told
-    _look(suspicion, event)
+    suspicion.look(event.voice)
     suspicion.began_ns, suspicion.played = now_ns, event.played
     return [*told, *_duck(call, suspicion, now_ns), *weigh(call, now_ns)]
 
@@ -98,7 +98,7 @@ def _duck(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
 def on_onset(call: CallMemory, event: ev.SpeechOnset, now_ns: int) -> Actions:
     """The voice is back: it is one sound with what came before."""
     suspicion = _suspicion(call)
-    suspicion.voice_from = suspicion.loud_end = event.sample
+    suspicion.voice_from = event.sample
     _aim(call, suspicion, now_ns)
     return []
 
@@ -110,15 +110,16 @@ def on_confirmed(call: CallMemory, event: ev.SpeechConfirmed, now_ns: int) -> Ac
     if suspicion.turn is None:
         turn = suspicion.turn = CallerTurn(call.next_number(), suspicion.onset)
         actions.append(turn.listen(listening_from(call, suspicion.onset)))
+    elif not suspicion.turn.is_heard and not suspicion.turn.failed:
+        actions.append(suspicion.turn.listen(suspicion.ended[0]))
     if call.state is not State.YIELDING:
         return actions
     return [*actions, *weigh(call, now_ns)]
 
 
 def on_released(call: CallMemory, event: ev.SpeechReleased, now_ns: int) -> Actions:
-    """The voice ended; perhaps that was all."""
-    _note_end(_suspicion(call), event)
-    return weigh(call, now_ns)
+    """The voice ended; perhaps that was all. What it said may tell."""
+    return [*_ask(_suspicion(call), event), *weigh(call, now_ns)]
 
 
 def on_yielding_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
@@ -126,7 +127,7 @@ def on_yielding_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     if call.deadline_ns is None or now_ns < call.deadline_ns:
         return []
     suspicion = _suspicion(call)
-    _look(suspicion, event)
+    suspicion.look(event.voice)
     held_ms = ns_to_ms(now_ns - suspicion.began_ns)
     came_ms = (event.media_sample - suspicion.onset) * 1000 / HEAR_RATE_HZ
     if held_ms > _MOST_UNKNOWN_MS and came_ms < held_ms / 2:
@@ -198,19 +199,11 @@ def _record(suspicion: Suspicion, verdict: Verdict, now_ns: int) -> act.RecordSu
     return act.RecordSuspicion(verdict.value, round(ns_to_ms(now_ns - suspicion.onset_ns), 1))
 
 
-def _note_end(suspicion: Suspicion, event: ev.SpeechReleased) -> None:
-    if suspicion.voice_from is not None:
-        suspicion.speech += max(event.sample - suspicion.voice_from, 0)
-    suspicion.voice_from = None
-    suspicion.ended = (event.sample, event.at_ns)
-
-
-def _look(suspicion: Suspicion, event: ev.Timeout) -> None:
-    voice = event.voice
-    if voice.voiced and suspicion.voice_from is not None:
-        suspicion.loud_end = voice.loud_end
-        suspicion.confidence = voice.confidence
-        suspicion.echo = voice.echo
+def _ask(suspicion: Suspicion, event: ev.SpeechReleased) -> Actions:
+    """Its voice ended: ask for its words."""
+    suspicion.end(event.sample, event.at_ns)
+    turn = suspicion.turn
+    return [] if turn is None else [*turn.settle(event.sample + _TAIL)]
 
 
 def _aim(call: CallMemory, suspicion: Suspicion, now_ns: int) -> None:
