@@ -369,17 +369,19 @@ def test_no_sample_is_lost_or_doubled_between_threads(rng: np.random.Generator) 
     builder = threading.Thread(target=build)
     builder.start()
     written = 0
-    while written < len(pcm):
-        roll = rng.random()
-        if roll < 0.2:
-            position = out.hold(0)
-            assert out.position == position, "no packet moves it while held"
-        if roll > 0.6:
-            out.resume(0)
-        written += out.write(pcm[written : written + int(700 * rng.random())], 0)
-    out.resume(0)
-    done.set()
-    builder.join()
+    try:
+        while written < len(pcm):
+            roll = rng.random()
+            if roll < 0.2:
+                position = out.hold(0)
+                assert out.position == position, "no packet moves it while held"
+            if roll > 0.6:
+                out.resume(0)
+            written += out.write(pcm[written : written + int(700 * rng.random())], 0)
+    finally:
+        out.resume(0)
+        done.set()
+        builder.join()
     assert b"".join(sent) == g711.ulaw_encode(pcm)
 
 

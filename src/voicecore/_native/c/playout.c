@@ -54,7 +54,7 @@ int64_t playout_write(playout *p, const int16_t *pcm, int64_t n, int64_t generat
 }
 
 /* Under the lock: keeps what comes next, to be faded out.  Only what the far end hears now; a cut
- * that is still due stays as it is. */
+ * that is still due, of a hold, stays as it is. */
 static void keep_cut(playout *p, int64_t n)
 {
     const int64_t queued = p->end - p->played;
@@ -81,8 +81,7 @@ int64_t playout_hold(playout *p, int32_t cut_samples)
     pthread_mutex_lock(&p->lock);
     if (!p->held) {
         p->held = 1;
-        /* With a cut due the speech before was flushed: what is queued begins anew. */
-        p->broken |= p->audible && !p->cut_samples && p->end > p->played;
+        p->broken |= p->audible && p->end > p->played;
         keep_cut(p, cut_samples);
     }
     const int64_t position = p->played;
