@@ -41,7 +41,9 @@ VOICE_DBFS = -26.0
 ROOM_DBFS = -68.0
 SHORT_TURN_MS = 1000
 REAL_TURN_MS = 1000
-SPOKEN = ("mm-hm", "uh-huh", "yeah", "okay", "right")
+SPOKEN = {"mm-hm": "um-hum", "hmm": "hmm", "uh-huh": "uh-huh", "yeah": "yeah", "okay": "okay",
+          "right": "right"}  # fmt: skip
+"""What is said, and how to write it for espeak-ng, which reads "mm" letter by letter."""
 VOICES = (("en-us", 35), ("en-us", 65), ("en-gb", 50), ("en-us+f3", 50), ("en-gb+m3", 40))
 NOISE_LEVELS_DBFS = (-40.0, -30.0, -20.0)
 
@@ -203,9 +205,11 @@ def _breaths(spoken: list[Recording]) -> Iterator[_Raw]:
 
 def _backchannels_made() -> Iterator[_Raw]:
     """Spoken by espeak-ng in several voices and at several pitches."""
-    made = _synthesised(SPOKEN, VOICES)
+    made = _synthesised(tuple(SPOKEN.values()), VOICES)
+    said = {written: text for text, written in SPOKEN.items()}
     halved = halves(("made", f"{voice}/{pitch}") for voice, pitch in VOICES)
-    for (text, voice, pitch), pcm in made.items():
+    for (written, voice, pitch), pcm in made.items():
+        text = said[written]
         half = halved[f"{voice}/{pitch}"]
         levelled = _levelled(pcm, VOICE_DBFS)
         yield _Raw(f"{text} {voice} {pitch}", "backchannel_made", half, text, levelled)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from turns.listening import Heard, HeardFrame
+from turns.listening import PACKET_SAMPLES, Heard, HeardFrame
 from voicecore._native.g711 import ulaw_decode
 from voicecore._native.outbound import DRAINED, STARTED, Outbound
 from voicecore.core import actions as act
@@ -28,6 +28,7 @@ from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_MS
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
+from voicecore.service.sound import LOOK_BEFORE, LOOK_MOST, look_at
 
 PLAY_HZ = 8000
 PACKET_NS = 20 * NS_PER_MS
@@ -82,6 +83,7 @@ class VirtualCall:
         heard: Heard,
         speech: AgentSpeech,
         *,
+        pcm: Pcm | None = None,
         texts: Sequence[SaidSoFar] = (),
         phase_ns: int = 0,
         before_ms: float = 1000.0,
@@ -96,7 +98,7 @@ class VirtualCall:
             capacity_ms=120_000,
         )  # fmt: skip
         self._speech = speech
-        self._heard = heard
+        self._pcm = pcm
         self._edges = deque(heard.edges)
         self._frames: deque[HeardFrame] = deque(heard.frames)
         self._judged = 0
@@ -210,7 +212,16 @@ class VirtualCall:
         self._hand(ev.TranscriptFinal(turn, self._text, part), now_ns)
 
     def _time_out(self, now_ns: int) -> None:
-        self._hand(ev.Timeout(self._judged, self._outbound.position, self._voice), now_ns)
+        voice = self._look_closer(now_ns) if self.state is State.YIELDING else self._voice
+        self._hand(ev.Timeout(self._judged, self._outbound.position, voice), now_ns)
+
+    def _look_closer(self, now_ns: int) -> Voice:
+        """As ``service.sound.look_closer`` at a ring that holds what has arrived."""
+        arrived = now_ns // PACKET_NS * PACKET_SAMPLES
+        start = max(self._voice.onset - LOOK_BEFORE, 0)
+        if self._pcm is None or not self._voice.voiced or arrived <= self._voice.onset:
+            return self._voice
+        return look_at(self._voice, self._pcm[start : min(arrived, start + LOOK_MOST)], start)
 
     # -- actions ------------------------------------------------------------------------
 

@@ -67,7 +67,10 @@ class BargeInPolicy(Protocol):
         ...
 
     def look_ms(self, evidence: Evidence) -> float:
-        """When time alone may change the verdict, in ms from now (> 0)."""
+        """When to look again, in ms from now (> 0).
+
+        ``evidence`` takes for granted that a voice goes on which is heard no longer.
+        """
         ...
 
 
@@ -147,7 +150,8 @@ class StagedBargeIn:
         if evidence.quiet_ms is not None:
             waits.append(self._patience_ms(evidence) - evidence.quiet_ms)
         else:
-            waits.append(self._enough_ms(evidence) - evidence.sound_ms)
+            # Where the sound began is learnt by looking, so not only at the end.
+            waits += [self._enough_ms(evidence) - evidence.sound_ms, _MOST_LOOK_MS]
         return max(min(waits), _LEAST_LOOK_MS)
 
     def _says_something(self, evidence: Evidence) -> bool:
@@ -185,4 +189,5 @@ class StagedBargeIn:
         )
 
 
-_LEAST_LOOK_MS = 10.0
+_LEAST_LOOK_MS = 5.0
+_MOST_LOOK_MS = 100.0

@@ -54,6 +54,8 @@ THINKING, SPEAKING, YIELDING, ENDED = (
 )
 _FLOOR = (THINKING, SPEAKING)
 _SILENT = (LISTENING, HEARING)
+# What a sound over the agent's voice may turn out to be.
+_JUDGED = (HEARING, PAUSING, *_FLOOR, LISTENING)
 # An answer that turns out to be over.
 _OVER = (LISTENING, YIELDING, ENDED)
 
@@ -87,7 +89,7 @@ _row(_FLOOR, ev.SpeechConfirmed, yielding.on_voice, YIELDING, HEARING)
 _row(_FLOOR, ev.SpeechReleased, yielding.on_quiet)
 _row((YIELDING,), ev.SpeechOnset, yielding.on_onset)
 _row((YIELDING,), ev.SpeechConfirmed, yielding.on_confirmed, HEARING)
-_row((YIELDING,), ev.SpeechReleased, yielding.on_released, HEARING, PAUSING, *_FLOOR, LISTENING)
+_row((YIELDING,), ev.SpeechReleased, yielding.on_released, *_JUDGED)
 _row(ALIVE, ev.Digit, keys.on_digit)
 _row((*_FLOOR, YIELDING), ev.Digit, keys.on_digit, LISTENING)
 
@@ -97,13 +99,14 @@ _row((HEARING,), ev.Timeout, hearing.on_watch, THINKING, LISTENING)
 _row((PAUSING,), ev.Timeout, pausing.on_pause_timeout, THINKING, LISTENING)
 _row((THINKING,), ev.Timeout, listening.ignore)
 _row((SPEAKING,), ev.Timeout, yielding.on_speaking_timeout, YIELDING, HEARING, PAUSING)
-_row((YIELDING,), ev.Timeout, yielding.on_yielding_timeout, HEARING, PAUSING, *_FLOOR, LISTENING)
+_row((YIELDING,), ev.Timeout, yielding.on_yielding_timeout, *_JUDGED)
 
 # The engines.
 _row(ALIVE, ev.TranscriptPartial, understanding.on_partial)
-_row((YIELDING,), ev.TranscriptPartial, understanding.on_partial, HEARING, PAUSING)
+_row((YIELDING,), ev.TranscriptPartial, understanding.on_partial, *_JUDGED)
 _row(ALIVE, ev.TranscriptFinal, understanding.on_final)
 _row((THINKING,), ev.TranscriptFinal, understanding.on_final, LISTENING)
+_row((YIELDING,), ev.TranscriptFinal, understanding.on_final, *_JUDGED)
 _row(ALIVE, ev.TurnScored, pausing.on_scored)
 _row(REPLYING, ev.ReplyText, speaking.on_reply_text)
 _row(REPLYING, ev.ReplyEnd, speaking.on_reply_end, *_OVER)
@@ -114,6 +117,7 @@ _row((PAUSING,), ev.ReplyEnd, speaking.on_reply_end)
 _row((PAUSING,), ev.SegmentEnd, speaking.on_segment_end)
 _row(ALIVE, ev.EngineFailed, engines.on_failed)
 _row((THINKING,), ev.EngineFailed, engines.on_failed, LISTENING)
+_row((YIELDING,), ev.EngineFailed, engines.on_failed, *_JUDGED)
 for _late in (ev.ReplyText, ev.ReplyEnd, ev.SpeechQueued, ev.SegmentEnd):
     _row(_SILENT, _late, listening.on_stale)
 

@@ -26,9 +26,11 @@ from voicecore.core.voice import Voice
 _BLOCK = HEAR_RATE_HZ // 100
 _QUIET_DB = 25.0
 """So far below the loudest block is no speech, as in the speech gate."""
-_BEFORE = HEAR_RATE_HZ * 320 // 1000
+_SILENT_DB = 20.0
+"""Of a mean square of 1; 70 dB below full scale nothing can be read off."""
+LOOK_BEFORE = HEAR_RATE_HZ * 320 // 1000
 """The beginning is looked for so far before the gate opened."""
-_MOST = HEAR_RATE_HZ * 1200 // 1000
+LOOK_MOST = HEAR_RATE_HZ * 1200 // 1000
 """More of a sound is not looked at: it is decided by then."""
 _GAP_BLOCKS = 8
 """A stop consonant is silent for so long without being a sound's end."""
@@ -59,8 +61,8 @@ def look_closer(voice: Voice, ring: AudioRing) -> Voice:
 
     As it is where nobody speaks or the ring no longer holds it. Event loop only.
     """
-    start = max(voice.onset - _BEFORE, 0)
-    end = min(ring.position, start + _MOST)
+    start = max(voice.onset - LOOK_BEFORE, 0)
+    end = min(ring.position, start + LOOK_MOST)
     if not voice.voiced or end - voice.onset < _BLOCK or not ring.holds(start):
         return voice
     return look_at(voice, ring.copy(start, end - start), start)
@@ -70,7 +72,10 @@ def look_at(voice: Voice, pcm: NDArray[np.int16], start: int) -> Voice:
     """The same for ``pcm``, whose first sample is ``start``."""
     level_db = _levels(pcm)
     opened = min((voice.onset - start) // _BLOCK, len(level_db) - 1)
-    loud = level_db > level_db[opened:].max() - _QUIET_DB
+    loudest_db = level_db[opened:].max()
+    if loudest_db < _SILENT_DB:
+        return voice
+    loud = level_db > loudest_db - _QUIET_DB
     first = _begins(loud, opened)
     last = int(np.flatnonzero(loud)[-1]) if loud.any() else opened
     sound = pcm[first * _BLOCK : (last + 1) * _BLOCK]

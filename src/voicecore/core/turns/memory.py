@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voicecore.core.actions import Action, Notify
 from voicecore.core.barge_in import BargeInPolicy, Evidence
@@ -15,7 +15,7 @@ from voicecore.core.state import State
 from voicecore.core.turn_clock import TurnClock
 from voicecore.core.turn_settings import TurnSettings, barge_in_of, endpoint_of
 from voicecore.core.turns.caller_turn import CallerTurn
-from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS
+from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS, samples_to_ns
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Pace
 
@@ -93,6 +93,20 @@ class Suspicion:
             text="" if turn is None else turn.text,
             settled=turn is None or turn.is_settled,
             thinking=self.thinking,
+        )
+
+    def outlook(self, now_ns: int) -> Evidence:
+        """The same if the voice has gone on up to now: what has not arrived is counted too."""
+        evidence = self.evidence(now_ns)
+        if self.voice_from is None:
+            return evidence
+        loud_end = max(self.voice.loud_end, self.voice_from)
+        due_ns = self.onset_ns + samples_to_ns(loud_end - self.onset, HEAR_RATE_HZ)
+        coming_ms = max(now_ns - due_ns, 0) / NS_PER_MS
+        return replace(
+            evidence,
+            speech_ms=evidence.speech_ms + coming_ms,
+            sound_ms=evidence.sound_ms + coming_ms,
         )
 
     def _sound_from(self, voice_from: int) -> int:

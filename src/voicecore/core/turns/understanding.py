@@ -43,6 +43,8 @@ def hearing_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> Act
         return []
     if turn.number in call.awaited:
         return ending.understood(call, turn, now_ns)
+    if _is_suspected(call, turn):
+        return yielding.weigh(call, now_ns)
     return []
 
 

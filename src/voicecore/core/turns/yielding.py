@@ -207,7 +207,7 @@ def _ask(suspicion: Suspicion, event: ev.SpeechReleased) -> Actions:
 
 
 def _aim(call: CallMemory, suspicion: Suspicion, now_ns: int) -> None:
-    look_ms = call.barge_in.look_ms(suspicion.evidence(now_ns))
+    look_ms = call.barge_in.look_ms(suspicion.outlook(now_ns))
     call.deadline_ns = now_ns + ms_to_ns(look_ms)
 
 
