@@ -23,6 +23,7 @@ from turns.cases import (
     Meeting,
     Pcm,
     Recording,
+    Word,
     extent,
     halves,
     meetings,
@@ -51,7 +52,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One of them. ``text``: its words, None where nobody wrote them down.
+    """One of them. ``text``: its words, None where nobody wrote them down; ``words``: in time.
 
     ``interrupts``: whether the agent ought to stop. ``[first, last)``: its samples by MEASURE's
     25 dB. ``heard``: what Silero and the gate make of it alone.
@@ -65,6 +66,7 @@ class Stimulus:
     pcm: Pcm = field(repr=False)
     first: int
     last: int
+    words: tuple[Word, ...]
     heard: Heard = field(repr=False)
 
     @property
@@ -85,6 +87,8 @@ class _Raw:
     half: str
     text: str | None
     voice: Floats
+    words: tuple[Word, ...] = ()
+    """By samples of ``voice``."""
 
 
 def stimuli(folder: Path, *, quick: bool = False) -> list[Stimulus]:
@@ -129,10 +133,15 @@ def in_room(raws: Sequence[_Raw], folder: Path | None) -> list[Stimulus]:
             raw.text,
             pcm,
             *extent(pcm),
+            tuple(_moved(word, LEAD_MS * _MS) for word in raw.words),
             h,
         )
         for raw, pcm, h in zip(raws, placed, heard, strict=True)
     ]
+
+
+def _moved(word: Word, samples: int) -> Word:
+    return Word(word.text, word.start + samples, word.end + samples, word.closes)
 
 
 # -- voices --------------------------------------------------------------------------------
@@ -147,7 +156,8 @@ def _interruptions(spoken: list[Recording], others: list[Recording]) -> Iterator
             text = " ".join(word.text for word in sentence.words)
             voice = material.voice(recording, start, end, VOICE_DBFS)
             name = f"{recording.name}@{sentence.first}"
-            yield _Raw(name, "interruption", recording.half, text, voice)
+            words = tuple(_moved(word, -start) for word in sentence.words)
+            yield _Raw(name, "interruption", recording.half, text, voice, words)
     for recording in others:
         first, last = extent(recording.pcm)
         end = min(last + 100 * _MS, first + 4 * RATE_HZ)
@@ -179,7 +189,9 @@ def _fillers(spoken: list[Recording]) -> Iterator[_Raw]:
         start, end = material.cut(recording, filler.first, filler.last)
         voice = material.voice(recording, start, end, VOICE_DBFS)
         name = f"{recording.name}@{filler.first}"
-        yield _Raw(name, "backchannel", recording.half, filler.words[0].text, voice)
+        (word,) = filler.words
+        words = (_moved(word, -start),)
+        yield _Raw(name, "backchannel", recording.half, word.text, voice, words)
 
 
 def _breaths(spoken: list[Recording]) -> Iterator[_Raw]:
@@ -208,7 +220,8 @@ def _backchannels_made() -> Iterator[_Raw]:
     for (text, voice, pitch), pcm in made.items():
         half = halved[f"{voice}/{pitch}"]
         levelled = _levelled(pcm, VOICE_DBFS)
-        yield _Raw(f"{text} {voice} {pitch}", "backchannel_made", half, text, levelled)
+        words = (Word(text, *extent(levelled.astype(np.int16))),)
+        yield _Raw(f"{text} {voice} {pitch}", "backchannel_made", half, text, levelled, words)
 
 
 def _synthesised(
