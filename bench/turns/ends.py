@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 from report import Bar, Report
 from turns import plots
 from turns.corpus import TEXTS, Corpus
-from turns.endpoints import Case, Curve, Outcome, curve, earlier, evaluate, resampled, spread
+from turns.endpoints import (
+    SAMPLES,
+    Case,
+    Curve,
+    Outcome,
+    curve,
+    earlier,
+    evaluate,
+    resampled,
+    spread,
+)
 from voicecore.core.endpoint import AdaptiveEndpoint, EndpointSettings, FixedSilence
 
 PEERS_MS = (480.0, 800.0)
@@ -52,14 +62,16 @@ def measure(report: Report, corpus: Corpus) -> None:
     _describe(report, corpus)
     print(HEADER)
     curves: dict[str, Curve] = {}
+    coarse = 3 if corpus.quick else 1
     for text in TEXTS:
         for half in ("tune", "report"):
             cases = corpus.cases(text, half)
-            chosen = resampled([case.turn.call for case in cases], seed=SEED)
+            calls = [case.turn.call for case in cases]
+            chosen = resampled(calls, seed=SEED, samples=100 if corpus.quick else SAMPLES)
             outcomes = _peers(cases)
             for name, outcome in outcomes.items():
                 _row(report, {"half": half, "text": text, "policy": name}, outcome, chosen)
-            ours = curve(f"variable, {text}", patient, UNKNOWN_MS, cases)
+            ours = curve(f"variable, {text}", patient, UNKNOWN_MS[::coarse], cases)
             gain = _gain(report, half, text, (ours, outcomes[_fixed(AT_MS)]), chosen)
             if half == "report":
                 name = f"end of turn, {text} text: median earlier than {AT_MS:g} ms at its rate"

@@ -2,7 +2,8 @@
 
 Each stimulus stands in the room's noise, ``LEAD_MS`` behind its beginning. Levels: a voice is
 -26 dBFS where it is loud, a noise from -40 to -20. What nobody recorded is made and says so in
-its group: ``backchannel_made`` (espeak-ng) and ``cough_made`` (bursts of shaped noise).
+its group: ``backchannel_made`` and ``command_made`` (espeak-ng), ``cough_made`` (bursts of
+shaped noise).
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from turns.cases import (
     halves,
     meetings,
     noises,
-    recordings,
     room_noise,
     untranscribed,
 )
@@ -42,7 +42,11 @@ VOICE_DBFS = -26.0
 ROOM_DBFS = -68.0
 SHORT_TURN_MS = 1000
 REAL_TURN_MS = 1000
-SPOKEN = ("mm-hm", "uh-huh", "yeah", "okay", "right")
+SPOKEN = {
+    "backchannel_made": ("mm-hm", "uh-huh", "yeah", "okay", "right"),
+    "command_made": ("stop", "wait", "hold on", "no no", "excuse me"),
+}
+INTERRUPTING = ("interruption", "command_made")
 VOICES = (("en-us", 35), ("en-us", 65), ("en-gb", 50), ("en-us+f3", 50), ("en-gb+m3", 40))
 NOISE_LEVELS_DBFS = (-40.0, -30.0, -20.0)
 
@@ -91,14 +95,16 @@ class _Raw:
     """By samples of ``voice``."""
 
 
-def stimuli(folder: Path, *, quick: bool = False) -> list[Stimulus]:
-    """All of the folder, in a fixed order; ``quick``: every fourth of each group."""
-    spoken = recordings(folder)
+def stimuli(folder: Path, spoken: list[Recording], *, quick: bool = False) -> list[Stimulus]:
+    """All of the folder, in a fixed order; ``quick``: every fourth of each group.
+
+    ``spoken``: the folder's transcribed recordings.
+    """
     raws = [
         *_interruptions(spoken, untranscribed(folder)),
         *_short_turns(meetings(folder)),
         *_fillers(spoken),
-        *_backchannels_made(),
+        *_spoken_by_machine(),
         *coughs_made(),
         *_breaths(spoken),
         *_noises(noises(folder)),
@@ -129,7 +135,7 @@ def in_room(raws: Sequence[_Raw], folder: Path | None) -> list[Stimulus]:
             raw.name,
             raw.group,
             raw.half,
-            raw.group == "interruption",
+            raw.group in INTERRUPTING,
             raw.text,
             pcm,
             *extent(pcm),
@@ -213,15 +219,18 @@ def _breaths(spoken: list[Recording]) -> Iterator[_Raw]:
                 yield _Raw(name, "breath", recording.half, "", voice)
 
 
-def _backchannels_made() -> Iterator[_Raw]:
+def _spoken_by_machine() -> Iterator[_Raw]:
     """Spoken by espeak-ng in several voices and at several pitches."""
-    made = _synthesised(SPOKEN, VOICES)
+    made = _synthesised([text for texts in SPOKEN.values() for text in texts], VOICES)
     halved = halves(("made", f"{voice}/{pitch}") for voice, pitch in VOICES)
-    for (text, voice, pitch), pcm in made.items():
-        half = halved[f"{voice}/{pitch}"]
-        levelled = _levelled(pcm, VOICE_DBFS)
-        words = (Word(text, *extent(levelled.astype(np.int16))),)
-        yield _Raw(f"{text} {voice} {pitch}", "backchannel_made", half, text, levelled, words)
+    for group, texts in SPOKEN.items():
+        for (text, voice, pitch), pcm in made.items():
+            if text not in texts:
+                continue
+            half = halved[f"{voice}/{pitch}"]
+            levelled = _levelled(pcm, VOICE_DBFS)
+            words = (Word(text, *extent(levelled.astype(np.int16))),)
+            yield _Raw(f"{text} {voice} {pitch}", group, half, text, levelled, words)
 
 
 def _synthesised(
