@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turns.listening import PACKET_SAMPLES, Heard, HeardFrame
-from voicecore._native.g711 import ulaw_decode
+from voicecore._native.g711 import ulaw_decode, ulaw_encode
 from voicecore._native.outbound import DRAINED, STARTED, Outbound
 from voicecore.core import actions as act
 from voicecore.core import events as ev
@@ -134,6 +134,11 @@ class VirtualCall:
         """The agent's words that the conversation holds."""
         said = [m.text for m in self.session.conversation if m.role == "assistant"]
         return said[0] if said else ""
+
+    @property
+    def coded(self) -> Pcm:
+        """What the agent has to say, as the far end decodes it."""
+        return ulaw_decode(ulaw_encode(self._speech.pcm))
 
     def played(self) -> Pcm:
         """All samples that the far end played, silence included."""
