@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from report import Bar, Report
 from turns.any_speech import by_group
@@ -87,6 +88,7 @@ def run(stimulus: Stimulus, settings: TurnSettings, phase_ns: int) -> Outcome:
         tone(),
         pcm=stimulus.pcm,
         texts=[SaidSoFar(k.at_ns, k.text) for k in known if not k.settled],
+        final_text=stimulus.text or "",
         phase_ns=phase_ns,
     )
     settled_ns = due_ns(stimulus.last) + round(_SETTLED_MS * 1e6)
@@ -144,30 +146,40 @@ def _stale_ms(call: VirtualCall, flushed_ns: int | None) -> float:
 
 
 def is_exact(call: VirtualCall) -> bool:
-    """Whether the far end's record is what was to be said: in order, no sample lost or doubled.
+    """Whether the far end's record is what was to be said: in order, no sample lost or doubled."""
+    return played_samples(call) is not None
 
-    The fade-out of a duck is heard beside it, and the fade-in is quieter: a packet with a ramp is
-    compared from the ramp's end on.
+
+def played_samples(call: VirtualCall) -> int | None:
+    """How many samples of what the agent has to say the far end played, read off its record.
+
+    None if they aren't in order. The fade-out of a duck is heard beside them and isn't one of
+    them, a fade-in is: a packet with a ramp is compared beyond it.
     """
     expected = call.coded
-    position, holds = 0, len(call.times(act.Hold))
-    ramps = 0
+    position = ramps = 0
     for packet in call.sent:
         if not packet.pcm.any():
             continue
+        # What is next to silent is sent as silence: nothing tells when it was played.
         rest = expected[position : position + FRAME]
-        if len(rest) < FRAME:
-            break
-        if np.array_equal(packet.pcm, rest):
+        while len(rest) and _is_quiet(rest) and not np.array_equal(packet.pcm[: len(rest)], rest):
             position += FRAME
-        elif np.array_equal(packet.pcm[_RAMP:], rest[_RAMP:]):
-            position += FRAME
+            rest = expected[position : position + FRAME]
+        if np.array_equal(packet.pcm[: len(rest)], rest):
+            position += len(rest)
+        elif len(rest) > _RAMP and np.array_equal(packet.pcm[_RAMP : len(rest)], rest[_RAMP:]):
+            position += len(rest)
             ramps += 1
         elif not packet.pcm[_RAMP:].any():
             ramps += 1
         else:
-            return False
-    return ramps <= 2 * holds
+            return None
+    return position if ramps <= 2 * len(call.times(act.Hold)) + 1 else None
+
+
+def _is_quiet(pcm: NDArray[np.int16]) -> bool:
+    return bool((np.abs(pcm.astype(np.int32)) <= 8).all())
 
 
 # -- figures ---------------------------------------------------------------------------------
