@@ -17,7 +17,15 @@
 #define STEADY_SHARE 0.85    /* ... above it the filter's place tells of drift */
 #define BETTER 0.03          /* ... so much more, and another delay takes its place */
 #define MOST_ASTRAY 8        /* 256 ms */
-#define RETRY 4              /* looks between searches while it is neither lost nor good */
+#define RETRY 4              /* looks between searches while it is neither lost nor good, ... */
+#define YOUNG 16             /* ... once it is so many looks old: at first a voice's pitch gives
+                                several delays that explain it almost as well */
+#define CANDIDATES 4         /* of one search; the fit chooses */
+#define STRIDE 2             /* of the delays compared, samples; the filter covers the others */
+#define APART 8              /* samples between two candidates */
+#define LONG_ALONE 64        /* frames (2 s) of ours that nothing came of: it is a headset, and to
+                                be talked out of that by a word's first syllable would cost a
+                                caller's interruption 32 ms now and then */
 #define FOLLOW 0.1f          /* weight of one look in `offset` */
 #define FAR_OFF 3.0f         /* samples of it that move the delay by one */
 #define SINKING 0.85         /* a frame: 22 dB a second, as rooms do */
@@ -25,6 +33,7 @@
                                 tail, which no short filter explains */
 
 enum { SPAN = ECHO_WINDOW + ECHO_TAPS - 1, SEARCHED = ECHO_WINDOW + ECHO_LONGEST };
+enum { COMPARED = ECHO_LONGEST / STRIDE };
 
 /* A fit of the window at one delay. */
 typedef struct {
@@ -115,13 +124,15 @@ void echo_guard_hear(echo_guard *g, const vc_pcm_kernels *pcm, const float *fram
                      int64_t at_ns)
 {
     const int factor = ECHO_HEARD_HZ / ECHO_HZ;
-    const int64_t position = end / factor, gone = position - g->position;
+    const int64_t position = end / factor;
+    const int64_t gone = g->listening ? position - g->position : ECHO_WINDOW;
 
+    g->position = position;
     g->now = at_ns / ECHO_STEP_NS;
     g->loudest *= SINKING;
     g->listening = !were_silent(g);
     if (!g->listening) return; /* what comes next is behind a gap */
-    g->position = position;
+    g->alone++;
     if (gone > 0 && gone < ECHO_WINDOW)
         memmove(g->heard, g->heard + gone, (size_t)(ECHO_WINDOW - gone) * sizeof *g->heard);
     const int64_t fresh = gone > 0 && gone < ECHO_WINDOW ? gone : ECHO_WINDOW;
@@ -188,36 +199,69 @@ static void fit(const echo_guard *g, const vc_pcm_kernels *pcm, int64_t behind, 
     out->share = 1.0 - pcm->energy(out->residual, ECHO_WINDOW) / energy;
 }
 
-/* The delay at which what we sent is most like the window. */
-static int64_t search(echo_guard *g, const vc_pcm_kernels *pcm)
+/* How like the window is to what we sent from x[i * STRIDE] on, for each i. */
+static void compare(const echo_guard *g, const vc_pcm_kernels *pcm, const float *x, float *like)
 {
-    float x[SEARCHED];
-    double best = -1.0;
-    int lag = 0;
-
-    g->searches++;
-    if (!recall(g, g->now - SEARCHED, SEARCHED, x)) return g->position - g->now;
     const double faint = LIGHT * pcm->energy(g->heard, ECHO_WINDOW) + FAINT;
     double energy = pcm->energy(x, ECHO_WINDOW);
-    for (int i = 0;; i++) { /* the window's first sample against x[i] */
-        const double c = pcm->dot(g->heard, x + i, ECHO_WINDOW);
-        const double like = c * c / (energy + faint);
-        if (like > best) {
-            best = like;
-            lag = ECHO_LONGEST - i;
+
+    for (int i = 0; i < ECHO_LONGEST; i++) {
+        if (i % STRIDE == 0) {
+            const double c = pcm->dot(g->heard, x + i, ECHO_WINDOW);
+            like[i / STRIDE] = (float)(c * c / (energy + faint));
         }
-        if (i == ECHO_LONGEST) break;
         energy += (double)x[i + ECHO_WINDOW] * x[i + ECHO_WINDOW] - (double)x[i] * x[i];
         energy = energy > 0.0 ? energy : 0.0;
     }
-    return g->position - g->now + lag;
 }
 
-static void settle(echo_guard *g, int64_t behind)
+/* The delays at which what we sent is most like the window, as `behind`; returns how many. */
+static int search(echo_guard *g, const vc_pcm_kernels *pcm, int64_t found[CANDIDATES])
 {
-    g->behind = behind;
-    g->known = 1;
-    g->offset = 0.0f;
+    float x[SEARCHED], like[COMPARED];
+
+    g->searches++;
+    if (!recall(g, g->now - SEARCHED, SEARCHED, x)) return 0;
+    compare(g, pcm, x, like);
+    for (int count = 0; count < CANDIDATES; count++) {
+        int best = 0;
+        for (int i = 1; i < COMPARED; i++)
+            if (like[i] > like[best]) best = i;
+        found[count] = g->position - g->now + ECHO_LONGEST - best * STRIDE;
+        for (int i = best - APART / STRIDE; i <= best + APART / STRIDE; i++)
+            if (i >= 0 && i < COMPARED) like[i] = 0.0f;
+    }
+    return CANDIDATES;
+}
+
+/* Moves the delay as the clocks drift apart. */
+static void follow(echo_guard *g, const echo_fit *at)
+{
+    g->offset += FOLLOW * ((float)(at->largest - ECHO_LEAD) - g->offset);
+    const int step = g->offset > FAR_OFF ? 1 : g->offset < -FAR_OFF ? -1 : 0;
+    g->behind += step;
+    g->offset -= (float)step;
+}
+
+/* Looks for a delay that explains the window better than `best` does. */
+static void find(echo_guard *g, const vc_pcm_kernels *pcm, echo_fit *best)
+{
+    int64_t found[CANDIDATES];
+    const int count = search(g, pcm, found);
+    double least = g->alone > LONG_ALONE ? GOOD_SHARE : KNOWN_SHARE;
+    echo_fit other;
+
+    if (g->known) least = (best->share > LOST_SHARE ? best->share : LOST_SHARE) + BETTER;
+    for (int i = 0; i < count; i++) {
+        fit(g, pcm, found[i], &other);
+        if (!(other.share >= least)) continue; /* nor is not a number a share */
+        least = other.share;
+        *best = other;
+        if (!g->known || llabs(found[i] - g->behind) > APART) g->age = 0;
+        g->behind = found[i];
+        g->known = 1;
+        g->offset = 0.0f;
+    }
 }
 
 /* The window's fit at the delay that is known or now found. */
@@ -225,22 +269,13 @@ static void look(echo_guard *g, const vc_pcm_kernels *pcm, echo_fit *best)
 {
     if (g->known) {
         fit(g, pcm, g->behind, best);
-        if (best->share > STEADY_SHARE) {
-            g->offset += FOLLOW * ((float)(best->largest - ECHO_LEAD) - g->offset);
-            const int step = g->offset > FAR_OFF ? 1 : g->offset < -FAR_OFF ? -1 : 0;
-            g->behind += step;
-            g->offset -= (float)step;
-        }
-        if (best->share >= (g->looks % RETRY ? LOST_SHARE : GOOD_SHARE)) return;
+        if (best->share > STEADY_SHARE) follow(g, best);
+        const int patient = g->age++ >= YOUNG && g->looks % RETRY;
+        if (best->share >= (patient ? LOST_SHARE : GOOD_SHARE)) return;
+    } else if (g->alone > LONG_ALONE && g->looks % RETRY) {
+        return;
     }
-    const int64_t behind = search(g, pcm);
-    if (g->known && llabs(behind - g->behind) <= 2) return;
-    echo_fit other;
-    fit(g, pcm, behind, &other);
-    const double least = best->share > LOST_SHARE ? best->share : LOST_SHARE;
-    if (other.share < (g->known ? least + BETTER : KNOWN_SHARE)) return;
-    settle(g, behind);
-    *best = other;
+    find(g, pcm, best);
 }
 
 float echo_guard_share(echo_guard *g, const vc_pcm_kernels *pcm)
@@ -254,7 +289,7 @@ float echo_guard_share(echo_guard *g, const vc_pcm_kernels *pcm)
     const double heard = pcm->energy(g->heard + ECHO_WINDOW - ECHO_RECENT, ECHO_RECENT);
     const double rest = pcm->energy(best.residual + ECHO_WINDOW - ECHO_RECENT, ECHO_RECENT);
     if (best.share >= LOST_SHARE) {
-        g->astray = 0;
+        g->astray = g->alone = 0;
         if (heard - rest > g->loudest) g->loudest = heard - rest;
     } else if (++g->astray == MOST_ASTRAY) {
         g->known = g->astray = 0;

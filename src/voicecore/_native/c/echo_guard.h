@@ -59,12 +59,14 @@ typedef struct {
     /* The hearer's. */
     float heard_lowpass[ECHO_HEARD_LOWPASS]; /* constant */
     float heard[ECHO_WINDOW];           /* the newest last */
-    int64_t position;                   /* end of `heard` */
-    int listening;                      /* the frame heard last is in it */
+    int64_t position;                   /* end of the frame heard last, and of `heard` */
+    int listening;                      /* that frame is in `heard` */
     int64_t now;                        /* where the sender was when that was due here */
     int64_t behind;                     /* sample p heard is p - behind sent, if `known` */
     int known;                          /* the delay is */
-    int astray;                         /* looks in a row at which it explained little */
+    uint32_t age;                       /* looks since it was found */
+    uint32_t astray;                    /* looks in a row at which it explained little */
+    uint32_t alone;                     /* frames since an echo was explained */
     float offset;                       /* where the filter's largest tap lies, from LEAD; mean */
     double loudest;                     /* echo's energy in RECENT samples, sinking */
     uint64_t looks, searches;           /* counted */
