@@ -185,7 +185,11 @@ class Judged:
                 share = self.guard.share() if self.scores[i] >= _VOICED else 0.0
             self.shares.append(share)
             found = gate.push(
-                self.scores[i], end - FRAME_SAMPLES, end, powers(frame[CONTEXT_SAMPLES:]), echo=share
+                self.scores[i],
+                end - FRAME_SAMPLES,
+                end,
+                powers(frame[CONTEXT_SAMPLES:]),
+                echo=share,
             )
             self.edges += [(i, kind, sample) for kind, sample in found]
 

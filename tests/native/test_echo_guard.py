@@ -18,7 +18,6 @@ from turns.echo_path import (
     HEAR_HZ,
     START_NS,
     Judged,
-    Way,
     agent_voice,
     arriving,
     caller_voice,

@@ -81,7 +81,8 @@ def check_echo(weights: SileroWeights) -> bool:
 
     def said() -> bool:
         nonlocal whole
-        whole = whole and all([echo.play() for echo in echoes])
+        undisturbed = [echo.play() for echo in echoes]
+        whole = whole and all(undisturbed)
         return not whole or len(a.of(plane.DRAINED)) == 3
 
     wait_for(said, a, b)

@@ -69,9 +69,17 @@ void echo_guard_init(echo_guard *g, int rate_hz)
 
 /* -- sending ---------------------------------------------------------------------------------- */
 
+/* Released and acquired one by one, so that who reads one finds it claimed: the thread sanitizer
+ * knows no fences, and on x86 it costs nothing. */
 static void put(echo_guard *g, int64_t position, int16_t sample)
 {
-    __atomic_store_n(&g->sent[position & (ECHO_RING - 1)], sample, __ATOMIC_RELAXED);
+    __atomic_store_n(&g->sent[position & (ECHO_RING - 1)], sample, __ATOMIC_RELEASE);
+}
+
+static float get(const echo_guard *g, int64_t position)
+{
+    return (float)__atomic_load_n(&g->sent[position & (ECHO_RING - 1)], __ATOMIC_ACQUIRE)
+           * (1.0f / 32768.0f);
 }
 
 void echo_guard_sent(echo_guard *g, const vc_pcm_kernels *pcm, const int16_t *samples, int n,
@@ -90,7 +98,7 @@ void echo_guard_sent(echo_guard *g, const vc_pcm_kernels *pcm, const int16_t *sa
         thin[i] = pcm->dot(line + i * g->factor, g->lowpass, order + 1);
     pcm->to_int16(thin, count, out);
 
-    vc_announce(&g->claimed, start + count);
+    __atomic_store_n(&g->claimed, start + count, __ATOMIC_RELAXED);
     const int64_t hole = start - ECHO_RING > g->end ? start - ECHO_RING : g->end;
     for (int64_t p = hole; p < start; p++) put(g, p, 0);
     for (int i = 0; i < count; i++) put(g, start + i, out[i]);
@@ -106,12 +114,9 @@ static int recall(const echo_guard *g, int64_t start, int n, float *out)
 
     for (int i = 0; i < n; i++) {
         const int64_t p = start + i;
-        const int there = p < end && p >= end - ECHO_RING;
-        out[i] = there ? (float)__atomic_load_n(&g->sent[p & (ECHO_RING - 1)], __ATOMIC_RELAXED)
-                             * (1.0f / 32768.0f)
-                       : 0.0f;
+        out[i] = p < end && p >= end - ECHO_RING ? get(g, p) : 0.0f;
     }
-    return vc_announced(&g->claimed) - ECHO_RING <= start;
+    return __atomic_load_n(&g->claimed, __ATOMIC_RELAXED) - ECHO_RING <= start;
 }
 
 /* Whether nothing of what we sent can be in the window. */
