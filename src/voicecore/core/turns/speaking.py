@@ -14,7 +14,7 @@ from voicecore.core.units import ms_to_ns
 _PROGRESS_MS = 500
 """How often a speaking agent's progress is told to the client."""
 
-_PROTECTED_LOOK_MS = 100
+PROTECTED_LOOK_MS = 100
 """How often is looked whether a passage is over that may not be interrupted."""
 
 _FAILURES = {
@@ -162,7 +162,7 @@ def progress(call: CallMemory, played: int, now_ns: int) -> Actions:
     reply = call.reply
     if reply is None:
         return []
-    look_ms = _PROTECTED_LOOK_MS if call.suspicion is not None else _PROGRESS_MS
+    look_ms = PROTECTED_LOOK_MS if call.suspicion is not None else _PROGRESS_MS
     call.deadline_ns = now_ns + ms_to_ns(look_ms)
     chars = reply.ledger.heard_chars(played)
     if chars == reply.told_chars:
@@ -206,6 +206,8 @@ def finish_if_played(call: CallMemory, reply: Reply, now_ns: int) -> Actions:
         bye = act.Notify("bye", {"reason": "caller_silent"})
         return [*actions, bye, act.End("caller_silent")]
     if call.suspicion is not None:
+        if call.state is not State.YIELDING:
+            call.suspicion.began_ns = now_ns
         # Whoever is speaking has nobody left to interrupt; `yielding` sees to him.
         call.state, call.deadline_ns = State.YIELDING, now_ns
         return actions

@@ -34,38 +34,16 @@ _MOST_UNKNOWN_MS = 1500
 
 def on_sound(call: CallMemory, event: ev.SpeechOnset, now_ns: int) -> Actions:
     """Perhaps the caller speaks: fall silent, unless what is being said is protected."""
-    if not call.barge_in.ducks:
-        return []
-    reply = call.reply
-    started_ns = None if reply is None else reply.started_ns
-    together = started_ns is None or now_ns - started_ns < ms_to_ns(_START_TOGETHER_MS)
-    suspicion = call.suspicion
-    if suspicion is None:
-        suspicion = call.suspicion = Suspicion(
-            onset=event.sample,
-            onset_ns=event.at_ns,
-            began_ns=now_ns,
-            played=event.played,
-            thinking=together,
-            voice_from=event.sample,
-        )
-    else:
-        suspicion.voice_from = event.sample
-    if reply is not None and reply.protects(event.played):
-        return []
-    return _duck(call, suspicion, now_ns)
+    return _suspect(call, event, now_ns) if call.barge_in.ducks else []
 
 
 def on_voice(call: CallMemory, event: ev.SpeechConfirmed, now_ns: int) -> Actions:
     """It is a voice: under the immediate policy that interrupts."""
-    reply = call.reply
-    protected = reply is not None and reply.protects(event.played)
-    if not call.barge_in.ducks and not protected:
+    if not call.barge_in.ducks and call.suspicion is None and not _protects(call, event.played):
         turn = CallerTurn(call.next_number(), event.sample)
         return [*cut(call, turn.number, event.played), *begin(call, turn, now_ns)]
-    if call.suspicion is None:
-        on_sound(call, ev.SpeechOnset(event.sample, event.at_ns, event.played), now_ns)
-    return on_confirmed(call, event, now_ns)
+    ducked = _suspect(call, event, now_ns)
+    return [*ducked, *on_confirmed(call, event, now_ns)]
 
 
 def on_quiet(call: CallMemory, event: ev.SpeechReleased, now_ns: int) -> Actions:
@@ -77,16 +55,45 @@ def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     """Tell the progress; after a protected passage turn to who spoke over it."""
     if call.deadline_ns is None or now_ns < call.deadline_ns:
         return []
-    suspicion, reply = call.suspicion, call.reply
+    suspicion = call.suspicion
     told = speaking.progress(call, event.played, now_ns)
-    if suspicion is None or reply is None or reply.protects(event.played):
+    if suspicion is None or _protects(call, event.played):
         return told
     suspicion.look(event.voice)
-    suspicion.began_ns, suspicion.played = now_ns, event.played
-    return [*told, *_duck(call, suspicion, now_ns), *weigh(call, now_ns)]
+    ducked = _duck(call, suspicion, event.played, now_ns)
+    return [*told, *ducked, *weigh(call, now_ns)]
 
 
-def _duck(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
+def _suspect(
+    call: CallMemory, event: ev.SpeechOnset | ev.SpeechConfirmed, now_ns: int
+) -> Actions:
+    """Note that the caller seems to speak; fall silent if that is allowed."""
+    reply, suspicion = call.reply, call.suspicion
+    started_ns = None if reply is None else reply.started_ns
+    if suspicion is None:
+        suspicion = call.suspicion = Suspicion(
+            onset=event.sample,
+            onset_ns=event.at_ns,
+            began_ns=now_ns,
+            played=event.played,
+            thinking=started_ns is None or now_ns - started_ns < ms_to_ns(_START_TOGETHER_MS),
+            voice_from=event.sample,
+        )
+    suspicion.voice_from = event.sample
+    if not _protects(call, event.played):
+        return _duck(call, suspicion, event.played, now_ns)
+    if call.deadline_ns is not None:
+        call.deadline_ns = min(call.deadline_ns, now_ns + ms_to_ns(speaking.PROTECTED_LOOK_MS))
+    return []
+
+
+def _protects(call: CallMemory, played: int) -> bool:
+    return call.reply is not None and call.reply.protects(played)
+
+
+def _duck(call: CallMemory, suspicion: Suspicion, played: int, now_ns: int) -> Actions:
+    # Over a protected passage it began long ago; the agent is silent for it from here on.
+    suspicion.began_ns, suspicion.played = now_ns, played
     call.state = State.YIELDING
     _aim(call, suspicion, now_ns)
     return [act.Hold()]
