@@ -12,6 +12,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from voicecore.core import actions as act
 from voicecore.core import events as ev
@@ -24,7 +25,7 @@ from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
 
 PLAY_HZ = 24_000
-SPEAKS_MS = 12_000
+SPEAKS_MS = 9_000
 """So long the caller makes sounds and presses keys; then he only listens."""
 CALL_MS = 120_000
 """By then a call is at rest: the longest answer takes 10 s, and nobody answers it."""
@@ -137,9 +138,9 @@ class RandomCall:
             at_ms += length_ms + 100
         for _ in range(rng.choice((0, 0, 1, 4))):
             digit = rng.choice("0123456789*#!")
-            self._at(rng.randrange(SPEAKS_MS), lambda d=digit: self._hand(ev.Digit(d, 80)))
+            self._at(rng.randrange(SPEAKS_MS), partial(self._hand, ev.Digit(digit, 80)))
         if rng.random() < 0.1:
-            self._at(rng.randrange(SPEAKS_MS), lambda: self._hand(ev.Hangup("caller_hung_up")))
+            self._at(rng.randrange(SPEAKS_MS), partial(self._hand, ev.Hangup("caller_hung_up")))
 
     def _plan_sound(self, begin_ms: int, end_ms: int) -> None:
         rng = self.rng
@@ -155,11 +156,11 @@ class RandomCall:
         )
         sound = Sound(begin, end, voice)
         lag_ms = rng.choice((2, 20, 40))
-        self._tell_edge(begin_ms + 32, lag_ms, lambda: self._edge(ev.SpeechOnset, sound))
+        self._tell_edge(begin_ms + 32, lag_ms, partial(self._edge, ev.SpeechOnset, sound))
         if end_ms - begin_ms >= 64:
-            self._tell_edge(begin_ms + 64, lag_ms, lambda: self._edge(ev.SpeechConfirmed, sound))
+            self._tell_edge(begin_ms + 64, lag_ms, partial(self._edge, ev.SpeechConfirmed, sound))
         released_ms = end_ms + rng.choice((32, 64, 96))
-        self._tell_edge(released_ms, lag_ms, lambda: self._edge(ev.SpeechReleased, sound))
+        self._tell_edge(released_ms, lag_ms, partial(self._edge, ev.SpeechReleased, sound))
 
     def _tell_edge(self, at_ms: int, lag_ms: int, step: Callable[[], None]) -> None:
         arrives_ms = max([at_ms, *(end for begin, end in self._stalls if begin <= at_ms < end)])
@@ -182,9 +183,7 @@ class RandomCall:
         if sound is not None:
             v = sound.voice
             loud_end = max(min(heard, sound.end), sound.begin)
-            voice = Voice(
-                True, v.onset, loud_end, v.confidence, v.echo, v.sound_from, v.change_db
-            )
+            voice = Voice(True, v.onset, loud_end, v.confidence, v.echo, v.sound_from, v.change_db)
         self._hand(ev.Timeout(heard, self._played, voice))
 
     # -- time -------------------------------------------------------------------------
@@ -264,7 +263,7 @@ class RandomCall:
             case act.JudgePause():
                 if self.rng.random() < 0.3:
                     scored = ev.TurnScored(action.turn, action.sample, self.rng.random())
-                    self._after(self.rng.randrange(20, 300), lambda: self._hand(scored))
+                    self._after(self.rng.randrange(20, 300), partial(self._hand, scored))
             case act.StartReply():
                 self._flushed.discard(action.turn)
                 self._answer(action)
@@ -289,11 +288,11 @@ class RandomCall:
                 self._hand(event)
 
         for _ in range(rng.randrange(3)):
-            partial = ev.TranscriptPartial(turn, text[: rng.randrange(12)], part)
-            self._after(rng.randrange(50, 1500), lambda e=partial: tell(e))
+            believed = ev.TranscriptPartial(turn, text[: rng.randrange(12)], part)
+            self._after(rng.randrange(50, 1500), partial(tell, believed))
         if rng.random() < 0.05:
             failed = ev.EngineFailed(turn, "stt", "boom", part)
-            self._after(rng.randrange(1500), lambda: tell(failed))
+            self._after(rng.randrange(1500), partial(tell, failed))
 
     def _finish(self, turn: int, part: int) -> None:
         key = (turn, part)
@@ -326,12 +325,12 @@ class RandomCall:
             text = f"a{answer.number}p{i} is what I say{rng.choice(('.', ',', '?'))} "
             guarded = rng.random() < 0.15
             event = ev.ReplyText(action.turn, text, guarded)
-            self._after(at_ms, lambda e=event: self._tell(answer, e))
+            self._after(at_ms, partial(self._tell, answer, event))
             at_ms += rng.choice((5, 50, 400))
         end: ev.Event = ev.ReplyEnd(action.turn)
         if rng.random() < 0.06:
             end = ev.EngineFailed(action.turn, "llm", "boom")
-        self._after(at_ms, lambda: self._tell(answer, end))
+        self._after(at_ms, partial(self._tell, answer, end))
 
     def _tell(self, answer: Answer, event: ev.Event) -> None:
         """What comes late is told too, as long as no newer answer has the same number."""
@@ -378,9 +377,7 @@ class RandomCall:
         position, samples = self._written, len(words) * _WORD
         self._play()
         self._written += samples
-        self._hand(
-            ev.SpeechQueued(action.turn, action.segment, position, samples, tuple(words))
-        )
+        self._hand(ev.SpeechQueued(action.turn, action.segment, position, samples, tuple(words)))
         self._take()
 
     def _take(self) -> None:
@@ -389,9 +386,9 @@ class RandomCall:
         taking = self._taking
         if self._sounding:
             left_ms = (self._written - self._played) * 1000 / PLAY_HZ
-            self._after(left_ms + 1, lambda: self._drain(taking))
+            self._after(left_ms + 1, partial(self._drain, taking))
         else:
-            self._after(self.rng.randrange(1, 20), lambda: self._begin(taking))
+            self._after(self.rng.randrange(1, 20), partial(self._begin, taking))
 
     def _begin(self, taking: int) -> None:
         if taking != self._taking or self._held or self._played == self._written:

@@ -16,6 +16,7 @@ from voicecore.core.turns import pausing, speaking
 from voicecore.core.turns.caller_turn import CallerTurn
 from voicecore.core.turns.hearing import begin, listening_from, take_floor
 from voicecore.core.turns.memory import Actions, CallMemory, Cut, Suspicion
+from voicecore.core.turns.resting import rest
 from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples, ns_to_ms
 
 _START_TOGETHER_MS = 300
@@ -55,6 +56,8 @@ def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     """Tell the progress; after a protected passage turn to who spoke over it."""
     if call.deadline_ns is None or now_ns < call.deadline_ns:
         return []
+    if (actions := cut_for_keys(call, event.played, now_ns)) is not None:
+        return actions
     suspicion = call.suspicion
     told = speaking.progress(call, event.played, now_ns)
     if suspicion is None or _protects(call, event.played):
@@ -64,9 +67,7 @@ def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     return [*told, *ducked, *weigh(call, now_ns)]
 
 
-def _suspect(
-    call: CallMemory, event: ev.SpeechOnset | ev.SpeechConfirmed, now_ns: int
-) -> Actions:
+def _suspect(call: CallMemory, event: ev.SpeechOnset | ev.SpeechConfirmed, now_ns: int) -> Actions:
     """Note that the caller seems to speak; fall silent if that is allowed."""
     reply, suspicion = call.reply, call.suspicion
     started_ns = None if reply is None else reply.started_ns
@@ -133,6 +134,8 @@ def on_yielding_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     """Look at how long it has been a voice."""
     if call.deadline_ns is None or now_ns < call.deadline_ns:
         return []
+    if (actions := cut_for_keys(call, event.played, now_ns)) is not None:
+        return actions
     suspicion = _suspicion(call)
     suspicion.look(event.voice)
     held_ms = ns_to_ms(now_ns - suspicion.began_ns)
@@ -174,6 +177,20 @@ def cut(call: CallMemory, by_turn: int, began: int | None) -> Actions:
     return actions
 
 
+def cut_for_keys(call: CallMemory, played: int, now_ns: int) -> Actions | None:
+    """Let keys that were pressed have the floor; None: there are none, or they wait."""
+    suspicion = call.suspicion
+    if call.keypad.due_ns is None or _protects(call, played):
+        return None
+    if suspicion is not None and suspicion.turn is not None:
+        # He speaks as well: his voice decides.
+        return None
+    actions = cut(call, call.next_number(), began=None)
+    call.suspicion = None
+    call.reminding = call.leaving = False
+    return [*actions, *rest(call, now_ns)]
+
+
 def _interrupt(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
     turn = suspicion.turn
     actions: Actions = [_record(suspicion, Verdict.INTERRUPTION, now_ns)]
@@ -182,11 +199,18 @@ def _interrupt(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
         actions.append(turn.listen(listening_from(call, suspicion.onset)))
     actions = [*cut(call, turn.number, suspicion.played), *actions]
     call.suspicion = None
-    turn.voice_from = suspicion.onset if suspicion.voice_from is None else suspicion.voice_from
+    again_from = suspicion.voice_from
+    if again_from is not None and turn.is_heard:
+        turn.voice_from = again_from
+        take_floor(call, turn, now_ns)
+        return actions
     take_floor(call, turn, now_ns)
-    if suspicion.voice_from is None:
-        turn.add_speech(suspicion.ended[0])
-        actions += pausing.pause(call, *suspicion.ended)
+    turn.add_speech(suspicion.ended[0])
+    call.listened_to = max(call.listened_to, suspicion.ended[0])
+    actions += pausing.pause(call, *suspicion.ended)
+    if again_from is not None:
+        # Whether that is a voice is not known yet.
+        pausing.break_pause(call, again_from, now_ns)
     return actions
 
 
