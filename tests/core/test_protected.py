@@ -192,9 +192,7 @@ def test_a_clause_begun_unprotected_is_not_swept_along() -> None:
 
 
 def test_a_protected_greeting_that_has_not_begun_is_not_held() -> None:
-    call = ScriptedCall(
-        bargein_policy="staged", greeting=NOTICE.strip(), greeting_protected=True
-    )
+    call = ScriptedCall(bargein_policy="staged", greeting=NOTICE.strip(), greeting_protected=True)
     assert call.at(32).onset(0) == []
     assert call.state is State.THINKING
     assert not call.held
