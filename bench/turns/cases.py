@@ -26,6 +26,7 @@ from turns import alignment
 RATE_HZ = 16_000
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".raw")
 _STEP = RATE_HZ // 100
+_LARGE = 30
 _WITHIN = 10 ** (-25 / 10)
 
 Pcm = NDArray[np.int16]
@@ -113,11 +114,14 @@ def halves(units: Iterable[tuple[str, str]]) -> dict[str, str]:
 # -- speech ----------------------------------------------------------------------------
 
 
-def recordings(folder: Path) -> list[Recording]:
-    """All transcribed speech of the folder, by name, with the words that could be aligned."""
+def recordings(folder: Path, *, thin: int = 1) -> list[Recording]:
+    """All transcribed speech of the folder, by name, with the words that could be aligned.
+
+    ``thin``: of the large sub-folders only every so manieth recording (for a smoke run).
+    """
     texts = dict(_transcripts(folder))
     timed = {path.relative_to(folder).as_posix(): words for path, words in _word_times(folder)}
-    names = sorted(texts.keys() | timed.keys())
+    names = _thinned(sorted(texts.keys() | timed.keys()), thin)
     units = {name: _unit(name) for name in names}
     halved = halves((_group(name, names), units[name]) for name in names)
     found = []
@@ -126,6 +130,17 @@ def recordings(folder: Path) -> list[Recording]:
         words = timed.get(name) or _aligned(pcm, texts.get(name, ""))
         found.append(Recording(name, _speaker(name), halved[units[name]], pcm, words))
     return found
+
+
+def _thinned(names: list[str], thin: int) -> list[str]:
+    by_folder: dict[str, list[str]] = {}
+    for name in names:
+        by_folder.setdefault(Path(name).parts[0], []).append(name)
+    return [
+        name
+        for some in by_folder.values()
+        for name in (some[::thin] if len(some) > _LARGE else some)
+    ]
 
 
 def untranscribed(folder: Path) -> list[Recording]:

@@ -14,7 +14,7 @@ from turns.listening import Heard, listen_all
 from turns.recogniser import Decoded
 from turns.stimuli import Stimulus
 
-QUICK_TURNS = 32
+QUICK_TURNS = 24
 TEXTS = ("reference", "recogniser")
 """Whose words a policy is given."""
 
@@ -29,7 +29,7 @@ class Corpus:
     @cached_property
     def recordings(self) -> list[Recording]:
         """Transcribed speech."""
-        return recordings(self.folder)
+        return recordings(self.folder, thin=3 if self.quick else 1)
 
     @cached_property
     def meetings(self) -> list[Meeting]:
@@ -55,7 +55,7 @@ class Corpus:
     @cached_property
     def stimuli(self) -> list[Stimulus]:
         """What comes while the agent speaks."""
-        return stimuli.stimuli(self.folder, quick=self.quick)
+        return stimuli.stimuli(self.folder, self.recordings, quick=self.quick)
 
     def cases(self, text: str, half: str) -> Sequence[Case]:
         """The turns of one half with their text by ``reference`` or ``recogniser``."""

@@ -17,15 +17,26 @@ from numpy.typing import NDArray
 from report import Bar, Report
 from turns import plots
 from turns.corpus import TEXTS, Corpus
-from turns.endpoints import Case, Curve, Outcome, curve, earlier, evaluate, resampled, spread
+from turns.endpoints import (
+    SAMPLES,
+    Case,
+    Curve,
+    Outcome,
+    curve,
+    earlier,
+    evaluate,
+    resampled,
+    spread,
+)
 from voicecore.core.endpoint import AdaptiveEndpoint, EndpointSettings, FixedSilence
 
 PEERS_MS = (480.0, 800.0)
 AT_MS = 800.0
 """The fixed silence whose rate of cut-offs is the measure."""
 SEED = 11
-FIXED_MS = tuple(np.arange(200.0, 1601.0, 50.0))
-UNKNOWN_MS = tuple(np.arange(250.0, 1201.0, 25.0))
+FIXED_MS = tuple(map(float, range(200, 1601, 50)))
+UNKNOWN_MS = tuple(map(float, range(250, 1201, 25)))
+TUNED_MS = tuple(map(float, range(300, 701, 25)))
 GOAL_PERCENT = 40.0
 
 
@@ -51,14 +62,16 @@ def measure(report: Report, corpus: Corpus) -> None:
     _describe(report, corpus)
     print(HEADER)
     curves: dict[str, Curve] = {}
+    coarse = 3 if corpus.quick else 1
     for text in TEXTS:
         for half in ("tune", "report"):
             cases = corpus.cases(text, half)
-            chosen = resampled([case.turn.call for case in cases], seed=SEED)
+            calls = [case.turn.call for case in cases]
+            chosen = resampled(calls, seed=SEED, samples=100 if corpus.quick else SAMPLES)
             outcomes = _peers(cases)
             for name, outcome in outcomes.items():
                 _row(report, {"half": half, "text": text, "policy": name}, outcome, chosen)
-            ours = curve(f"variable, {text}", patient, UNKNOWN_MS, cases)
+            ours = curve(f"variable, {text}", patient, UNKNOWN_MS[::coarse], cases)
             gain = _gain(report, half, text, (ours, outcomes[_fixed(AT_MS)]), chosen)
             if half == "report":
                 name = f"end of turn, {text} text: median earlier than {AT_MS:g} ms at its rate"
@@ -171,18 +184,18 @@ def tune(corpus: Corpus, *, keep: int = 8) -> list[tuple[float, EndpointSettings
     cases = [corpus.cases(text, "tune") for text in TEXTS]
     at = [evaluate(partial(FixedSilence, AT_MS), some).cut_off_rate for some in cases]
     tried = []
-    for open_ms, learnt, pace, unsettled_ms in itertools.product(
-        (1200.0, 1400.0, 1600.0), (0.0, 0.25, 0.5), (0.0, 0.3), (0.0, 80.0)
+    for open_ms, brief_ms, learnt, pace in itertools.product(
+        (1300.0, 1600.0), (400.0, 700.0, 1000.0), (0.0, 0.5), (0.0, 0.3)
     ):
         base = EndpointSettings(
             max_wait_ms=1600,
             open_ms=open_ms,
+            brief_ms=brief_ms,
             learnt_weight=learnt,
             pace_weight=pace,
-            unsettled_ms=unsettled_ms,
         )
         new = partial(patient, settings=base)
-        families = [curve("", new, UNKNOWN_MS[:25], some) for some in cases]
+        families = [curve("", new, TUNED_MS, some) for some in cases]
         medians = [f.median_at(rate) for f, rate in zip(families, at, strict=True)]
         unknown_ms = _setting_at(families, at)
         tried.append((float(np.mean(medians)), replace(base, unknown_ms=unknown_ms)))

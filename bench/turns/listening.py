@@ -12,8 +12,9 @@ Time begins with the first sample, which is due at 0; a sample is due at sample 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -29,6 +30,8 @@ RATE_HZ = 16_000
 FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
 PACKET_SAMPLES = RATE_HZ // 50
+STEP_SAMPLES = 2560
+"""160 ms: a whole number of frames and of packets."""
 JUDGE_MS = 2.0
 """From the packet's arrival to the edge at the session: batch, queue, event loop."""
 
@@ -57,8 +60,8 @@ class HeardEdge:
 class HeardFrame:
     """A judged VAD frame: what is known from ``told_ns`` on.
 
-    ``loud_end``: what a release would be dated to now; -1 while the gate is shut.
-    ``onset``: where it opened; -1 while it is shut.
+    ``onset``: where the gate opened; ``loud_end``: what a release would be dated to now; both -1
+    while it is shut. ``confidence``: mean probability since the onset; 0 while it is shut.
     """
 
     told_ns: int
@@ -66,6 +69,7 @@ class HeardFrame:
     probability: float
     onset: int
     loud_end: int
+    confidence: float
 
     @property
     def voiced(self) -> bool:
@@ -79,6 +83,36 @@ class Heard:
 
     edges: tuple[HeardEdge, ...]
     frames: tuple[HeardFrame, ...]
+
+    def at(self, now_ns: int) -> HeardFrame | None:
+        """The latest frame that was judged by ``now_ns``; None before the first."""
+        i = bisect_right(self.frames, now_ns, key=lambda frame: frame.told_ns)
+        return self.frames[i - 1] if i else None
+
+    def later(self, samples: int) -> Heard:
+        """The same behind so many samples in which nothing was heard.
+
+        ``samples`` must be a multiple of ``STEP_SAMPLES``: only then packets and frames meet as
+        they did.
+        """
+        if samples % STEP_SAMPLES:
+            raise ValueError(f"samples must be a multiple of {STEP_SAMPLES}, got {samples}")
+        by_ns = due_ns(samples)
+        edges = (
+            HeardEdge(e.told_ns + by_ns, SpeechEdge(e.edge.kind, e.edge.sample + samples))
+            for e in self.edges
+        )
+        frames = (
+            replace(
+                f,
+                told_ns=f.told_ns + by_ns,
+                end=f.end + samples,
+                onset=f.onset + samples if f.voiced else -1,
+                loud_end=f.loud_end + samples if f.voiced else -1,
+            )
+            for f in self.frames
+        )
+        return Heard(tuple(edges), tuple(frames))
 
     def fires(self) -> bool:
         """Whether speech was confirmed at all."""
@@ -123,7 +157,7 @@ def judge(
     loudness = _Loudness()
     edges: list[HeardEdge] = []
     frames: list[HeardFrame] = []
-    onset = -1
+    onset, since = -1, 0
     for i, probability in enumerate(probabilities):
         start, end = i * FRAME_SAMPLES, (i + 1) * FRAME_SAMPLES
         blocks = powers(pcm[start:end].astype(np.float32) / np.float32(32768))
@@ -131,13 +165,14 @@ def judge(
         for kind, sample in gate.push(probability, start, end, blocks):
             edges.append(HeardEdge(at_ns, SpeechEdge(EDGE_KINDS[kind], sample)))
             if EDGE_KINDS[kind] is EdgeKind.ONSET:
-                onset = sample
+                onset, since = sample, i
                 loudness.begin()
         loudness.push(start, blocks, voiced=gate.voiced)
         if not gate.voiced:
             onset = -1
         loud_end = loudness.end(end, onset) if gate.voiced else -1
-        frames.append(HeardFrame(at_ns, end, probability, onset, loud_end))
+        mean = float(np.mean(probabilities[since : i + 1])) if gate.voiced else 0.0
+        frames.append(HeardFrame(at_ns, end, probability, onset, loud_end, mean))
     return Heard(tuple(edges), tuple(frames))
 
 

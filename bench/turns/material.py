@@ -34,6 +34,9 @@ _BLOCK = 5 * _MS
 _LONG = 15 * RATE_HZ
 _SENTENCE_GAP = 450 * _MS
 _FADE = 4 * _MS
+_LEAST = 40 * _MS
+_DOUBT = 40 * _MS
+"""An aligner may be so late with a word's beginning."""
 _BEFORE, _AFTER = 80 * _MS, 150 * _MS
 """What is left of a recording's own silence around a piece: its breath and its room's echo."""
 
@@ -103,10 +106,11 @@ def places(sentence: Sentence) -> Iterator[tuple[int, str]]:
 
 def cut(recording: Recording, first: int, last: int) -> tuple[int, int]:
     """The samples of words ``[first, last)``: at the quietest moments around their boundaries."""
-    # What lies further off the words was not transcribed.
+    # What lies further off the words was not transcribed, or is the noise of a loud room.
     words = recording.words
-    start = max(_boundary(recording, first), words[first].start - 2 * _AFTER)
-    end = min(_boundary(recording, last), words[last - 1].end + 2 * _AFTER)
+    start = max(_boundary(recording, first), words[first].start - _BEFORE - _DOUBT)
+    end = min(_boundary(recording, last), words[last - 1].end + _AFTER)
+    end = max(end, start + _LEAST)
     loud, quiet = extent(recording.pcm[start:end])
     return max(start, start + loud - _BEFORE), min(end, start + quiet + _AFTER)
 
@@ -122,7 +126,9 @@ def _boundary(recording: Recording, i: int) -> int:
         return low
     if i == len(words):
         return high
-    low, high = max(low, words[i - 1].start + _BLOCK), min(high, words[i].end - _BLOCK)
+    # Not beyond the middle of a word: cuts stay in order.
+    low = max(low, (words[i - 1].start + words[i - 1].end) // 2)
+    high = min(high, (words[i].start + words[i].end) // 2)
     count = max((high - low) // _BLOCK, 1)
     blocks = pcm[low : low + count * _BLOCK].astype(np.float64)
     blocks = blocks[: len(blocks) // _BLOCK * _BLOCK].reshape(-1, _BLOCK)

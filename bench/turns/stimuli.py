@@ -2,7 +2,8 @@
 
 Each stimulus stands in the room's noise, ``LEAD_MS`` behind its beginning. Levels: a voice is
 -26 dBFS where it is loud, a noise from -40 to -20. What nobody recorded is made and says so in
-its group: ``backchannel_made`` (espeak-ng) and ``cough_made`` (bursts of shaped noise).
+its group: ``backchannel_made`` and ``command_made`` (espeak-ng), ``cough_made`` (bursts of
+shaped noise).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from turns.cases import (
     Meeting,
     Pcm,
     Recording,
+    Word,
     extent,
     halves,
     meetings,
     noises,
-    recordings,
     room_noise,
     untranscribed,
 )
@@ -41,9 +42,13 @@ VOICE_DBFS = -26.0
 ROOM_DBFS = -68.0
 SHORT_TURN_MS = 1000
 REAL_TURN_MS = 1000
-SPOKEN = {"mm-hm": "um-hum", "hmm": "hmm", "uh-huh": "uh-huh", "yeah": "yeah", "okay": "okay",
-          "right": "right"}  # fmt: skip
-"""What is said, and how to write it for espeak-ng, which reads "mm" letter by letter."""
+SPOKEN = {
+    "backchannel_made": ("mm-hm", "hmm", "uh-huh", "yeah", "okay", "right"),
+    "command_made": ("stop", "wait", "hold on", "no no", "excuse me"),
+}
+WRITTEN = {"mm-hm": "um-hum"}
+"""What espeak-ng must be given for it: it reads "mm" letter by letter."""
+INTERRUPTING = ("interruption", "command_made")
 VOICES = (("en-us", 35), ("en-us", 65), ("en-gb", 50), ("en-us+f3", 50), ("en-gb+m3", 40))
 NOISE_LEVELS_DBFS = (-40.0, -30.0, -20.0)
 
@@ -53,7 +58,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One of them. ``text``: its words, None where nobody wrote them down.
+    """One of them. ``text``: its words, None where nobody wrote them down; ``words``: in time.
 
     ``interrupts``: whether the agent ought to stop. ``[first, last)``: its samples by MEASURE's
     25 dB. ``heard``: what Silero and the gate make of it alone.
@@ -67,6 +72,7 @@ class Stimulus:
     pcm: Pcm = field(repr=False)
     first: int
     last: int
+    words: tuple[Word, ...]
     heard: Heard = field(repr=False)
 
     @property
@@ -87,16 +93,20 @@ class _Raw:
     half: str
     text: str | None
     voice: Floats
+    words: tuple[Word, ...] = ()
+    """By samples of ``voice``."""
 
 
-def stimuli(folder: Path, *, quick: bool = False) -> list[Stimulus]:
-    """All of the folder, in a fixed order; ``quick``: every fourth of each group."""
-    spoken = recordings(folder)
+def stimuli(folder: Path, spoken: list[Recording], *, quick: bool = False) -> list[Stimulus]:
+    """All of the folder, in a fixed order; ``quick``: every fourth of each group.
+
+    ``spoken``: the folder's transcribed recordings.
+    """
     raws = [
         *_interruptions(spoken, untranscribed(folder)),
         *_short_turns(meetings(folder)),
         *_fillers(spoken),
-        *_backchannels_made(),
+        *_spoken_by_machine(),
         *coughs_made(),
         *_breaths(spoken),
         *_noises(noises(folder)),
@@ -127,14 +137,19 @@ def in_room(raws: Sequence[_Raw], folder: Path | None) -> list[Stimulus]:
             raw.name,
             raw.group,
             raw.half,
-            raw.group == "interruption",
+            raw.group in INTERRUPTING,
             raw.text,
             pcm,
             *extent(pcm),
+            tuple(_moved(word, LEAD_MS * _MS) for word in raw.words),
             h,
         )
         for raw, pcm, h in zip(raws, placed, heard, strict=True)
     ]
+
+
+def _moved(word: Word, samples: int) -> Word:
+    return Word(word.text, word.start + samples, word.end + samples, word.closes)
 
 
 # -- voices --------------------------------------------------------------------------------
@@ -149,7 +164,8 @@ def _interruptions(spoken: list[Recording], others: list[Recording]) -> Iterator
             text = " ".join(word.text for word in sentence.words)
             voice = material.voice(recording, start, end, VOICE_DBFS)
             name = f"{recording.name}@{sentence.first}"
-            yield _Raw(name, "interruption", recording.half, text, voice)
+            words = tuple(_moved(word, -start) for word in sentence.words)
+            yield _Raw(name, "interruption", recording.half, text, voice, words)
     for recording in others:
         first, last = extent(recording.pcm)
         end = min(last + 100 * _MS, first + 4 * RATE_HZ)
@@ -181,7 +197,9 @@ def _fillers(spoken: list[Recording]) -> Iterator[_Raw]:
         start, end = material.cut(recording, filler.first, filler.last)
         voice = material.voice(recording, start, end, VOICE_DBFS)
         name = f"{recording.name}@{filler.first}"
-        yield _Raw(name, "backchannel", recording.half, filler.words[0].text, voice)
+        (word,) = filler.words
+        words = (_moved(word, -start),)
+        yield _Raw(name, "backchannel", recording.half, word.text, voice, words)
 
 
 def _breaths(spoken: list[Recording]) -> Iterator[_Raw]:
@@ -203,16 +221,18 @@ def _breaths(spoken: list[Recording]) -> Iterator[_Raw]:
                 yield _Raw(name, "breath", recording.half, "", voice)
 
 
-def _backchannels_made() -> Iterator[_Raw]:
+def _spoken_by_machine() -> Iterator[_Raw]:
     """Spoken by espeak-ng in several voices and at several pitches."""
-    made = _synthesised(tuple(SPOKEN.values()), VOICES)
-    said = {written: text for text, written in SPOKEN.items()}
+    made = _synthesised([text for texts in SPOKEN.values() for text in texts], VOICES)
     halved = halves(("made", f"{voice}/{pitch}") for voice, pitch in VOICES)
-    for (written, voice, pitch), pcm in made.items():
-        text = said[written]
-        half = halved[f"{voice}/{pitch}"]
-        levelled = _levelled(pcm, VOICE_DBFS)
-        yield _Raw(f"{text} {voice} {pitch}", "backchannel_made", half, text, levelled)
+    for group, texts in SPOKEN.items():
+        for (text, voice, pitch), pcm in made.items():
+            if text not in texts:
+                continue
+            half = halved[f"{voice}/{pitch}"]
+            levelled = _levelled(pcm, VOICE_DBFS)
+            words = (Word(text, *extent(levelled.astype(np.int16))),)
+            yield _Raw(f"{text} {voice} {pitch}", group, half, text, levelled, words)
 
 
 def _synthesised(
@@ -225,7 +245,8 @@ def _synthesised(
             await tts.start()
             try:
                 for text in texts:
-                    pcm = np.concatenate([chunk.pcm async for chunk in tts.speak(text)])
+                    written = WRITTEN.get(text, text)
+                    pcm = np.concatenate([chunk.pcm async for chunk in tts.speak(written)])
                     resampler = Resampler(tts.rate_hz, RATE_HZ)
                     whole = [resampler.process(pcm), resampler.flush()]
                     made[text, voice, pitch] = np.concatenate(whole).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from turns.listening import (
     FRAME_SAMPLES,
@@ -66,6 +67,28 @@ def test_a_frame_knows_what_a_release_would_be_dated_to() -> None:
     assert told.edges[-1].edge.sample == 200 * MS
     assert [frame.voiced for frame in told.frames] == [True] * 8 + [False]
     assert {frame.onset for frame in told.frames[:8]} == {0}
+
+
+def test_what_is_known_at_a_moment() -> None:
+    told = heard([0.1, 0.7, 0.9, 0.1], loud_ms=96)
+    assert told.at(told_ns(32 * MS) - 1) is None
+    for end_ms, confidence in ((32, 0.0), (64, 0.7), (96, 0.8), (128, 0.0)):
+        frame = told.at(told_ns(end_ms * MS))
+        assert frame is not None
+        assert frame.end == end_ms * MS
+        assert abs(frame.confidence - confidence) < 1e-6
+
+
+def test_later_is_what_would_be_heard_behind_silence() -> None:
+    scores = [0.1, 0.9, 0.9, 0.9, 0.1, 0.1]
+    later = heard(scores, loud_ms=120).later(160 * MS)
+    silence = np.zeros(160 * MS, np.int16)
+    pcm = np.concatenate([silence, voice(loud_ms=120, total_ms=192)])
+    whole = judge(pcm, [0.0] * 5 + scores)
+    assert later.edges == whole.edges
+    assert later.frames == whole.frames[5:]
+    with pytest.raises(ValueError, match="multiple of 2560"):
+        later.later(512)
 
 
 def test_many_at_once_are_as_each_alone() -> None:
