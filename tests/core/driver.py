@@ -24,8 +24,8 @@ class ScriptedCall:
 
     The caller's audio arrives without delay: position = time at 16 kHz. Policies are
     the simplest ones unless ``settings`` name others. ``confidence``, ``echo`` and
-    ``change_db`` are what a look at the caller's voice shows; from ``stalled_from_ms`` on
-    nothing of him arrives.
+    ``change_db`` are what a look at the caller's voice shows, and that it begins ``leads_ms``
+    before the gate opens; from ``stalled_from_ms`` on nothing of him arrives.
     """
 
     def __init__(self, **settings: object) -> None:
@@ -42,6 +42,7 @@ class ScriptedCall:
         self.confidence = 0.9
         self.echo = 0.0
         self.change_db = math.inf
+        self.leads_ms = 0.0
         self.stalled_from_ms = math.inf
         self._voice_from: int | None = None
         self.send(ev.Connected())
@@ -114,8 +115,10 @@ class ScriptedCall:
     def _voice(self, heard: int) -> Voice:
         if self._voice_from is None:
             return NO_VOICE
+        onset = self._voice_from
+        sound_from = onset - ms_to_samples(self.leads_ms, HEAR_RATE_HZ)
         return Voice(
-            True, self._voice_from, heard, self.confidence, self.echo, change_db=self.change_db
+            True, onset, heard, self.confidence, self.echo, sound_from, change_db=self.change_db
         )
 
     def caller_says(self, text: str, begin_ms: float, end_ms: float) -> None:

@@ -9,7 +9,6 @@ from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.state import State
 from voicecore.core.turn_settings import TurnSettings
-from voicecore.core.voice import Voice
 
 STORY = "one two three four five six"
 
@@ -221,20 +220,16 @@ def test_two_sounds_add_up() -> None:
 def test_a_gap_between_two_sounds_is_no_sound() -> None:
     """What was seen of the first one's beginning says nothing of the second's."""
     call = speaking()
-    onset = call.at(2032).onset(2000)
-    assert call.kinds(onset) == [act.Hold]
-    call.at(2064).confirm(2000)
-    call.now_ms = 2299
-    call.send(ev.Timeout(2300 * 16, call.played, looked(2000, 2300)))
-    call.at(2330).release(2300)
-    call.at(2482).onset(2450)
-    call.at(2514).confirm(2450)
+    call.leads_ms = 20
+    call.caller_speaks(2000, 2300)
+    # 320 ms of sound, and some more that was not looked at yet: both edges come at once.
+    call.at(2514).onset(2450)
+    call.confirm(2450)
     assert call.state is State.YIELDING
-
-
-def looked(begin_ms: int, end_ms: int) -> Voice:
-    """A look at a sound that begins 20 ms before the gate opened."""
-    return Voice(True, begin_ms * 16, end_ms * 16, 0.9, 0.0, (begin_ms - 20) * 16, 9.0)
+    call.at(2555)
+    assert call.state is State.YIELDING
+    call.at(2595)
+    assert_cut(call)
 
 
 def test_what_is_voiced_again_when_a_word_decides_is_listened_to() -> None:
