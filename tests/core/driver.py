@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
@@ -21,7 +23,9 @@ class ScriptedCall:
     """Drives a session as the real driver does, with the clock in the test's hand.
 
     The caller's audio arrives without delay: position = time at 16 kHz. Policies are
-    the simplest ones unless ``settings`` name others.
+    the simplest ones unless ``settings`` name others. ``confidence``, ``echo`` and
+    ``change_db`` are what a look at the caller's voice shows, and that it begins ``leads_ms``
+    before the gate opens; from ``stalled_from_ms`` on nothing of him arrives.
     """
 
     def __init__(self, **settings: object) -> None:
@@ -36,6 +40,10 @@ class ScriptedCall:
         self.actions: list[act.Action] = []
         self.held = False
         self.confidence = 0.9
+        self.echo = 0.0
+        self.change_db = math.inf
+        self.leads_ms = 0.0
+        self.stalled_from_ms = math.inf
         self._voice_from: int | None = None
         self.send(ev.Connected())
 
@@ -68,7 +76,7 @@ class ScriptedCall:
             if deadline_ns is None or deadline_ns > ms_to_ns(now_ms):
                 break
             self.now_ms = max(self.now_ms, deadline_ns / 1e6)
-            heard = ms_to_samples(self.now_ms, HEAR_RATE_HZ)
+            heard = ms_to_samples(min(self.now_ms, self.stalled_from_ms), HEAR_RATE_HZ)
             self.send(ev.Timeout(heard, self.played, self._voice(heard)))
         self.now_ms = now_ms
         return self
@@ -107,7 +115,11 @@ class ScriptedCall:
     def _voice(self, heard: int) -> Voice:
         if self._voice_from is None:
             return NO_VOICE
-        return Voice(True, self._voice_from, heard, self.confidence, 0.0)
+        onset = self._voice_from
+        sound_from = onset - ms_to_samples(self.leads_ms, HEAR_RATE_HZ)
+        return Voice(
+            True, onset, heard, self.confidence, self.echo, sound_from, change_db=self.change_db
+        )
 
     def caller_says(self, text: str, begin_ms: float, end_ms: float) -> None:
         """A whole turn: speech from ``begin_ms`` to ``end_ms``, the pause, the final."""
@@ -117,10 +129,10 @@ class ScriptedCall:
         self.at(end_ms + 480)
         self.send(ev.TranscriptFinal(self.session.turn, text))
 
-    def reply(self, text: str, *, samples_per_word: int = 2400) -> None:
+    def reply(self, text: str, *, samples_per_word: int = 2400, protected: bool = False) -> None:
         """The model writes ``text`` and the voice queues all of it, word by word."""
         turn = self.session.turn
-        self.speak(self.send(ev.ReplyText(turn, text)), samples_per_word)
+        self.speak(self.send(ev.ReplyText(turn, text, protected)), samples_per_word)
         self.speak(self.send(ev.ReplyEnd(turn)), samples_per_word)
 
     def speak(self, actions: list[act.Action], samples_per_word: int = 2400) -> None:
@@ -144,10 +156,16 @@ class ScriptedCall:
         """The ring hands out samples up to ``position``."""
         if self.played == self.written:
             return
+        assert not self.held, "what is held is not played"
         self.send(ev.PlayoutStarted())
         self.played = min(position, self.written)
         if self.played == self.written:
             self.send(ev.PlayoutDrained(self.played))
+
+    def kinds(self, done: list[act.Action] | None = None) -> list[type[act.Action]]:
+        """What was done (all in all), without what was told."""
+        actions = self.actions if done is None else done
+        return [type(action) for action in actions if not isinstance(action, act.Notify)]
 
     def of(self, kind: type[act.Action]) -> list[act.Action]:
         return [action for action in self.actions if isinstance(action, kind)]

@@ -82,6 +82,11 @@ class Reply:
         return self._speak(spoken, canned=True)
 
     @property
+    def is_broken_off(self) -> bool:
+        """Whether later text is left out."""
+        return self._broken_off
+
+    @property
     def spoken_s(self) -> float:
         """About how long it takes to say all the clauses so far."""
         return len(self.ledger.text) / _CHARS_PER_S
@@ -106,11 +111,6 @@ class Reply:
     def protects(self, played: int) -> bool:
         """Whether what comes next at ``played`` may not be interrupted."""
         return self.ledger.segment_at(played) in self._protected
-
-    @property
-    def protects_rest(self) -> bool:
-        """Whether its last clause may not be interrupted."""
-        return self.ledger.segments - 1 in self._protected
 
     # -- what was heard -----------------------------------------------------------------
 

@@ -19,6 +19,11 @@ class TurnClock:
         """Note ``stage`` unless it was noted before."""
         self._marks.setdefault(stage, now_ns)
 
+    def forget(self, *stages: str) -> None:
+        """What these belonged to came to nothing."""
+        for stage in stages:
+            self._marks.pop(stage, None)
+
     @property
     def complete(self) -> bool:
         """Whether every stage was seen."""

@@ -91,14 +91,14 @@ _row((YIELDING,), ev.SpeechOnset, yielding.on_onset)
 _row((YIELDING,), ev.SpeechConfirmed, yielding.on_confirmed, HEARING)
 _row((YIELDING,), ev.SpeechReleased, yielding.on_released, *_JUDGED)
 _row(ALIVE, ev.Digit, keys.on_digit)
-_row((*_FLOOR, YIELDING), ev.Digit, keys.on_digit, LISTENING)
+_row((THINKING,), ev.Digit, keys.on_digit, LISTENING)
 
 # Time.
 _row((LISTENING,), ev.Timeout, listening.on_quiet_timeout, THINKING)
 _row((HEARING,), ev.Timeout, hearing.on_watch, THINKING, LISTENING)
 _row((PAUSING,), ev.Timeout, pausing.on_pause_timeout, THINKING, LISTENING)
 _row((THINKING,), ev.Timeout, listening.ignore)
-_row((SPEAKING,), ev.Timeout, yielding.on_speaking_timeout, YIELDING, HEARING, PAUSING)
+_row((SPEAKING,), ev.Timeout, yielding.on_speaking_timeout, YIELDING, HEARING, PAUSING, LISTENING)
 _row((YIELDING,), ev.Timeout, yielding.on_yielding_timeout, *_JUDGED)
 
 # The engines.

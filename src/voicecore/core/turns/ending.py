@@ -44,18 +44,21 @@ def end_of_turn(call: CallMemory, sample: int, at_ns: int, now_ns: int) -> Actio
 def understood(call: CallMemory, turn: CallerTurn, now_ns: int) -> Actions:
     """All of ``turn`` is known, and it is over: answer, if it is the caller's last."""
     call.awaited.pop(turn.number, None)
-    if turn.failed:
-        return _not_heard(call, turn)
-    if turn.number == call.turn and call.clock is not None:
+    newest = turn.number == call.turn
+    answers = call.state in (State.THINKING, State.YIELDING)
+    # Keys are no part of a turn after which they began: they are awaited by themselves.
+    entry = call.keypad.take() if newest and answers else ""
+    if turn.failed and not entry:
+        return _not_heard(call, turn, now_ns)
+    if newest and call.clock is not None:
         call.clock.mark("stt", now_ns)
-    entry = call.keypad.take() if turn.number == call.turn else ""
     nothing = _says_nothing(call, turn)
     text = " ".join(filter(None, (turn.text, entry)))
     if text and not (nothing and not entry):
         call.conversation.add(Message("user", text))
         call.unanswered = True
     shown = transcript(turn.number, text, final=True)
-    if call.state not in (State.THINKING, State.YIELDING) or call.awaited:
+    if not answers or call.awaited:
         return [shown]
     forgotten = speaking.discard(call) if entry else []
     # Asking comes first: showing can wait a microsecond, the caller can't.
@@ -95,9 +98,12 @@ def _go_on(call: CallMemory, rest_of_it: str) -> Actions:
     return speaking.say(reply, rest_of_it)
 
 
-def _not_heard(call: CallMemory, turn: CallerTurn) -> Actions:
-    if turn.number != call.turn or call.state is not State.THINKING or call.awaited:
+def _not_heard(call: CallMemory, turn: CallerTurn, now_ns: int) -> Actions:
+    if call.state not in (State.THINKING, State.YIELDING) or call.awaited:
         return []
+    if turn.number != call.turn and call.unanswered:
+        # He has said more since, and that was understood.
+        return answer(call, now_ns)
     actions = speaking.discard(call)
     if call.reply is not None:
         return []

@@ -14,5 +14,6 @@ def on_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> Actions:
     if event.stage == "stt":
         return told + understanding.hearing_failed(call, event, now_ns)
     if call.state is State.PAUSING:
-        return told + pausing.on_reply_failed(call, event, now_ns)
+        # It costs the caller nothing: there is nothing to tell him.
+        return told[:1] + pausing.on_reply_failed(call, event, now_ns)
     return told + speaking.on_engine_failed(call, event, now_ns)

@@ -7,7 +7,7 @@ from voicecore.core import events as ev
 from voicecore.core.state import State
 from voicecore.core.turns import yielding
 from voicecore.core.turns.memory import Actions, CallMemory
-from voicecore.core.turns.resting import aim, rest
+from voicecore.core.turns.resting import wait_for_caller
 
 
 def on_digit(call: CallMemory, event: ev.Digit, now_ns: int) -> Actions:
@@ -22,20 +22,11 @@ def on_digit(call: CallMemory, event: ev.Digit, now_ns: int) -> Actions:
     if call.keypad.due_ns is None:
         return told
     if call.state is State.LISTENING:
-        aim(call)
-    elif call.state in (State.THINKING, State.SPEAKING, State.YIELDING):
-        told += _interrupt(call, now_ns)
+        wait_for_caller(call, now_ns, 0)
+    elif call.state is State.THINKING:
+        # Nothing of the answer was played.
+        told += yielding.cut_for_keys(call, 0, now_ns) or []
+    elif call.state in (State.SPEAKING, State.YIELDING):
+        # How far the agent has come is learnt with the next look.
+        call.deadline_ns = now_ns
     return told
-
-
-def _interrupt(call: CallMemory, now_ns: int) -> Actions:
-    reply = call.reply
-    if reply is not None and reply.protects_rest:
-        # Heard to its end; the keys wait.
-        return []
-    if call.suspicion is not None and call.suspicion.turn is not None:
-        # He speaks as well: his voice decides.
-        return []
-    actions = yielding.cut(call, call.next_number(), began=None)
-    call.suspicion = None
-    return [*actions, *rest(call, now_ns)]

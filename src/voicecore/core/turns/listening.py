@@ -8,7 +8,7 @@ from voicecore.core.conversation import Message
 from voicecore.core.state import State
 from voicecore.core.turns import ending, speaking
 from voicecore.core.turns.memory import Actions, CallMemory, transcript
-from voicecore.core.turns.resting import aim, rest
+from voicecore.core.turns.resting import aim, idle_due_ns, rest, wait_for_caller
 from voicecore.core.units import HEAR_RATE_HZ, ns_to_ms
 
 
@@ -47,29 +47,31 @@ def on_quiet_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Action
     if keys_ns is not None and now_ns >= keys_ns:
         return _take_keys(call, now_ns)
     since_ns, reminded = call.quiet
-    # A network that stalls is no caller who is silent: what came of him counts.
-    came_ms = (event.media_sample - call.quiet_sample) * 1000 / HEAR_RATE_HZ
-    if call.quiet_sample and came_ms < ns_to_ms(now_ns - since_ns) / 2:
-        call.quiet, call.quiet_sample = (now_ns, reminded), event.media_sample
+    due_ns, came_from = idle_due_ns(call), call.quiet_sample
+    if came_from is None or due_ns is None or now_ns < due_ns:
+        call.quiet_sample = event.media_sample if came_from is None else came_from
         aim(call)
         return []
-    call.quiet_sample = event.media_sample
+    # A network that stalls is no caller who is silent: what came of him counts.
+    came_ms = (event.media_sample - came_from) * 1000 / HEAR_RATE_HZ
+    if came_ms < ns_to_ms(now_ns - since_ns) / 2:
+        wait_for_caller(call, now_ns, reminded)
+        return []
     return _goodbye(call) if reminded else _remind(call, now_ns)
 
 
 def _take_keys(call: CallMemory, now_ns: int) -> Actions:
     """Keys are words like any others: answer them."""
     text = call.keypad.take()
-    if not text:
-        aim(call)
-        return []
     call.turn = call.next_number()
     call.caller = call.clock = None
     call.deadline_ns = None
     call.state = State.THINKING
     call.conversation.add(Message("user", text))
     call.unanswered = True
-    return [*ending.answer(call, now_ns), transcript(call.turn, text, final=True)]
+    shown = transcript(call.turn, text, final=True)
+    # What he had said before may still be on its way to be understood.
+    return [shown] if call.awaited else [*ending.answer(call, now_ns), shown]
 
 
 def _remind(call: CallMemory, now_ns: int) -> Actions:

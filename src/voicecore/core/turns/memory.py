@@ -110,7 +110,9 @@ class Suspicion:
         )
 
     def _sound_from(self, voice_from: int) -> int:
-        known = self.voice.voiced and 0 <= self.voice.sound_from < voice_from
+        # What was seen of an earlier stretch says nothing of where this one begins.
+        seen = self.voice.voiced and self.voice.onset >= voice_from
+        known = seen and 0 <= self.voice.sound_from < voice_from
         # What came before the last stretch's end was counted with that one.
         return max(self.voice.sound_from, self.ended[0]) if known else voice_from
 
@@ -158,8 +160,8 @@ class CallMemory:
     suspicion: Suspicion | None = None
     quiet: tuple[int, int] = (0, 0)
     """Since when nobody has spoken (ns), and how often the caller was reminded."""
-    quiet_sample: int = 0
-    """How far his audio had come when that was last looked at."""
+    quiet_sample: int | None = None
+    """How far his audio had come then; None: that was not looked at yet."""
     reminding: bool = False
     """The present reply reminds a silent caller: to be silent goes on after it."""
 

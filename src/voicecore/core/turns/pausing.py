@@ -67,16 +67,20 @@ def pause(call: CallMemory, sample: int, at_ns: int) -> Actions:
 
 def on_voice_again(call: CallMemory, event: ev.SpeechOnset, now_ns: int) -> Actions:
     """Perhaps he goes on: nothing is decided before it is known."""
-    _pause(call).broken = True
-    watch(call, event.sample, now_ns)
+    break_pause(call, event.sample, now_ns)
     return []
+
+
+def break_pause(call: CallMemory, sample: int, now_ns: int) -> None:
+    """Something is voiced again from ``sample`` on."""
+    _pause(call).broken = True
+    watch(call, sample, now_ns)
 
 
 def on_no_voice(call: CallMemory, event: ev.SpeechReleased, now_ns: int) -> Actions:
     """It was too short to be a voice: the pause goes on as if it had not been."""
     _pause(call).broken = False
-    _aim(call)
-    return []
+    return reconsider(call, now_ns)
 
 
 def on_goes_on(call: CallMemory, event: ev.SpeechConfirmed, now_ns: int) -> Actions:

@@ -14,7 +14,7 @@ from voicecore.core.units import ms_to_ns
 _PROGRESS_MS = 500
 """How often a speaking agent's progress is told to the client."""
 
-_PROTECTED_LOOK_MS = 100
+PROTECTED_LOOK_MS = 100
 """How often is looked whether a passage is over that may not be interrupted."""
 
 _FAILURES = {
@@ -49,6 +49,9 @@ def discard(call: CallMemory) -> Actions:
     if not call.speculating or call.reply is None:
         return []
     reply, call.reply, call.speculating = call.reply, None, False
+    if reply.clock is not None:
+        # Another answer may be begun for the same turn.
+        reply.clock.forget("llm", "tts")
     return [
         act.Flush(reply.turn),
         act.CancelReply(reply.turn),
@@ -64,7 +67,7 @@ def on_reply_text(call: CallMemory, event: ev.ReplyText, now_ns: int) -> Actions
     mark(reply, "llm", now_ns)
     spoken = reply.add_text(event.text, protected=event.protected)
     actions: Actions = [*spoken]
-    if reply.spoken_s > call.settings.max_monologue_s > 0:
+    if reply.spoken_s > call.settings.max_monologue_s > 0 and not reply.is_broken_off:
         actions += reply.break_off(call.settings.monologue_question)
     return actions if call.speculating else [*actions, agent_text(reply)]
 
@@ -133,7 +136,7 @@ def on_playout_started(call: CallMemory, event: ev.PlayoutStarted, now_ns: int) 
     if call.state is State.THINKING:
         call.state = State.SPEAKING
     if call.state is State.SPEAKING:
-        call.deadline_ns = now_ns + ms_to_ns(_PROGRESS_MS)
+        _look_again(call, now_ns)
     clock = reply.clock
     if clock is None or clock.complete:
         return []
@@ -153,7 +156,7 @@ def speak_on(call: CallMemory, now_ns: int) -> Actions:
         call.state, call.deadline_ns = State.THINKING, None
         return []
     call.state = State.SPEAKING
-    call.deadline_ns = now_ns + ms_to_ns(_PROGRESS_MS)
+    _look_again(call, now_ns)
     return []
 
 
@@ -162,8 +165,7 @@ def progress(call: CallMemory, played: int, now_ns: int) -> Actions:
     reply = call.reply
     if reply is None:
         return []
-    look_ms = _PROTECTED_LOOK_MS if call.suspicion is not None else _PROGRESS_MS
-    call.deadline_ns = now_ns + ms_to_ns(look_ms)
+    _look_again(call, now_ns)
     chars = reply.ledger.heard_chars(played)
     if chars == reply.told_chars:
         return []
@@ -206,6 +208,8 @@ def finish_if_played(call: CallMemory, reply: Reply, now_ns: int) -> Actions:
         bye = act.Notify("bye", {"reason": "caller_silent"})
         return [*actions, bye, act.End("caller_silent")]
     if call.suspicion is not None:
+        if call.state is not State.YIELDING:
+            call.suspicion.began_ns = now_ns
         # Whoever is speaking has nobody left to interrupt; `yielding` sees to him.
         call.state, call.deadline_ns = State.YIELDING, now_ns
         return actions
@@ -235,6 +239,11 @@ def mark(reply: Reply, stage: str, now_ns: int) -> None:
     """Note a stage of the answer's latency."""
     if reply.clock is not None:
         reply.clock.mark(stage, now_ns)
+
+
+def _look_again(call: CallMemory, now_ns: int) -> None:
+    waits = call.suspicion is not None or call.keypad.due_ns is not None
+    call.deadline_ns = now_ns + ms_to_ns(PROTECTED_LOOK_MS if waits else _PROGRESS_MS)
 
 
 def _current(call: CallMemory, turn: int) -> Reply | None:

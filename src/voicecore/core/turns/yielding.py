@@ -16,6 +16,7 @@ from voicecore.core.turns import pausing, speaking
 from voicecore.core.turns.caller_turn import CallerTurn
 from voicecore.core.turns.hearing import begin, listening_from, take_floor
 from voicecore.core.turns.memory import Actions, CallMemory, Cut, Suspicion
+from voicecore.core.turns.resting import rest
 from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples, ns_to_ms
 
 _START_TOGETHER_MS = 300
@@ -34,38 +35,16 @@ _MOST_UNKNOWN_MS = 1500
 
 def on_sound(call: CallMemory, event: ev.SpeechOnset, now_ns: int) -> Actions:
     """Perhaps the caller speaks: fall silent, unless what is being said is protected."""
-    if not call.barge_in.ducks:
-        return []
-    reply = call.reply
-    started_ns = None if reply is None else reply.started_ns
-    together = started_ns is None or now_ns - started_ns < ms_to_ns(_START_TOGETHER_MS)
-    suspicion = call.suspicion
-    if suspicion is None:
-        suspicion = call.suspicion = Suspicion(
-            onset=event.sample,
-            onset_ns=event.at_ns,
-            began_ns=now_ns,
-            played=event.played,
-            thinking=together,
-            voice_from=event.sample,
-        )
-    else:
-        suspicion.voice_from = event.sample
-    if reply is not None and reply.protects(event.played):
-        return []
-    return _duck(call, suspicion, now_ns)
+    return _suspect(call, event, now_ns) if call.barge_in.ducks else []
 
 
 def on_voice(call: CallMemory, event: ev.SpeechConfirmed, now_ns: int) -> Actions:
     """It is a voice: under the immediate policy that interrupts."""
-    reply = call.reply
-    protected = reply is not None and reply.protects(event.played)
-    if not call.barge_in.ducks and not protected:
+    if not call.barge_in.ducks and call.suspicion is None and not _protects(call, event.played):
         turn = CallerTurn(call.next_number(), event.sample)
         return [*cut(call, turn.number, event.played), *begin(call, turn, now_ns)]
-    if call.suspicion is None:
-        on_sound(call, ev.SpeechOnset(event.sample, event.at_ns, event.played), now_ns)
-    return on_confirmed(call, event, now_ns)
+    ducked = _suspect(call, event, now_ns)
+    return [*ducked, *on_confirmed(call, event, now_ns)]
 
 
 def on_quiet(call: CallMemory, event: ev.SpeechReleased, now_ns: int) -> Actions:
@@ -77,16 +56,45 @@ def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     """Tell the progress; after a protected passage turn to who spoke over it."""
     if call.deadline_ns is None or now_ns < call.deadline_ns:
         return []
-    suspicion, reply = call.suspicion, call.reply
+    if (actions := cut_for_keys(call, event.played, now_ns)) is not None:
+        return actions
+    suspicion = call.suspicion
     told = speaking.progress(call, event.played, now_ns)
-    if suspicion is None or reply is None or reply.protects(event.played):
+    if suspicion is None or _protects(call, event.played):
         return told
     suspicion.look(event.voice)
-    suspicion.began_ns, suspicion.played = now_ns, event.played
-    return [*told, *_duck(call, suspicion, now_ns), *weigh(call, now_ns)]
+    ducked = _duck(call, suspicion, event.played, now_ns)
+    return [*told, *ducked, *weigh(call, now_ns)]
 
 
-def _duck(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
+def _suspect(call: CallMemory, event: ev.SpeechOnset | ev.SpeechConfirmed, now_ns: int) -> Actions:
+    """Note that the caller seems to speak; fall silent if that is allowed."""
+    reply, suspicion = call.reply, call.suspicion
+    started_ns = None if reply is None else reply.started_ns
+    if suspicion is None:
+        suspicion = call.suspicion = Suspicion(
+            onset=event.sample,
+            onset_ns=event.at_ns,
+            began_ns=now_ns,
+            played=event.played,
+            thinking=started_ns is None or now_ns - started_ns < ms_to_ns(_START_TOGETHER_MS),
+            voice_from=event.sample,
+        )
+    suspicion.voice_from = event.sample
+    if not _protects(call, event.played):
+        return _duck(call, suspicion, event.played, now_ns)
+    if call.deadline_ns is not None:
+        call.deadline_ns = min(call.deadline_ns, now_ns + ms_to_ns(speaking.PROTECTED_LOOK_MS))
+    return []
+
+
+def _protects(call: CallMemory, played: int) -> bool:
+    return call.reply is not None and call.reply.protects(played)
+
+
+def _duck(call: CallMemory, suspicion: Suspicion, played: int, now_ns: int) -> Actions:
+    # Over a protected passage it began long ago; the agent is silent for it from here on.
+    suspicion.began_ns, suspicion.played = now_ns, played
     call.state = State.YIELDING
     _aim(call, suspicion, now_ns)
     return [act.Hold()]
@@ -126,6 +134,8 @@ def on_yielding_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     """Look at how long it has been a voice."""
     if call.deadline_ns is None or now_ns < call.deadline_ns:
         return []
+    if (actions := cut_for_keys(call, event.played, now_ns)) is not None:
+        return actions
     suspicion = _suspicion(call)
     suspicion.look(event.voice)
     held_ms = ns_to_ms(now_ns - suspicion.began_ns)
@@ -167,6 +177,20 @@ def cut(call: CallMemory, by_turn: int, began: int | None) -> Actions:
     return actions
 
 
+def cut_for_keys(call: CallMemory, played: int, now_ns: int) -> Actions | None:
+    """Let keys that were pressed have the floor; None: there are none, or they wait."""
+    suspicion = call.suspicion
+    if call.keypad.due_ns is None or _protects(call, played):
+        return None
+    if suspicion is not None and suspicion.turn is not None:
+        # He speaks as well: his voice decides.
+        return None
+    actions = cut(call, call.next_number(), began=None)
+    call.suspicion = None
+    call.reminding = call.leaving = False
+    return [*actions, *rest(call, now_ns)]
+
+
 def _interrupt(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
     turn = suspicion.turn
     actions: Actions = [_record(suspicion, Verdict.INTERRUPTION, now_ns)]
@@ -175,11 +199,18 @@ def _interrupt(call: CallMemory, suspicion: Suspicion, now_ns: int) -> Actions:
         actions.append(turn.listen(listening_from(call, suspicion.onset)))
     actions = [*cut(call, turn.number, suspicion.played), *actions]
     call.suspicion = None
-    turn.voice_from = suspicion.onset if suspicion.voice_from is None else suspicion.voice_from
+    again_from = suspicion.voice_from
+    if again_from is not None and turn.is_heard:
+        turn.voice_from = again_from
+        take_floor(call, turn, now_ns)
+        return actions
     take_floor(call, turn, now_ns)
-    if suspicion.voice_from is None:
-        turn.add_speech(suspicion.ended[0])
-        actions += pausing.pause(call, *suspicion.ended)
+    turn.add_speech(suspicion.ended[0])
+    call.listened_to = max(call.listened_to, suspicion.ended[0])
+    actions += pausing.pause(call, *suspicion.ended)
+    if again_from is not None:
+        # Whether that is a voice is not known yet.
+        pausing.break_pause(call, again_from, now_ns)
     return actions
 
 
