@@ -32,6 +32,7 @@ JOBS = 2
 
 # Extension -> hand-written C compiled into it.  What is not listed has none.
 C_SOURCES: dict[str, list[str]] = {
+    "echo": ["echo_guard.c"],
     "features": ["features_plan.c", "fft_plan.c"],
     "g711": ["g711_conceal.c"],
     "inbound": ["opus_packet.c"],
@@ -42,6 +43,7 @@ C_SOURCES: dict[str, list[str]] = {
     "resample": ["resample_prototype.c", "resample_design.c", "resample_fir.c"],
     "plane": [
         "address_map.c",
+        "echo_guard.c",
         "plane.c",
         "plane_hear.c",
         "plane_peer.c",

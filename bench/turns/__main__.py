@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from report import Bar, Report, load, quick
-from turns import any_speech, ends, vad_quality
+from turns import any_speech, barge_ins, ends, heard, real_calls, vad_quality
 from turns.cases import cases_dir
 from turns.corpus import Corpus
 
@@ -24,6 +24,9 @@ Part = Callable[[Report, Corpus], None]
 PARTS: dict[str, Part] = {
     "ends": ends.measure,
     "any_speech": any_speech.measure,
+    "barge_ins": barge_ins.measure,
+    "heard": heard.measure,
+    "real_calls": real_calls.measure,
     "vad": vad_quality.measure,
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turns.listening import PACKET_SAMPLES, Heard, HeardFrame
-from voicecore._native.g711 import ulaw_decode
+from voicecore._native.g711 import ulaw_decode, ulaw_encode
 from voicecore._native.outbound import DRAINED, STARTED, Outbound
 from voicecore.core import actions as act
 from voicecore.core import events as ev
@@ -29,6 +29,7 @@ from voicecore.core.units import NS_PER_MS
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
 from voicecore.service.sound import LOOK_BEFORE, LOOK_MOST, look_at
+from voicecore.service.speech_energy import EnergyMeter
 
 PLAY_HZ = 8000
 PACKET_NS = 20 * NS_PER_MS
@@ -48,11 +49,15 @@ Pcm = NDArray[np.int16]
 
 @dataclass(frozen=True)
 class AgentSpeech:
-    """What the agent says: ``pcm`` at 8 kHz, and where its words lie in ``text``."""
+    """What the agent says: ``pcm`` at 8 kHz, and where its words lie in ``text``.
+
+    ``cuts``: the same for a synthesiser that doesn't tell it, to part the clauses by.
+    """
 
     text: str
     pcm: Pcm = field(repr=False)
     words: tuple[Word, ...] = ()
+    cuts: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class VirtualCall:
     """One run: make it, then :meth:`run` once; what happened is in the lists.
 
     ``before_ms``: how long the agent has spoken when the caller's audio begins.
+    ``final_text``: what the recogniser understands finally, whenever it is asked.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class VirtualCall:
         *,
         pcm: Pcm | None = None,
         texts: Sequence[SaidSoFar] = (),
+        final_text: str = "",
         phase_ns: int = 0,
         before_ms: float = 1000.0,
     ) -> None:
@@ -98,12 +105,15 @@ class VirtualCall:
             capacity_ms=120_000,
         )  # fmt: skip
         self._speech = speech
+        self._cuts = speech.words or speech.cuts
+        self._spoken = self._said = 0
         self._pcm = pcm
         self._edges = deque(heard.edges)
         self._frames: deque[HeardFrame] = deque(heard.frames)
         self._judged = 0
         self._voice = NO_VOICE
         self._texts = deque(texts)
+        self._final_text = final_text
         self._text = ""
         self._listening: tuple[int, int] | None = None
         self._finals: list[tuple[int, tuple[int, int]]] = []
@@ -130,10 +140,20 @@ class VirtualCall:
         return None
 
     @property
+    def played_out(self) -> bool:
+        """Whether the agent has said all it had to say."""
+        return self.state is State.LISTENING and self._outbound.queued == 0
+
+    @property
     def heard_text(self) -> str:
         """The agent's words that the conversation holds."""
         said = [m.text for m in self.session.conversation if m.role == "assistant"]
         return said[0] if said else ""
+
+    @property
+    def coded(self) -> Pcm:
+        """What the agent has to say, as the far end decodes it."""
+        return ulaw_decode(ulaw_encode(self._speech.pcm))
 
     def played(self) -> Pcm:
         """All samples that the far end played, silence included."""
@@ -209,7 +229,7 @@ class VirtualCall:
 
     def _tell_final(self, now_ns: int) -> None:
         _, (turn, part) = self._finals.pop(0)
-        self._hand(ev.TranscriptFinal(turn, self._text, part), now_ns)
+        self._hand(ev.TranscriptFinal(turn, self._final_text, part), now_ns)
 
     def _time_out(self, now_ns: int) -> None:
         voice = self._look_closer(now_ns) if self.state is State.YIELDING else self._voice
@@ -246,12 +266,33 @@ class VirtualCall:
         return []
 
     def _speak(self, action: act.Speak) -> list[ev.Event]:
-        if action.segment or action.turn:
+        if action.turn:
             return []
+        pcm, words = self._piece(action.text)
         position = self._outbound.written
-        accepted = self._outbound.write(self._speech.pcm, self._outbound.generation)
-        assert accepted == len(self._speech.pcm)
-        queued = ev.SpeechQueued(
-            action.turn, action.segment, position, accepted, self._speech.words
-        )
+        accepted = self._outbound.write(pcm, self._outbound.generation)
+        assert accepted == len(pcm)
+        energy = b"" if words else EnergyMeter(PLAY_HZ).push(pcm)
+        queued = ev.SpeechQueued(action.turn, action.segment, position, accepted, words, energy)
         return [queued, ev.SegmentEnd(action.turn, action.segment)]
+
+    def _piece(self, text: str) -> tuple[Pcm, tuple[Word, ...]]:
+        """The audio of the next clause, and its words as the synthesiser would have told them."""
+        speech = self._speech
+        begins = speech.text.index(text, self._spoken)
+        self._spoken = begins + len(text)
+        starts = [w.sample for w in self._cuts if w.char_start >= self._spoken]
+        end = min(starts, default=len(speech.pcm))
+        pcm = speech.pcm[self._said : end]
+        words = tuple(
+            Word(
+                w.char_start - begins,
+                w.char_end - begins,
+                w.sample - self._said,
+                None if w.end is None else w.end - self._said,
+            )
+            for w in speech.words
+            if begins <= w.char_start < self._spoken
+        )
+        self._said = end
+        return pcm, words

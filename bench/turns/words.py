@@ -18,9 +18,9 @@ from time import process_time
 from typing import Any, Final
 
 import numpy as np
-from bench.turns.spoken import SpokenText, espeak, flite, human
-from bench.turns.texts import texts
 
+from turns.spoken import SpokenText, espeak, flite, human
+from turns.texts import texts
 from voicecore.core.ledger import PlayoutLedger
 from voicecore.core.word_times import Pace, Word
 from voicecore.service.speech_energy import EnergyMeter

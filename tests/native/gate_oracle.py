@@ -6,12 +6,15 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from voicecore._native.speech_gate import BLOCK_SAMPLES, CONFIRMED, ONSET, RELEASED
 
 Edges = list[tuple[int, int]]
 
 _QUIET_RATIO = 10 ** (-25 / 10)
 _TRIM_SAMPLES = 1536
+_ECHO_SHARE = np.float32(0.6)
 _NS_PER_S = 1_000_000_000
 
 
@@ -66,7 +69,8 @@ class PlainGate:
     def _take(self, start: int, end: int, powers: Sequence[float], echo: float) -> Edges:
         for i, power in enumerate(powers):
             self._blocks.append((start + (i + 1) * BLOCK_SAMPLES, power))
-        if self._latest >= (self._release if self.voiced else self._threshold):
+        speech = self._latest >= (self._release if self.voiced else self._threshold)
+        if speech and not self._is_ours(echo):
             return self._on_voiced(start, end, powers, echo)
         return self._on_unvoiced() if self.voiced else []
 
@@ -74,6 +78,13 @@ class PlainGate:
         if self.voiced:
             self._voiced_end = end
         return []
+
+    def _is_ours(self, echo: float) -> bool:
+        if echo < _ECHO_SHARE:
+            return False
+        energy = sum(whole for whole, _ in self._energies)
+        explained = sum(part for _, part in self._energies)
+        return not self._confirmed or explained >= energy * _ECHO_SHARE
 
     def _on_voiced(self, start: int, end: int, powers: Sequence[float], echo: float) -> Edges:
         edges: Edges = []

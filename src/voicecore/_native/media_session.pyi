@@ -19,6 +19,7 @@ class MediaSession:
         vad: bool,
         threshold: float = 0.5,
         start_ms: int = 64,
+        echo_guard: bool = False,
         cname: str = "",
         clock_hz: int = 48000,
         transport_cc: bool = False,

@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from voicecore._native._buffers cimport borrow_bytes
@@ -95,6 +95,9 @@ cdef void _leave_out(void* outbound, int64_t frames) noexcept nogil:
 cdef int _carried(void* outbound, int64_t* start, int* repeats) noexcept nogil:
     return (<Outbound>outbound).carried(start, repeats)
 
+cdef const int16_t* _sounding(void* outbound, int* samples) noexcept nogil:
+    return (<Outbound>outbound).sounding(samples)
+
 cdef plane_media _media
 _media.push = _push
 _media.run = _run
@@ -115,6 +118,7 @@ _media.transmission = _transmission
 _media.next_transport_sequence = _next_transport_sequence
 _media.leave_out = _leave_out
 _media.carried = _carried
+_media.sounding = _sounding
 
 
 @cython.final
@@ -126,7 +130,9 @@ cdef class MediaSession:
     other threads may be called.  ``srtp_profile`` is named as in RFC 5764; the keys are master
     key and salt in one, and aren't kept.  With ``vad`` edges are told, as
     :class:`voicecore._native.speech_gate.SpeechGate` finds them with ``threshold`` and
-    ``start_ms``.  RTCP: ``ssrc`` and ``clock_hz`` of what we send, ``cname`` (at most 31
+    ``start_ms``; with ``echo_guard`` what is echo of our own voice is no speech (24 KB a call,
+    and time only while both that and a VAD's voice are heard; without ``vad`` it does nothing).
+    RTCP: ``ssrc`` and ``clock_hz`` of what we send, ``cname`` (at most 31
     bytes), reports each ``report_interval_ms`` on average; ``transport_cc``, ``nack`` and
     ``reduced_size`` as negotiated.
 
@@ -139,7 +145,7 @@ cdef class MediaSession:
     def __cinit__(self, MediaThreads threads not None, peer: int, *, Inbound inbound not None,
                   Outbound outbound not None, str srtp_profile, bytes receive_key not None,
                   bytes send_key not None, bint vad, float threshold=0.5, int start_ms=64,
-                  str cname="", int clock_hz=48000, bint transport_cc=False, bint nack=False,
+                  bint echo_guard=False, str cname="", int clock_hz=48000, bint transport_cc=False, bint nack=False,
                   bint reduced_size=False, int report_interval_ms=1000):
         cdef plane_session session
         cdef _Peer owner = threads._peer(peer)
@@ -169,6 +175,7 @@ cdef class MediaSession:
         session.key_bytes = <size_t>len(receive_key)
         session.vad = PLANE_VAD_NATIVE if vad else PLANE_VAD_OFF
         session.vad_threshold, session.vad_start_samples = threshold, start_ms * 16
+        session.echo_guard_hz = outbound.rate_hz if echo_guard and vad else 0
         session.rtcp.ssrc, session.rtcp.clock_hz = outbound.stream.ssrc, clock_hz
         memcpy(session.rtcp.cname, <const char*>name, len(name))
         session.rtcp.transport_cc, session.rtcp.nack = transport_cc, nack

@@ -135,6 +135,10 @@ cdef class Outbound:
     # and whether the far end can make the packet before from it too.  Builder.
     cdef int carried(self, int64_t* start, int* repeats) noexcept nogil
 
+    # The frame that build encoded last, and its length; NULL if it was the constant payload.
+    # Builder.
+    cdef const int16_t* sounding(self, int* samples) noexcept nogil
+
     # From attach to detach the media plane is the builder.  It needs the GIL for neither;
     # the caller sees to it that nobody is in next_packet.
     cdef void attach(self) noexcept nogil

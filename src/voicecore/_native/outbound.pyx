@@ -241,6 +241,10 @@ cdef class Outbound:
             rtp_stream_skip(&self.stream, frames)
             self.talking = False
 
+    cdef const int16_t* sounding(self, int* samples) noexcept nogil:
+        samples[0] = self.frame
+        return NULL if self.last_kind == SILENCE_KIND else self.pcm
+
     cdef int take_events(self, int64_t* position, int64_t* generation) noexcept nogil:
         cdef int events = self.events
         position[0] = self.drained_position

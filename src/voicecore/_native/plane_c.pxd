@@ -1,7 +1,7 @@
 # What plane.h declares, for the two modules over it; it explains every field and function. The
 # functions are compiled into plane.pyx's module: media_session.pyx calls them by way of _Peer.
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from voicecore._native.rtcp cimport rtcp_config, rtcp_local, rtcp_remote
 from voicecore._native.simd cimport vc_pcm_kernels
@@ -72,6 +72,7 @@ cdef extern from "plane.h" nogil:
         int (*next_transport_sequence)(void*) noexcept nogil
         void (*leave_out)(void*, int64_t) noexcept nogil
         int (*carried)(void*, int64_t*, int*) noexcept nogil
+        const int16_t* (*sounding)(void*, int*) noexcept nogil
     ctypedef Py_ssize_t (*plane_score)(void*, const float* const*, float* const*, Py_ssize_t,
                                        float*) noexcept nogil
     ctypedef struct plane_config:
@@ -94,6 +95,7 @@ cdef extern from "plane.h" nogil:
         int vad
         float vad_threshold
         int vad_start_samples
+        int echo_guard_hz
         rtcp_config rtcp
     ctypedef struct plane_event:
         int64_t a

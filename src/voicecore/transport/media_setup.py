@@ -28,7 +28,8 @@ class MediaWants:
     ``send_rate_hz`` is that of the PCM for Opus; G.711 has one rate alone.
     ``playout_ms`` of it can be queued, ``ring_ms`` of the caller's audio are
     kept. ``limits`` are narrowed to what the far end takes. With ``vad`` the
-    threads tell speech edges, by ``threshold`` and ``start_ms``.
+    threads tell speech edges, by ``threshold`` and ``start_ms``; with
+    ``echo_guard`` our own voice, come back, is no speech.
     """
 
     send_rate_hz: int
@@ -38,6 +39,7 @@ class MediaWants:
     vad: bool = False
     threshold: float = 0.5
     start_ms: int = 64
+    echo_guard: bool = False
 
 
 def rtp_clock_hz(codec: str) -> int:
@@ -89,6 +91,7 @@ def open_session(
         vad=wants.vad,
         threshold=wants.threshold,
         start_ms=wants.start_ms,
+        echo_guard=wants.echo_guard,
         cname=secrets.token_hex(8),
         clock_hz=rtp_clock_hz(form.codec),
         transport_cc=form.transport_cc_id > 0,

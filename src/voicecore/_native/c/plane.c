@@ -232,10 +232,17 @@ static void begin_receiving(plane_peer *peer, const plane_session *s, void *srtp
     pthread_mutex_unlock(&peer->rx_lock);
 }
 
-/* What is remembered of packets sent, as far as it was negotiated: 0, or -1 without memory. The
- * peer owns it, after a refused attempt too. No thread of the plane has seen the peer attached. */
-static int make_memories(plane_peer *peer, const rtcp_config *negotiated)
+/* What is remembered of packets sent, as far as it was negotiated and asked for: 0, or -1 without
+ * memory. The peer owns it, after a refused attempt too. No thread of the plane has seen the peer
+ * attached. */
+static int make_memories(plane_peer *peer, const plane_session *s)
 {
+    const rtcp_config *negotiated = &s->rtcp;
+
+    free(peer->echo);
+    peer->echo = s->echo_guard_hz ? calloc(1, sizeof *peer->echo) : NULL;
+    if (s->echo_guard_hz && peer->echo == NULL) return -1;
+    if (peer->echo) echo_guard_init(peer->echo, s->echo_guard_hz);
     if (negotiated->nack && peer->history == NULL)
         peer->history = calloc(HISTORY, sizeof *peer->history);
     if (negotiated->transport_cc && peer->losses == NULL)
@@ -249,7 +256,7 @@ int plane_attach(plane *p, plane_peer *peer, const plane_session *s)
     void *receive = NULL, *send = NULL;
 
     /* An attempt before may have run out of memory half-way. */
-    if (peer->tx_srtp || make_memories(peer, &s->rtcp) != 0) return 1;
+    if (peer->tx_srtp || make_memories(peer, s) != 0) return 1;
     const vc_srtp_api *srtp = p->config.srtp;
     if (srtp->open(srtp, s->srtp_profile, s->receive_key, s->key_bytes, 0, &receive)
         || srtp->open(srtp, s->srtp_profile, s->send_key, s->key_bytes, 1, &send)) {

@@ -73,6 +73,8 @@ typedef struct {
     void (*leave_out)(void *outbound, int64_t frames); /* time went on without these */
     int (*carried)(void *outbound, int64_t *start, int *repeats); /* samples of speech in the packet
                                   just built, their position; 1: the one before is in it too */
+    const int16_t *(*sounding)(void *outbound, int *samples); /* PCM of the packet just built;
+                                                                 NULL: silence */
 } plane_media;
 
 /* What `sent` says happened with the packet just built. */
@@ -103,6 +105,7 @@ typedef struct {
     int vad;
     float vad_threshold;
     int vad_start_samples;
+    int echo_guard_hz; /* of what is sent, as echo_guard_init wants it; 0: no echo guard */
     rtcp_config rtcp;
 } plane_session;
 

@@ -166,6 +166,7 @@ void peer_release(plane *p, plane_peer *peer)
     pthread_mutex_destroy(&peer->rtcp_lock);
     free(peer->history);
     free(peer->losses);
+    free(peer->echo);
     free(peer);
 }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "address_map.h"
+#include "echo_guard.h"
 #include "loss_map.h"
 #include "media_clock.h"
 #include "plane.h"
@@ -91,6 +92,7 @@ struct plane_peer {
     uint8_t types[16];
     int64_t deadline_ns; /* atomic: read by the scan */
     float vad_state[PLANE_VAD_STATE];
+    echo_guard *echo; /* NULL: none; constant while attached; told under tx_lock, asked under rx_lock */
     uint32_t stamp[PLANE_MOST_THREADS]; /* last round of RX thread i that touched it; its own */
 
     /* RTCP: under rtcp_lock. */

@@ -143,6 +143,14 @@ static void note_sent(plane_peer *peer, uint16_t number, const uint8_t *packet, 
     pthread_mutex_unlock(&peer->rtcp_lock);
 }
 
+/* What the caller's loudspeaker will play. */
+static void tell_guard(plane *p, plane_peer *peer)
+{
+    int samples;
+    const int16_t *pcm = peer->tx_media->sounding(peer->outbound, &samples);
+    if (pcm) echo_guard_sent(peer->echo, p->config.pcm, pcm, samples, peer->sent_due_ns);
+}
+
 static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
 {
     uint8_t *packet = b->packets[b->count];
@@ -151,6 +159,7 @@ static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)
     int n = peer->tx_media->build(peer->outbound, packet, PACKET_ROOM - VC_SRTP_TRAILER);
     const int happened = peer->tx_media->sent(peer->outbound, &position, &generation);
 
+    if (peer->echo && n > 0) tell_guard(p, peer);
     if (n <= 0 || p->config.srtp->protect(peer->tx_srtp, packet, &n) != VC_SRTP_OK) {
         count_up(&peer->counters.unsent);
     } else {

@@ -1,6 +1,9 @@
 /* Voice activity of all calls of a receiving thread: their frames in one batch, then the gates. */
 #include "plane_state.h"
 
+_Static_assert(PLANE_VAD_NEW == ECHO_FRAME && PLANE_VAD_FRAME == ECHO_FRAME + ECHO_CONTEXT,
+               "the guard hears the VAD's frames");
+
 enum { CONTEXT = PLANE_VAD_FRAME - PLANE_VAD_NEW, BLOCKS = PLANE_VAD_NEW / SPEECH_BLOCK_SAMPLES };
 
 typedef struct {
@@ -63,11 +66,22 @@ static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *fra
         peer->frame_end = frame->end;
         count_up(&peer->counters.vad_frames);
         speech_gate_powers(p->config.pcm, samples + CONTEXT, PLANE_VAD_NEW, frame->powers);
+        if (peer->echo)
+            echo_guard_hear(peer->echo, p->config.pcm, samples, frame->end,
+                            media_clock_time(&peer->clock, frame->end));
     } else {
         peer->vad_listed = 0;
     }
     pthread_mutex_unlock(&peer->rx_lock);
     return taken;
+}
+
+/* The share of echo in a frame that sounds like speech. rx_lock is held. */
+static float explained(plane *p, plane_peer *peer, float probability)
+{
+    return peer->echo && probability >= peer->gate.release
+               ? echo_guard_share(peer->echo, p->config.pcm)
+               : 0.0f;
 }
 
 static void judge(plane *p, const vad_frame *frame, float probability)
@@ -85,7 +99,7 @@ static void judge(plane *p, const vad_frame *frame, float probability)
             n = speech_gate_repeat(&peer->gate, start, frame->end, frame->powers, BLOCKS, edges);
         else
             n = speech_gate_push(&peer->gate, probability, start, frame->end, frame->powers,
-                                 BLOCKS, 0.0f, edges);
+                                 BLOCKS, explained(p, peer, probability), edges);
         peer->edges += n;
         for (int i = 0; i < n; i++)
             queue_event(p, peer, (uint32_t)edges[i].kind, edges[i].sample,

@@ -21,6 +21,7 @@
 #define SPEECH_HYSTERESIS 0.15   /* so much less than the threshold still holds the gate open */
 #define SPEECH_LOWEST_RELEASE 0.01
 #define SPEECH_UNLIKELY 0.1f /* below it the next frame may go unscored */
+#define SPEECH_ECHO_SHARE 0.6f /* what is echo by so much isn't the caller */
 #define SPEECH_QUIET_RATIO 0.0031622776601683794 /* -25 dB of the loudest block: not speech */
 
 enum {
@@ -143,6 +144,15 @@ static inline void speech_gate_sum(speech_gate *g, const float *powers, int n, f
     }
 }
 
+/* 1 if what sounds like speech is our own voice: a frame that is echo, unless it follows confirmed
+ * speech that wasn't.  So an echo opens nothing, nor confirms what one bad look at it opened; and
+ * who speaks over it isn't cut in the gaps between his words. */
+static inline int speech_gate_is_ours(const speech_gate *g, float echo)
+{
+    return echo >= SPEECH_ECHO_SHARE
+           && (!g->confirmed || g->explained >= g->energy * SPEECH_ECHO_SHARE);
+}
+
 static inline int speech_gate_take(speech_gate *g, int64_t start, int64_t end,
                                    const float *powers, int n, float echo, speech_edge *edges)
 {
@@ -155,7 +165,8 @@ static inline int speech_gate_take(speech_gate *g, int64_t start, int64_t end,
         g->block_power[at] = powers[i];
     }
     /* Not a number is no speech. */
-    if (!(g->probability >= (g->voiced ? g->release : g->threshold))) {
+    if (!(g->probability >= (g->voiced ? g->release : g->threshold))
+        || speech_gate_is_ours(g, echo)) {
         if (g->voiced) {
             g->released = speech_gate_loud_end(g);
             edges[count++] = (speech_edge){ g->released, SPEECH_RELEASED };

@@ -110,6 +110,7 @@ typedef struct {
     uint16_t sequence;
     int happened;
     int64_t generation;
+    int16_t pcm[480];
 } mock_outbound;
 
 static int in_push(void *inbound, const uint8_t *packet, size_t n, int64_t arrival_ns)
@@ -239,11 +240,19 @@ static int out_carried(void *outbound, int64_t *start, int *repeats)
     return o->sequence % 5 ? 480 : 0;
 }
 
+static const int16_t *out_sounding(void *outbound, int *samples)
+{
+    mock_outbound *o = outbound;
+    *samples = 480;
+    for (int i = 0; i < 480; i++) o->pcm[i] = (int16_t)next_random(&o->random);
+    return next_random(&o->random) % 4 ? o->pcm : NULL;
+}
+
 static const plane_media mock_media = {
     in_push, in_run, in_deadline, in_position, in_guessed, in_pause_reach, in_dtmf,
     in_transport_sequence, in_missing, in_round_trip, in_reception, in_frame, in_skip,
     out_build, out_sent, out_transmission, out_transport_sequence, out_leave_out,
-    out_carried,
+    out_carried, out_sounding,
 };
 
 /* -- VAD: refuses a frame now and then ------------------------------------------------------- */
@@ -266,6 +275,23 @@ static double mock_energy(const float *x, ptrdiff_t n)
     double sum = 0;
     for (ptrdiff_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
     return sum;
+}
+
+static float mock_dot(const float *a, const float *b, ptrdiff_t n)
+{
+    float sum = 0;
+    for (ptrdiff_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+static void mock_to_float(const int16_t *pcm, ptrdiff_t n, float *out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = (float)pcm[i] / 32768.0f;
+}
+
+static void mock_to_int(const float *x, ptrdiff_t n, int16_t *out)
+{
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = (int16_t)(x[i] * 32767.0f);
 }
 
 #endif

@@ -194,6 +194,7 @@ static void attach(slot *s, uint32_t *random)
         .vad = PLANE_VAD_NATIVE, .vad_threshold = 0.5f, .vad_start_samples = 1024,
         .rtcp = { .ssrc = 1, .clock_hz = 48000, .cname = "stress", .transport_cc = 1,
                   .nack = next_random(random) % 2, .interval_ns = 30000000 },
+        .echo_guard_hz = next_random(random) % 2 ? 24000 : 0,
     };
     s->in = calloc(1, sizeof *s->in);
     s->out = calloc(1, sizeof *s->out);
@@ -343,7 +344,8 @@ int main(int count, char **arguments)
     MUST(count == 3);
     seed = (uint32_t)strtoul(arguments[1], NULL, 10);
     const int64_t length_ns = strtol(arguments[2], NULL, 10) * 1000000;
-    const vc_pcm_kernels pcm = { .energy = mock_energy };
+    const vc_pcm_kernels pcm = { .energy = mock_energy, .dot = mock_dot,
+                                 .to_float32 = mock_to_float, .to_int16 = mock_to_int };
     uint32_t random = seed, scorers[2] = { seed, seed + 1 };
     plane_config config = { .rx_threads = 2, .tx_threads = 2, .score = mock_score,
                             .scorers = { &scorers[0], &scorers[1] }, .srtp = &mock_api,

@@ -1,0 +1,145 @@
+"""Does the agent interrupt itself? Echoes of seeded delays and levels, and who speaks over them.
+
+Native guard, gate and Silero; voices, room and codecs of :mod:`turns.echo_path`. CPU is this
+thread's time, and counts what the guard does for one frame of 32 ms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from turns.echo_path import (
+    HEAR_HZ,
+    PLAY_HZ,
+    START_NS,
+    Judged,
+    Way,
+    agent_voice,
+    arriving,
+    double_talk,
+    echo_of,
+    framed,
+    send,
+    without_echo,
+)
+from voicecore._native.echo import FRAME_SAMPLES, EchoGuard
+from voicecore._native.speech_gate import ONSET
+
+Row = dict[str, object]
+
+LEVELS_DB = (0.0, -6.0, -10.0, -20.0, -30.0)
+RATIOS_DB = (6.0, 0.0, -3.0, -6.0)
+LATE_FRAMES = 15
+"""An interruption opens the gate within 480 ms of when it would without an echo."""
+
+
+def ways(runs: int, level_db: float, seed: int) -> Iterator[tuple[int, Way]]:
+    """Numbered ways with delays of 20 to 400 ms."""
+    rng = np.random.default_rng(seed)
+    for index in range(runs):
+        yield index, Way(delay_ms=float(rng.uniform(20, 400)), level_db=level_db, seed=seed + index)
+
+
+def self_interruptions(runs: int, level_db: float, seed: int) -> Row:
+    """The agent speaks, its echo comes back, the caller is silent."""
+    without = confirmed = onsets = 0
+    shares: list[float] = []
+    for index, way in ways(runs, level_db, seed):
+        sent = agent_voice(index)
+        came = arriving(echo_of(sent, way), way)
+        plain = Judged(came)
+        guarded = Judged(came, sent, scores=plain.scores)
+        without += bool(plain.confirmed())
+        confirmed += bool(guarded.confirmed())
+        onsets += any(kind == ONSET for _, kind, _ in guarded.edges)
+        shares += guarded.voiced_shares()
+    return {
+        "what": f"echo at {level_db:g} dB",
+        "runs": runs,
+        "self_interruptions_without": without,
+        "self_interruptions": confirmed,
+        "runs_with_an_onset": onsets,
+        "share_p1": round(float(np.percentile(shares, 1)), 3),
+        "share_p50": round(float(np.percentile(shares, 50)), 3),
+    }
+
+
+def interruptions(runs: int, level_db: float, ratio_db: float | None, seed: int) -> Row:
+    """The caller speaks over the echo: whether, and how much later than without it, it is told."""
+    told, counted, late_ms = 0, 0, []
+    for index, way in ways(runs, level_db, seed):
+        sent = agent_voice(index)
+        echo, near = double_talk(sent, way, np.random.default_rng((seed, index)), ratio_db)
+        alone = without_echo(way, near, len(echo)).confirmed()
+        if not alone:
+            continue  # on these Silero doesn't fire
+        counted += 1
+        begins = int(np.flatnonzero(near)[0]) // FRAME_SAMPLES
+        found = [f for f in Judged(arriving(echo, way, near), sent).confirmed() if f >= begins]
+        if found and found[0] <= alone[0] + LATE_FRAMES:
+            told += 1
+            late_ms.append((found[0] - alone[0]) * FRAME_SAMPLES * 1000 / HEAR_HZ)
+    against = "at -26 dBFS" if ratio_db is None else f"{ratio_db:+g} dB to the echo"
+    return {
+        "what": f"double talk, echo at {level_db:g} dB, caller {against}",
+        "runs": counted,
+        "interrupted": told,
+        "late_ms_p50": float(np.percentile(late_ms, 50)) if late_ms else None,
+        "late_ms_p90": float(np.percentile(late_ms, 90)) if late_ms else None,
+    }
+
+
+def cpu(seconds: float = 4.0) -> list[Row]:
+    """Microseconds of one look, of a look with a search, and of a frame in our silence."""
+    sent, way = agent_voice(0), Way(120.0, -20.0)
+    frames = framed(arriving(echo_of(sent, way), way))[: int(seconds * HEAR_HZ) // FRAME_SAMPLES]
+    hearing: list[int] = []
+    looking: dict[bool, list[int]] = {False: [], True: []}
+    for _ in range(5):
+        guard, packet = EchoGuard(PLAY_HZ), 0
+        for i, frame in enumerate(frames):
+            end = (i + 1) * FRAME_SAMPLES
+            while packet * 20_000_000 <= end * 62_500:
+                send(guard, sent, packet)
+                packet += 1
+            before, searches = time.thread_time_ns(), guard.searches
+            guard.hear(frame, end, START_NS + end * 62_500)
+            between = time.thread_time_ns()
+            guard.share()
+            after = time.thread_time_ns()
+            hearing.append(between - before)
+            looking[guard.searches > searches].append(after - between)
+    silent = EchoGuard(PLAY_HZ)
+    before = time.thread_time_ns()
+    for i, frame in enumerate(frames):
+        silent.hear(frame, (i + 1) * FRAME_SAMPLES, START_NS + i)
+        silent.share()
+    idle = (time.thread_time_ns() - before) / len(frames)
+    return [
+        {"what": what, "us": round(float(np.median(ns)) / 1000, 2)}
+        for what, ns in (
+            ("a frame heard while the agent spoke", hearing),
+            ("a voiced frame looked at", looking[False]),
+            ("a voiced frame looked at, with a search", looking[True]),
+            ("a frame in the agent's silence", [idle]),
+        )
+    ]
+
+
+def measure(runs: int = 100, seed: int = 1) -> list[Row]:
+    """All rows; ``runs`` of each kind at -20 dB, a quarter at the other levels."""
+    few = max(runs // 4, 4)
+    rows = [self_interruptions(runs, -20.0, seed)]
+    rows += [self_interruptions(few, level, seed) for level in LEVELS_DB if level != -20.0]
+    rows.append(interruptions(runs, -20.0, None, seed))
+    rows += [interruptions(few, -20.0, ratio, seed) for ratio in RATIOS_DB]
+    rows.append(interruptions(few, 0.0, 0.0, seed))
+    return rows + cpu()
+
+
+if __name__ == "__main__":
+    for row in measure():
+        print(row, flush=True)

@@ -1,0 +1,101 @@
+"""The echo guard on the media threads: who echoes is not heard as a caller, who speaks is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from native.plane_kit import OPUS, Call, End, make_outbound, try_until_undisturbed, wait_for
+from turns.echo_path import HEAR_HZ, PLAY_HZ, agent_voice, caller_voice
+from voicecore._native import plane
+from voicecore._native.inbound import Inbound
+from voicecore._native.silero import SileroWeights
+from voicecore.engines.vad.model_file import find_model
+from voicecore.engines.vad.silero_graph import read_weights
+from voicecore.errors import MissingLibraryError
+
+RING_MS = 10_000
+LATE_MS = 200
+"""Of the echo: what the loudspeaker has queued, so that a slow test leaves no holes in it."""
+
+
+@pytest.fixture(scope="module")
+def weights() -> SileroWeights:
+    try:
+        agent_voice(0)
+        caller_voice()
+        return SileroWeights(HEAR_HZ, read_weights(find_model().data, HEAR_HZ))
+    except (FileNotFoundError, MissingLibraryError) as error:
+        pytest.skip(str(error))
+
+
+class Loudspeaker:
+    """A caller's: what he hears goes back, later and 10 dB lower."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.reader = call.at_b.inbound.ring.reader()
+        call.at_b.outbound.write(np.ones(LATE_MS * HEAR_HZ // 1000, np.int16), 0)
+
+    def play(self) -> bool:
+        """Whether it has never run dry."""
+        ring = self.call.at_b.inbound.ring
+        while (pcm := self.reader.read(320)) is not None:
+            self.call.at_b.outbound.write((pcm * 10**-0.5).astype(np.int16), 0)
+        self.call.at_b.wake_at(ring.position + 320)
+        return not self.call.b.of(plane.DRAINED, self.call.peer_b)
+
+
+def begin(a: End, b: End, *, guard: bool) -> Call:
+    """A call in which ``a`` is us, with a VAD."""
+    return Call(
+        a,
+        b,
+        settings_a={
+            "outbound": make_outbound(rate_hz=PLAY_HZ),
+            "inbound": Inbound(opus_pt=OPUS),
+            "vad": True,
+            "echo_guard": guard,
+        },
+        settings_b={
+            "outbound": make_outbound(rate_hz=HEAR_HZ, bitrate_bps=64_000),
+            "inbound": Inbound(opus_pt=OPUS, ring_ms=RING_MS),
+        },
+    )
+
+
+@pytest.mark.slow
+def test_an_echo_opens_no_gate_and_a_caller_does(weights: SileroWeights) -> None:
+    try_until_undisturbed(lambda: check_echo(weights))
+
+
+def check_echo(weights: SileroWeights) -> bool:
+    """Whether the machine let it run: the echoes had no holes."""
+    a, b = End(vad=weights), End()
+    guarded, unguarded, talking = (begin(a, b, guard=on) for on in (True, False, True))
+    echoes = [Loudspeaker(call) for call in (guarded, unguarded)]
+    talking.at_b.outbound.write(caller_voice()[: 6 * HEAR_HZ], 0)
+    for call in (guarded, unguarded, talking):
+        call.at_a.outbound.write(agent_voice(0), 0)
+    whole = True
+
+    def said() -> bool:
+        nonlocal whole
+        undisturbed = [echo.play() for echo in echoes]
+        whole = whole and all(undisturbed)
+        return not whole or len(a.of(plane.DRAINED)) == 3
+
+    wait_for(said, a, b)
+    stats = [call.at_a.stats() for call in (guarded, unguarded, talking)]
+    voice = talking.at_a.voice()
+    a.threads.close()
+    b.threads.close()
+    if not whole or any(s["concealed_ms"] > 60 or s["paused_ms"] for s in stats):
+        return False
+    assert all(s["vad_frames"] > 150 for s in stats)
+    assert a.of(plane.CONFIRMED, unguarded.peer_a), "an echo loud enough to be taken for a voice"
+    assert not a.of(plane.ONSET, guarded.peer_a)
+    assert a.of(plane.CONFIRMED, talking.peer_a)
+    assert voice[5] > 0.35
+    assert voice[6] < 0.1
+    return True
