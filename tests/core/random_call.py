@@ -91,6 +91,9 @@ class RandomCall:
         self._told_ms = 0
         self._streams: dict[tuple[int, int], str] = {}
         self._said = 0
+        self._told: dict[int, set[str]] = {}
+        self._failed: set[int] = set()
+        self._turns = {0}
         # The agent.
         self._answers: list[Answer] = []
         self._late: set[str] = set()
@@ -220,6 +223,7 @@ class RandomCall:
 
     def _check(self) -> None:
         state = self.session.state
+        self._turns.add(self.session.turn)
         if self._held:
             assert state in (State.PAUSING, State.YIELDING, State.ENDED), f"held while {state}"
         if state is State.YIELDING:
@@ -234,6 +238,9 @@ class RandomCall:
         assert len(once) == len(set(once)), f"said twice: {users}"
         if session.state is State.ENDED:
             return
+        for turn in self._turns - self._failed:
+            lost = self._told.get(turn, set()) - set(once)
+            assert not lost, f"turn {turn} lost {lost}"
         assert session.state is State.LISTENING, f"left in {session.state}"
         assert not self._streams, f"nobody ends {self._streams}"
         assert not any(answer.live for answer in self._answers)
@@ -285,6 +292,7 @@ class RandomCall:
             if key in self._streams:
                 if isinstance(event, ev.EngineFailed):
                     del self._streams[key]
+                    self._failed.add(turn)
                 self._hand(event)
 
         for _ in range(rng.randrange(3)):
@@ -302,6 +310,7 @@ class RandomCall:
         def final() -> None:
             text = self._streams.pop(key, None)
             if text is not None:
+                self._told.setdefault(turn, set()).update(w for w in text.split() if "." in w)
                 self._hand(ev.TranscriptFinal(turn, text, part))
 
         self._after(self.rng.choice((10, 150, 150, 400, 2000)), final)
