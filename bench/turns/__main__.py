@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from report import Bar, Report, load, quick
-from turns import any_speech, barge_ins, ends, heard, real_calls, vad_quality
+from turns import any_speech, barge_ins, echo, ends, heard, real_calls, vad_quality
 from turns.cases import cases_dir
 from turns.corpus import Corpus
 
@@ -26,6 +26,7 @@ PARTS: dict[str, Part] = {
     "any_speech": any_speech.measure,
     "barge_ins": barge_ins.measure,
     "heard": heard.measure,
+    "echo": echo.measure,
     "real_calls": real_calls.measure,
     "vad": vad_quality.measure,
 }

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from report import Bar, Report
+from turns.corpus import Corpus
 from turns.echo_path import (
     HEAR_HZ,
     PLAY_HZ,
@@ -32,6 +34,9 @@ Row = dict[str, object]
 
 LEVELS_DB = (0.0, -6.0, -10.0, -20.0, -30.0)
 RATIOS_DB = (6.0, 0.0, -3.0, -6.0)
+RUNS = 100
+_SEED = 1
+_SHOWN = ("runs", "self_interruptions", "self_interruptions_without", "interrupted")
 LATE_FRAMES = 15
 """An interruption opens the gate within 480 ms of when it would without an echo."""
 
@@ -129,17 +134,38 @@ def cpu(seconds: float = 4.0) -> list[Row]:
     ]
 
 
-def measure(runs: int = 100, seed: int = 1) -> list[Row]:
+def rows(runs: int = 100, seed: int = 1) -> list[Row]:
     """All rows; ``runs`` of each kind at -20 dB, a quarter at the other levels."""
     few = max(runs // 4, 4)
-    rows = [self_interruptions(runs, -20.0, seed)]
-    rows += [self_interruptions(few, level, seed) for level in LEVELS_DB if level != -20.0]
-    rows.append(interruptions(runs, -20.0, None, seed))
-    rows += [interruptions(few, -20.0, ratio, seed) for ratio in RATIOS_DB]
-    rows.append(interruptions(few, 0.0, 0.0, seed))
-    return rows + cpu()
+    made = [self_interruptions(runs, -20.0, seed)]
+    made += [self_interruptions(few, level, seed) for level in LEVELS_DB if level != -20.0]
+    made.append(interruptions(runs, -20.0, None, seed))
+    made += [interruptions(few, -20.0, ratio, seed) for ratio in RATIOS_DB]
+    made.append(interruptions(few, 0.0, 0.0, seed))
+    return made + cpu()
+
+
+def measure(report: Report, corpus: Corpus) -> None:
+    """All rows, and the bars at -20 dB."""
+    print(f"\n{'echo':62}{'runs':>6}{'self-interrupted':>18}{'without guard':>15}{'told':>6}")
+    made = rows(8 if corpus.quick else RUNS, _SEED)
+    for row in made:
+        report.rows.append({"part": "echo", **row})
+        shown = [row.get(key, "") for key in _SHOWN]
+        tail = f"  {row['us']} us" if "us" in row else ""
+        cells = zip(shown, (6, 18, 15, 6), strict=True)
+        print(f"  {row['what']!s:60}" + "".join(f"{v!s:>{w}}" for v, w in cells) + tail)
+    quiet = next(row for row in made if row["what"] == "echo at -20 dB")
+    talk = next(row for row in made if str(row["what"]).startswith("double talk, echo at -20 dB"))
+    share = 100 * int(str(talk["interrupted"])) / max(int(str(talk["runs"])), 1)
+    report.bars += [
+        Bar(f"echo at -20 dB: self-interruptions in {RUNS} runs",
+            float(str(quiet["self_interruptions"])), "", "<=", 0),
+        Bar("echo at -20 dB: runs", float(str(quiet["runs"])), "", ">=", RUNS),
+        Bar("double talk over an echo at -20 dB that interrupts", share, "%", ">=", 95),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    for row in measure():
+    for row in rows():
         print(row, flush=True)

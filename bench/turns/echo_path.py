@@ -6,8 +6,9 @@ scaled, joined by who speaks there, and comes back through Opus at 64 kb/s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def _room() -> Floats:
     return response / np.sqrt((response**2).sum())
 
 
-def _case(name: str):  # type: ignore[no-untyped-def]
+def _case(name: str) -> Path:
     folder = cases_dir()
     if folder is None or not (folder / "speech_lhotse" / name).is_file():
         raise FileNotFoundError(f"no recordings: {name}")
@@ -221,4 +222,4 @@ def double_talk(
 
 def without_echo(way: Way, near: Floats, length: int) -> Judged:
     """The caller alone: what a gate would make of him on a headset."""
-    return Judged(arriving(np.zeros(length), replace(way), near))
+    return Judged(arriving(np.zeros(length), way, near))

@@ -34,9 +34,9 @@ from voicecore.core import actions as act
 from voicecore.replay.recording_file import read_recording
 
 _SEED = 23
-_TURNS = 24
+_TURNS = 20
 _ANSWER_S = 6.0
-_INTERRUPT_S = 150.0
+_INTERRUPT_S = 110.0
 _CONSENT = "a bench's own voices"
 _STAGED = ("--endpoint", "adaptive", "--bargein-policy", "staged")
 _NEXT_ANSWER_NS = 100_000_000

@@ -60,6 +60,7 @@ SCRIPT: Sequence[Step] = (
     (0.0, {"type": "state", "state": "speaking"}),
     (0.0, _latency(1, 480, 512, 530, 541, 549)),
     (0.3, {"type": "heard", "turn": 1, "chars": 16}),
+    (0.2, {"type": "state", "state": "yielding"}),
     (0.2, {"type": "barge_in", "turn": 1}),
     (
         0.0,
@@ -117,9 +118,13 @@ class _Session:
 
 @dataclass
 class FakeServer:
-    """Routes and what they saw. Set ``refusals`` to answer 503 that many times."""
+    """Routes and what they saw. Set ``refusals`` to answer 503 that many times.
+
+    ``hello``: what its first event says besides the usual.
+    """
 
     script: Sequence[Step] = SCRIPT
+    hello: Event = field(default_factory=dict)
     refusals: int = 0
     retry_after_s: int = 2
     sessions: dict[str, _Session] = field(default_factory=dict)
@@ -212,6 +217,7 @@ class FakeServer:
             "version": "0.0.fake",
             "engines": engines,
             "silence_ms": 480,
+            **self.hello,
         }
         for wait_s, event in ((0.0, hello), *self.script):
             await asyncio.sleep(wait_s)

@@ -17,6 +17,7 @@ import pytest_asyncio  # noqa: E402
 from aiohttp.test_utils import TestServer  # noqa: E402
 
 from e2e.console_fake_server import FakeServer  # noqa: E402
+from e2e.patience import until  # noqa: E402
 
 CHROMIUM = os.environ.get("VOICECORE_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
@@ -110,7 +111,6 @@ async def test_a_whole_call(console: Console, fake: FakeServer) -> None:
     assert fake.log[:2] == ["open", "answer"]
     assert fake.log[-1] == "delete"
     assert "end-of-candidates" in fake.log
-    assert fake.received == []
     assert console.printed == []
 
 
@@ -225,6 +225,158 @@ async def test_a_long_answer_is_shown_as_far_as_it_matters(console: Console) -> 
     await rest.click()
     assert await console.page.inner_text(".cut") == unheard
     assert await rest.count() == 0
+
+
+async def test_giving_way_is_shown(console: Console) -> None:
+    await console.open()
+    await console.receive(type="state", state="speaking")
+    await console.receive(type="state", state="yielding")
+    assert await console.look("state") == "yielding"
+    assert await console.page.inner_text("#state-name") == "Giving way"
+    await console.receive(type="state", state="speaking")
+    assert await console.page.inner_text("#state-name") == "Speaking"
+
+
+@pytest.mark.parametrize("told", [{"recorded": True}, {"recorded": False}, {}])
+async def test_who_is_recorded_is_told_so(
+    console: Console, fake: FakeServer, told: dict[str, bool]
+) -> None:
+    fake.script, fake.hello = (), told
+    await console.open("?autocall=1")
+    await console.state("listening")
+    await console.page.wait_for_selector("#engines dl", state="attached")
+    status = console.page.get_by_role("status").filter(has_text="This call is recorded")
+    assert await status.is_visible() == told.get("recorded", False)
+    await console.page.keyboard.press("Escape")
+    await console.state("idle")
+    assert await status.count() == 0
+
+
+async def test_a_turn_detection_engine_is_named(console: Console) -> None:
+    await console.open()
+    engines = {"stt": "a", "llm": "b", "tts": "c", "vad": "d", "turn": "some-model"}
+    await console.receive(
+        type="hello", session_id="s", version="1", engines=engines, silence_ms=480
+    )
+    await console.page.click("#about-open")
+    named = await console.page.inner_text("#engines")
+    assert "Turn detection" in named
+    assert "some-model" in named
+
+
+async def test_words_grow_and_shrink_until_the_turn_is_over(console: Console) -> None:
+    await console.open()
+    for text in ("my number", "My number is", "My number is four five", "My number is 45", ""):
+        await console.receive(type="transcript", turn=2, text=text, final=False)
+        assert await console.page.text_content(".turn.user .partial") == text
+    await console.receive(type="transcript", turn=2, text="My number is 45.", final=True)
+    assert await console.page.text_content(".turn.user .final") == "My number is 45."
+    assert await console.page.locator(".turn").count() == 1
+
+
+async def test_words_stand_above_the_answer_that_came_first(console: Console) -> None:
+    await console.open()
+    await console.receive(type="agent", turn=1, text="Hello.")
+    await console.receive(type="agent", turn=2, text="So I said.")
+    await console.receive(type="transcript", turn=2, text="mm-hm", final=True)
+    assert [(t["role"], t["turn"]) for t in await console.look("turns")] == [
+        ("agent", 1),
+        ("user", 2),
+        ("agent", 2),
+    ]
+    shown = await console.page.locator(".turn .words").all_inner_texts()
+    assert shown == ["Hello.", "mm-hm", "So I said."]
+
+
+@pytest.mark.parametrize(("rest", "goes_on"), [("was a fox.", True), ("Pardon?", False)])
+async def test_an_answer_that_goes_on_is_no_interrupted_one(
+    console: Console, rest: str, goes_on: bool
+) -> None:
+    await console.open()
+    await console.receive(type="agent", turn=1, text="There was a fox.")
+    await console.receive(type="barge_in", turn=1)
+    await console.receive(
+        type="agent_done",
+        turn=1,
+        text="There was a fox.",
+        heard="There",
+        unheard="was a fox.",
+        interrupted=True,
+    )
+    await console.receive(type="agent", turn=2, text=rest)
+    first, _ = await console.look("turns")
+    assert first["continued_in"] == (2 if goes_on else None)
+    mark = await console.page.inner_text(".turn.agent[data-turn='1'] .mark")
+    assert mark == ("goes on below" if goes_on else "you interrupted")
+    assert await console.page.locator("#turns .cut").count() == (0 if goes_on else 1)
+    summary = await console.page.inner_text("#summary")
+    assert summary == ("2 answers" if goes_on else "2 answers · 1 interruption")
+
+
+MOMENTS = ("endpoint_ms", "stt_ms", "llm_ms", "tts_ms", "packet_ms")
+
+
+@pytest.mark.parametrize(
+    ("moments", "stages", "early", "says"),
+    [
+        ((480, 512, 530, 541, 549), [480, 32, 18, 11, 8], [], "First packet 8 ms"),
+        ((500, 261, 280, 300, 512), [500, 12], [261, 280, 300], "Answer begun in the pause"),
+        ((500, 261, 280, 560, 570), [500, 60, 10], [261, 280], "Answer begun in the pause"),
+        ((500, 261, 520, 560, 570), [500, 20, 40, 10], [261], ". In the pause: Transcript"),
+    ],
+)
+async def test_what_was_done_in_the_pause_took_none_of_the_wait(
+    console: Console, moments: tuple[int, ...], stages: list[int], early: list[int], says: str
+) -> None:
+    await console.open()
+    await console.receive(type="agent", turn=1, text="Yes.")
+    await console.receive(type="latency", turn=1, **dict(zip(MOMENTS, moments, strict=True)))
+    page = console.page
+    assert await page.inner_text(".turn .total") == f"{moments[-1]} ms"
+    assert await page.locator(".turn .part").count() == len(stages)
+    assert await page.locator(".turn .tick").count() == len(early)
+    figures = await page.locator(".turn .figure").all_inner_texts()
+    assert figures == [str(figure) for figure in stages + early]
+    assert says in str(await page.get_attribute(".turn .latency", "aria-label"))
+
+
+READINGS = """async (readings) => {
+  const { PlayoutReport } = await import('/playout.js');
+  const report = new PlayoutReport();
+  return readings.map(([at_ms, delay_s, emitted]) => report.take({ delay_s, emitted }, at_ms));
+}"""
+
+
+async def test_the_jitter_buffer_is_told_seldom_and_when_it_changes(console: Console) -> None:
+    await console.open()
+    readings = [
+        (0, 0.0, 0),  # nothing to compare with yet
+        (1000, 2880.0, 48_000),  # too soon
+        (2000, 5760.0, 96_000),  # 60 ms on average
+        (4000, 12_480.0, 192_000),  # 70 ms: hardly a change
+        (6000, 21_120.0, 288_000),  # 90 ms
+        (8000, 21_120.0, 288_000),  # nothing came out
+        (10_000, 20.0, 2_000),  # counted anew
+        (12_000, 600_020.0, 98_000),  # 6.25 s: more than the server takes
+        (14_000, None, None),  # a browser that doesn't tell
+    ]
+    told = await console.page.evaluate(READINGS, readings)
+    assert [message and message["buffer_ms"] for message in told] == [
+        None, None, 60, None, 90, None, None, 5000, None,
+    ]  # fmt: skip
+
+
+async def test_the_server_is_told_of_the_jitter_buffer(console: Console, fake: FakeServer) -> None:
+    fake.script = ()
+    await console.open("?autocall=1")
+    await console.state("listening")
+
+    async def told() -> bool:
+        return bool(fake.received)
+
+    await until(told, "a report")
+    assert {message["type"] for message in fake.received} == {"playout"}
+    assert 0 < fake.received[0]["buffer_ms"] <= 5000
 
 
 async def test_strange_messages_are_ignored(console: Console) -> None:

@@ -34,6 +34,7 @@ class PlainGate:
         self._scores: list[float] = []
         self._energies: list[tuple[float, float]] = []  # of a frame, and of it explained
         self._released = 0
+        self._echoes = 0
         self._blocks: deque[tuple[int, float]] = deque(maxlen=_TRIM_SAMPLES // BLOCK_SAMPLES + 4)
 
     @property
@@ -67,11 +68,17 @@ class PlainGate:
         return self._take(start, end, powers, 0.0)
 
     def _take(self, start: int, end: int, powers: Sequence[float], echo: float) -> Edges:
-        for i, power in enumerate(powers):
+        self._echoes = self._echoes + 1 if echo >= _ECHO_SHARE else 0
+        with np.errstate(invalid="ignore"):  # infinite powers, all echo
+            left = np.float32(1) - np.float32(echo)
+            own = [float(np.float32(power) * left) for power in powers]
+        for i, power in enumerate(own):
             self._blocks.append((start + (i + 1) * BLOCK_SAMPLES, power))
+        self._energies.append((sum(powers), sum(power * echo for power in powers)))
         speech = self._latest >= (self._release if self.voiced else self._threshold)
-        if speech and not self._is_ours(echo):
-            return self._on_voiced(start, end, powers, echo)
+        if speech and self._echoes <= (2 if self._confirmed else 0):
+            return self._on_voiced(start, end, own)
+        self._energies.pop()
         return self._on_unvoiced() if self.voiced else []
 
     def hold(self, start: int, end: int) -> Edges:
@@ -79,23 +86,16 @@ class PlainGate:
             self._voiced_end = end
         return []
 
-    def _is_ours(self, echo: float) -> bool:
-        if echo < _ECHO_SHARE:
-            return False
-        energy = sum(whole for whole, _ in self._energies)
-        explained = sum(part for _, part in self._energies)
-        return not self._confirmed or explained >= energy * _ECHO_SHARE
-
-    def _on_voiced(self, start: int, end: int, powers: Sequence[float], echo: float) -> Edges:
+    def _on_voiced(self, start: int, end: int, own: list[float]) -> Edges:
         edges: Edges = []
         if not self.voiced:
             self.voiced, self._confirmed = True, False
             self._onset, self._peak = start, 0.0
-            self._scores, self._energies = [], []
+            self._scores, self._energies = [], self._energies[-1:]
             edges.append((ONSET, start))
-        self._voiced_end = end
-        self._energies.append((sum(powers), sum(power * echo for power in powers)))
-        self._peak = max(self._peak, *powers) if powers else self._peak
+        if not self._echoes:
+            self._voiced_end = end
+        self._peak = max(self._peak, *own) if own else self._peak
         if not self._confirmed and end - self._onset >= self._start_samples:
             self._confirmed = True
             edges.append((CONFIRMED, self._onset))

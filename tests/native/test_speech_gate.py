@@ -181,9 +181,21 @@ def test_who_speaks_over_the_echo_is_not_cut_between_his_words() -> None:
     assert echoing([0.1, 0.1, 0.9, 0.9, 0.1]) == [(0, ONSET), (1, CONFIRMED)]
 
 
-def test_speech_that_is_echo_as_a_whole_ends() -> None:
-    # Two frames of a look that went wrong, then it is known better.
-    assert echoing([0.3, 0.3, *[0.9] * 5]) == [(0, ONSET), (1, CONFIRMED), (5, RELEASED)]
+def test_what_goes_on_as_echo_ends() -> None:
+    assert echoing([0.1, 0.1, *[0.9] * 5]) == [(0, ONSET), (1, CONFIRMED), (4, RELEASED)]
+
+
+def test_an_end_of_speech_over_an_echo_is_that_of_the_callers_own_energy() -> None:
+    gate = SpeechGate()
+    for i in range(3):
+        gate.push(0.9, i * FRAME, (i + 1) * FRAME, [LOUD] * 4)
+    # 10 dB below him, of which a thousandth is left.
+    edges = [
+        edge
+        for i in range(3, 9)
+        for edge in gate.push(0.9, i * FRAME, (i + 1) * FRAME, [LOUD / 10] * 4, echo=0.999)
+    ]
+    assert edges == [(RELEASED, 3 * FRAME)]
 
 
 def test_after_a_release_the_voice_is_that_of_the_last_utterance() -> None:

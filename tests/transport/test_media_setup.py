@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from voicecore._native.plane import MediaThreads
+from voicecore._native.silero import SileroWeights, shapes
 from voicecore.core.send_policy import SendLimits
 from voicecore.transport.media_setup import (
     MediaWants,
@@ -73,6 +75,19 @@ def test_a_session_of_each_codec(
     assert (settings["bitrate_bps"], settings["complexity"]) == (40_000, 3)
     assert session.inbound.ring.capacity >= 32_000
     session.close()
+
+
+@pytest.mark.parametrize(("vad", "guard"), [(True, True), (True, False), (False, True)])
+def test_an_echo_guard_is_the_owners_wish(vad: bool, guard: bool) -> None:
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes(16_000).items()}
+    threads = MediaThreads(vad=SileroWeights(16_000, weights))
+    for form in (opus(), AudioFormat("pcmu", 0, pcmu_pt=0)):
+        wants = MediaWants(send_rate_hz=48_000, playout_ms=500, vad=vad, echo_guard=guard)
+        peer = threads.add_peer(form.codec)
+        session = open_session(threads, peer, form, KEYS, ssrc=7, wants=wants)
+        assert session.echo_guard is (vad and guard)
+        session.close()
+    threads.close()
 
 
 def test_sequences_begin_far_from_their_wrap(threads: MediaThreads) -> None:

@@ -11,7 +11,8 @@ cdef class MediaSession:
     cdef readonly uint32_t peer
     cdef readonly Inbound inbound
     cdef readonly Outbound outbound
-    cdef _Peer owner             # whose peer this is
+    cdef readonly bint echo_guard   # there is one: asked for, and there is a VAD
+    cdef _Peer owner                # whose peer this is
 
     # Raises MisuseError once the session is closed.
     cdef int _check(self) except -1

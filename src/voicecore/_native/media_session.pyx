@@ -130,7 +130,7 @@ cdef class MediaSession:
     other threads may be called.  ``srtp_profile`` is named as in RFC 5764; the keys are master
     key and salt in one, and aren't kept.  With ``vad`` edges are told, as
     :class:`voicecore._native.speech_gate.SpeechGate` finds them with ``threshold`` and
-    ``start_ms``; with ``echo_guard`` what is echo of our own voice is no speech (24 KB a call,
+    ``start_ms``; with ``echo_guard`` what is echo of our own voice is no speech (22 KB a call,
     and time only while both that and a VAD's voice are heard; without ``vad`` it does nothing).
     RTCP: ``ssrc`` and ``clock_hz`` of what we send, ``cname`` (at most 31
     bytes), reports each ``report_interval_ms`` on average; ``transport_cc``, ``nack`` and
@@ -175,7 +175,8 @@ cdef class MediaSession:
         session.key_bytes = <size_t>len(receive_key)
         session.vad = PLANE_VAD_NATIVE if vad else PLANE_VAD_OFF
         session.vad_threshold, session.vad_start_samples = threshold, start_ms * 16
-        session.echo_guard_hz = outbound.rate_hz if echo_guard and vad else 0
+        self.echo_guard = echo_guard and vad
+        session.echo_guard_hz = outbound.rate_hz if self.echo_guard else 0
         session.rtcp.ssrc, session.rtcp.clock_hz = outbound.stream.ssrc, clock_hz
         memcpy(session.rtcp.cname, <const char*>name, len(name))
         session.rtcp.transport_cc, session.rtcp.nack = transport_cc, nack

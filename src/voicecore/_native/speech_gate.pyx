@@ -134,8 +134,8 @@ cdef class SpeechGate:
 
         ``powers`` (at most 16) are the mean squares of its blocks of ``BLOCK_SAMPLES``.  A
         probability that is not a number is no speech.  ``echo``: the share of the frame's energy
-        (0 to 1) that is explained by what we sent.  From 0.6 on it is no speech, unless it follows
-        confirmed speech that is less so as a whole.
+        (0 to 1) that is explained by what we sent.  From 0.6 on it is no speech; confirmed speech goes
+        on over two such frames.
 
         Raises:
             MisuseError: positions out of order or range, too many powers, or a share that is

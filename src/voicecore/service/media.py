@@ -186,6 +186,7 @@ class Media:
             vad=self._native_vad,
             threshold=settings.threshold,
             start_ms=settings.start_ms,
+            echo_guard=settings.echo_guard,
         )
 
     def _hearing(self, plane: NativePlane) -> ScoredHearing:

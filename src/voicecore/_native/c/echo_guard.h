@@ -15,7 +15,7 @@
  * Threads: one sends (echo_guard_sent) and one hears (all else) at a time, without a lock; the
  * sender publishes, the hearer copies what it needs.  Nothing allocates; the state is the
  * caller's, has no pointer in it and needs no end.  While we were silent for a second nothing is
- * computed.  Measured per frame that a VAD takes for speech: 16 us, with a search 90. */
+ * computed.  A frame that a VAD takes for speech costs 13 us, with a search 150, any other 2. */
 #ifndef VOICECORE_ECHO_GUARD_H
 #define VOICECORE_ECHO_GUARD_H
 

@@ -22,6 +22,7 @@
 #define SPEECH_LOWEST_RELEASE 0.01
 #define SPEECH_UNLIKELY 0.1f /* below it the next frame may go unscored */
 #define SPEECH_ECHO_SHARE 0.6f /* what is echo by so much isn't the caller */
+#define SPEECH_ECHOES 2        /* so many frames of it in a row are a gap between words */
 #define SPEECH_QUIET_RATIO 0.0031622776601683794 /* -25 dB of the loudest block: not speech */
 
 enum {
@@ -47,7 +48,7 @@ typedef struct {
 typedef struct {
     double threshold;      /* a probability from here on opens the gate, */
     double release;        /* one from here on holds it open */
-    double peak;           /* loudest block of this utterance (mean square) */
+    double peak;           /* loudest block of this utterance (mean square), without echo */
     double energy;         /* of the utterance's voiced frames: sum of their blocks' powers, */
     double explained;      /* and of the part of it that is echo */
     double scores;         /* sum of its voiced frames' probabilities */
@@ -57,8 +58,9 @@ typedef struct {
     int64_t released;      /* where the last utterance ended; 0 before the first */
     int64_t position;      /* end of the latest frame: all edges up to here are known */
     int64_t block_end[SPEECH_BLOCKS];
-    float block_power[SPEECH_BLOCKS];
+    float block_power[SPEECH_BLOCKS]; /* without what is echo */
     uint32_t next_block; /* counts on and wraps */
+    uint32_t echoes;     /* frames in a row, up to the latest, that are echo */
     int32_t scored;      /* voiced frames in `scores` */
     float probability;   /* of the latest scored frame; 0 before the first */
     uint8_t voiced;
@@ -130,11 +132,15 @@ static inline void speech_gate_open(speech_gate *g, int64_t onset)
     g->scored = 0;
 }
 
+/* What of a power isn't ours: loud is who speaks, not his loudspeaker. */
+static inline float speech_gate_own(float power, float echo) { return power * (1.0f - echo); }
+
 /* Adds a voiced frame to what is known of the utterance. */
 static inline void speech_gate_sum(speech_gate *g, const float *powers, int n, float echo)
 {
     for (int i = 0; i < n; i++) {
-        g->peak = powers[i] > g->peak ? powers[i] : g->peak;
+        const float own = speech_gate_own(powers[i], echo);
+        g->peak = own > g->peak ? own : g->peak;
         g->energy += powers[i];
         g->explained += (double)powers[i] * echo;
     }
@@ -144,13 +150,12 @@ static inline void speech_gate_sum(speech_gate *g, const float *powers, int n, f
     }
 }
 
-/* 1 if what sounds like speech is our own voice: a frame that is echo, unless it follows confirmed
- * speech that wasn't.  So an echo opens nothing, nor confirms what one bad look at it opened; and
- * who speaks over it isn't cut in the gaps between his words. */
-static inline int speech_gate_is_ours(const speech_gate *g, float echo)
+/* 1 if what sounds like speech is our own voice: an echo opens nothing, nor confirms what one bad
+ * look at it opened.  Confirmed speech it ends after as many frames as a VAD holds in silence, so
+ * that who speaks over it isn't cut between his words, nor heard on until we have ended. */
+static inline int speech_gate_is_ours(const speech_gate *g)
 {
-    return echo >= SPEECH_ECHO_SHARE
-           && (!g->confirmed || g->explained >= g->energy * SPEECH_ECHO_SHARE);
+    return g->echoes > (g->confirmed ? SPEECH_ECHOES : 0);
 }
 
 static inline int speech_gate_take(speech_gate *g, int64_t start, int64_t end,
@@ -159,14 +164,15 @@ static inline int speech_gate_take(speech_gate *g, int64_t start, int64_t end,
     int count = 0;
 
     g->position = end;
+    g->echoes = echo >= SPEECH_ECHO_SHARE ? g->echoes + 1 : 0;
     for (int i = 0; i < n; i++) {
         const uint32_t at = g->next_block++ % SPEECH_BLOCKS;
         g->block_end[at] = start + (int64_t)(i + 1) * SPEECH_BLOCK_SAMPLES;
-        g->block_power[at] = powers[i];
+        g->block_power[at] = speech_gate_own(powers[i], echo);
     }
     /* Not a number is no speech. */
     if (!(g->probability >= (g->voiced ? g->release : g->threshold))
-        || speech_gate_is_ours(g, echo)) {
+        || speech_gate_is_ours(g)) {
         if (g->voiced) {
             g->released = speech_gate_loud_end(g);
             edges[count++] = (speech_edge){ g->released, SPEECH_RELEASED };
@@ -178,7 +184,8 @@ static inline int speech_gate_take(speech_gate *g, int64_t start, int64_t end,
         speech_gate_open(g, start);
         edges[count++] = (speech_edge){ start, SPEECH_ONSET };
     }
-    g->voiced_end = end;
+    if (!g->echoes)
+        g->voiced_end = end;
     speech_gate_sum(g, powers, n, echo);
     if (!g->confirmed && end - g->onset >= g->start_samples) {
         g->confirmed = 1;

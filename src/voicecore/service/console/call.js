@@ -68,15 +68,18 @@ export class Call {
     this.#ended = true;
     clearTimeout(this.#timer);
     // A page on its way out may lose its request; one of the two will arrive.
-    if (leaving && this.#channel?.readyState === 'open') {
-      this.#channel.send(JSON.stringify({ type: 'hangup' }));
-    }
+    if (leaving) this.tell({ type: 'hangup' });
     this.#microphone?.getTracks().forEach((track) => track.stop());
     this.pc?.close();
     this.pc = null;
     // A session that ended meanwhile, or a server that is gone, is no matter any more.
     if (this.#session && !told) closeSession(this.#session, { leaving }).catch(() => {});
     this.#hooks.onEnd(why);
+  }
+
+  /** Send a message over the data channel, if it is open. */
+  tell(message) {
+    if (this.#channel?.readyState === 'open') this.#channel.send(JSON.stringify(message));
   }
 
   setMuted(muted) {

@@ -8,6 +8,7 @@ const ROLES = {
   llm: 'Language model',
   tts: 'Text to speech',
   vad: 'Voice activity',
+  turn: 'Turn detection',
 };
 
 const CONNECTION = {
@@ -63,7 +64,7 @@ function engines() {
   const rows = make('dl', {});
   const add = (name, value) => rows.append(make('dt', {}, name), make('dd', {}, String(value)));
   for (const [role, name] of Object.entries(hello.engines)) add(ROLES[role] ?? role, name);
-  add('End of turn after', `${hello.silence_ms} ms of silence`);
+  if (hello.recorded !== undefined) add('Recorded', hello.recorded ? 'yes' : 'no');
   add('Server', `voicecore ${hello.version}`);
   add('Session', hello.session_id);
   list.replaceChildren(rows);

@@ -17,10 +17,17 @@ const flag = (value) => typeof value === 'boolean';
 const object = (value) => typeof value === 'object' && value !== null && !Array.isArray(value);
 const turn = (value) => Number.isInteger(value) && value >= 0;
 const moment = (value) => value === null || value === undefined || number(value);
+const perhaps = (value) => value === undefined || flag(value);
 
 /** Required fields of each type; further fields are let through. */
 const SHAPES = {
-  hello: { session_id: text, version: text, engines: object, silence_ms: number },
+  hello: {
+    session_id: text,
+    version: text,
+    engines: object,
+    silence_ms: number,
+    recorded: perhaps,
+  },
   state: { state: text },
   transcript: { turn, text, final: flag },
   agent: { turn, text },

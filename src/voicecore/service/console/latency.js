@@ -4,6 +4,11 @@
  *
  *     end of speech ─ endpoint ─ STT final ─ first token ─ first audio ─ first packet
  *
+ * An answer may be begun in the pause, before the turn counts as ended. What was
+ * there that early took none of the wait; it is a tick inside the endpoint's stage:
+ *
+ *     end of speech ─ STT ' token ' audio ' ─ endpoint ─ first packet
+ *
  * All strips share one scale, so that turns can be compared by eye.
  */
 
@@ -41,28 +46,37 @@ export const STAGES = [
 const SCALE_FLOOR_MS = 500;
 
 /**
- * Moments turned into stages.
+ * Moments turned into stages, and what was there before its stage could begin.
  *
- * A moment that is missing gives no stage; one before its predecessor (a
- * transcript may be ready before the endpoint) gives a stage of no length.
+ * A moment that is missing gives neither.
  *
- * @returns {{key: string, name: string, ms: number}[]}
+ * @returns {{stages: {key: string, name: string, ms: number}[],
+ *   early: {key: string, name: string, at_ms: number}[]}}
  */
 export function segments(latency) {
   let from = 0;
-  const result = [];
+  const [stages, early] = [[], []];
   for (const { key, name } of STAGES) {
-    if (latency[key] === null) continue;
-    const to = Math.max(from, latency[key]);
-    result.push({ key, name, ms: to - from });
-    from = to;
+    const at_ms = latency[key];
+    if (at_ms === null) continue;
+    if (at_ms < from) {
+      early.push({ key, name, at_ms });
+    } else {
+      stages.push({ key, name, ms: at_ms - from });
+      from = at_ms;
+    }
   }
-  return result;
+  return { stages, early };
+}
+
+/** Whether the model was asked before the turn counted as ended. */
+function begunEarly(early) {
+  return early.some(({ key }) => key === 'llm_ms');
 }
 
 /** From the end of speech to the last known moment, in ms. */
 export function total(latency) {
-  return segments(latency).reduce((sum, { ms }) => sum + ms, 0);
+  return segments(latency).stages.reduce((sum, { ms }) => sum + ms, 0);
 }
 
 /** The middle of `values`, or null for none. */
@@ -79,26 +93,51 @@ export function rescale(list, latencies) {
   list.style.setProperty('--scale', slowest);
 }
 
+/** A coloured figure; `title` says what of. */
+function figure(key, title, ms) {
+  return make('span.figure', { 'data-stage': key, title }, String(Math.round(ms)));
+}
+
+/** What was done in the pause: a tick each in the bar, and a figure each. */
+function addEarly(early, bar, figures) {
+  if (early.length === 0) return;
+  const what = begunEarly(early) ? 'answer begun in the pause, at' : 'in the pause, at';
+  figures.append(make('span.note', {}, what));
+  for (const { key, name, at_ms } of early) {
+    const title = `${name}: after ${Math.round(at_ms)} ms, in the pause`;
+    const tick = make('span.tick', { 'data-stage': key, title });
+    tick.style.setProperty('--at', Math.max(0, at_ms));
+    bar.append(tick);
+    figures.append(figure(key, title, at_ms));
+  }
+}
+
+/** The strip in words. */
+function label(sum, stages, early) {
+  const spoken = stages.map(({ name, ms }) => `${name} ${Math.round(ms)} ms`).join(', ');
+  const before = early.map(({ name, at_ms }) => `${name} at ${Math.round(at_ms)} ms`).join(', ');
+  const begun = begunEarly(early) ? 'Answer begun in the pause' : 'In the pause';
+  return `Answered after ${Math.round(sum)} ms: ${spoken}${before && `. ${begun}: ${before}`}`;
+}
+
 /** One turn's strip. */
 export function strip(latency) {
-  const parts = segments(latency);
+  const { stages, early } = segments(latency);
   const sum = total(latency);
-  const spoken = parts.map(({ name, ms }) => `${name} ${Math.round(ms)} ms`).join(', ');
   const bar = make('div.bar', { 'aria-hidden': 'true' });
   const figures = make('div.figures', { 'aria-hidden': 'true' });
-  for (const { key, name, ms } of parts) {
+  for (const { key, name, ms } of stages) {
     const piece = make('span.part', { 'data-stage': key, title: `${name}: ${Math.round(ms)} ms` });
     piece.style.setProperty('--ms', ms);
     bar.append(piece);
-    figures.append(
-      make('span.figure', { 'data-stage': key, title: name }, String(Math.round(ms))),
-    );
+    figures.append(figure(key, name, ms));
   }
+  addEarly(early, bar, figures);
   bar.style.setProperty('--total', sum);
   const all = make('span.total', { title: 'End of your speech to the first packet' });
   all.append(make('b', {}, String(Math.round(sum))), ' ms');
-  const label = `Answered after ${Math.round(sum)} ms: ${spoken}`;
-  return make('div.latency', { role: 'img', 'aria-label': label }, bar, all, figures);
+  const spoken = label(sum, stages, early);
+  return make('div.latency', { role: 'img', 'aria-label': spoken }, bar, all, figures);
 }
 
 /** The legend: colours and names in one line, what they mean when opened. */
@@ -113,6 +152,8 @@ export function fillLegend(details) {
   const note = make('p', {});
   note.textContent =
     'A strip starts at the end of your speech. Its figures are the milliseconds each stage took, ' +
-    'and the one at the right is their sum: how long you waited, less the way through the network.';
+    'and the one at the right is their sum: how long you waited, less the way through the network. ' +
+    'A tick inside the first stage is what was ready in the pause already: the answer was begun ' +
+    'before your turn counted as ended, and kept back until then.';
   details.append(summary, list, note);
 }

@@ -10,6 +10,7 @@ import { resume } from './meters.js';
 import { mountMicrophones, refreshMicrophones } from './microphones.js';
 import { remoteAudio, watch } from './network.js';
 import { clearNotice, showCountdown, showNotice } from './notice.js';
+import { PlayoutReport } from './playout.js';
 import { farewell, problem } from './problems.js';
 import * as state from './state.js';
 import { mountStatus, setStart } from './status.js';
@@ -56,7 +57,12 @@ function onRemote(stream) {
 function onConnected() {
   refusals = 0;
   setStart(performance.now());
-  stopWatching = watch(call.pc, state.setNetwork);
+  const playout = new PlayoutReport();
+  stopWatching = watch(call.pc, (network) => {
+    state.setNetwork(network);
+    const message = playout.take(network.buffer, performance.now());
+    if (message) call?.tell(message);
+  });
   // The server's own state may have come first over the data channel.
   if (state.model.phase === 'connecting') state.setPhase('listening');
 }

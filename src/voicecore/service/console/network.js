@@ -30,7 +30,8 @@ const ms = (seconds) => (Number.isFinite(seconds) ? seconds * 1000 : null);
  * @param {RTCStatsReport|Map} report
  * @returns {{path: string|null, protocol: string|null, rttMs: number|null,
  *   jitterMs: number|null, lostIn: number|null, lostOut: number|null,
- *   received: number, sent: number, codec: string|null}}
+ *   received: number, sent: number, codec: string|null,
+ *   buffer: {delay_s: number|undefined, emitted: number|undefined}}}
  */
 export function summarise(report) {
   const pair = selectedPair(report);
@@ -49,6 +50,10 @@ export function summarise(report) {
     lostOut: echoed?.packetsLost ?? null,
     received: inbound?.packetsReceived ?? 0,
     sent: outbound?.packetsSent ?? 0,
+    buffer: {
+      delay_s: inbound?.jitterBufferDelay,
+      emitted: inbound?.jitterBufferEmittedCount,
+    },
     codec: codec ? `${codec.mimeType.split('/')[1]} ${codec.clockRate / 1000} kHz` : null,
   };
 }

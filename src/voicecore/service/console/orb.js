@@ -3,7 +3,8 @@
  *
  * Ticks outside the ring are the caller's spectrum; ticks inside it and the size
  * of the disc are the agent's. The ring between them wears the colour of the
- * state and moves while something is being waited for.
+ * state and moves while something is being waited for. While the agent gives way
+ * the ring is the caller's, and the disc stays the agent's, dimmed: it may go on.
  */
 
 import { onThemeChange } from './theme.js';
@@ -20,6 +21,7 @@ const STATE_COLOURS = {
   hearing: 'caller',
   thinking: 'think',
   speaking: 'agent',
+  yielding: 'caller',
   failed: 'bad',
 };
 
@@ -111,7 +113,8 @@ export class Orb {
   /** A disc that swells with the agent's level; it never reaches the ring. */
   #body(radius, phase, agent) {
     const pen = this.#pen;
-    const colour = this.#stateColour(phase);
+    const held = phase === 'yielding';
+    const colour = held ? this.#colours.agent : this.#stateColour(phase);
     const size = radius * (0.46 + 0.012 * this.#breath + 0.2 * agent.level);
     for (const [scale, alpha] of [
       [1.26, 0.12],
@@ -121,7 +124,7 @@ export class Orb {
       pen.fillStyle = colour;
       this.#disc(size * scale);
     }
-    pen.globalAlpha = 0.95;
+    pen.globalAlpha = held ? 0.4 : 0.95;
     pen.fillStyle = this.#gradient(size, colour);
     this.#disc(size);
     pen.globalAlpha = 1;

@@ -149,6 +149,7 @@ export function farewell(reason) {
     caller_hung_up: 'Call ended',
     closed: 'Call ended',
     idle: 'Ended after a long silence',
+    caller_silent: 'Ended: nothing was heard from you for a long time',
     limit: 'Ended at the longest time for a call',
     server_stopped: 'The server is going down; call again in a moment',
     vad_failed: 'The server could not listen any more; call again',

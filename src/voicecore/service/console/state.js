@@ -8,10 +8,10 @@
 import { Turns } from './turns.js';
 
 /**
- * Phases of the page. The four in the middle are the server's own states.
+ * Phases of the page. The five in the middle are the server's own states.
  *
- * idle -> connecting -> listening <-> hearing <-> thinking <-> speaking -> idle
- * and from any of them to failed.
+ * idle -> connecting -> listening <-> hearing <-> thinking <-> speaking -> idle,
+ * yielding beside the last two, and from any of them to failed.
  */
 export const PHASES = [
   'idle',
@@ -20,11 +20,12 @@ export const PHASES = [
   'hearing',
   'thinking',
   'speaking',
+  'yielding',
   'failed',
 ];
 
 /** States the server may set; a word of a newer server changes nothing here. */
-const SERVER_STATES = ['listening', 'hearing', 'thinking', 'speaking'];
+const SERVER_STATES = ['listening', 'hearing', 'thinking', 'speaking', 'yielding'];
 
 const KEPT_ERRORS = 50;
 

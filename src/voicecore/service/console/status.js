@@ -1,6 +1,6 @@
 /** The state in words, the buttons that fit it, and the clock of the call. */
 
-import { byId, clock } from './dom.js';
+import { byId, clock, make } from './dom.js';
 import { inCall, model, on } from './state.js';
 
 const WORDS = {
@@ -10,6 +10,7 @@ const WORDS = {
   hearing: ['You speak', 'Pause when you are done.'],
   thinking: ['Thinking', 'The answer is on its way.'],
   speaking: ['Speaking', 'Interrupt whenever you like.'],
+  yielding: ['Giving way', 'It goes on if you don’t.'],
   failed: ['No call', ''],
 };
 
@@ -40,6 +41,15 @@ function show() {
   document.title = talking ? `${name} · voicecore` : 'voicecore';
 }
 
+/** Said as soon as the server says so, and until the call ends. */
+function showRecorded() {
+  const mark = byId('recorded');
+  const recorded = inCall() && Boolean(model.hello?.recorded);
+  if (recorded === mark.hasChildNodes()) return;
+  // What comes into a status that stands already is read aloud; one that appears may not be.
+  mark.replaceChildren(...(recorded ? [make('span', {}, 'This call is recorded')] : []));
+}
+
 /** Start the call's clock, or stop it with null. */
 export function setStart(now_ms) {
   startedAt_ms = now_ms;
@@ -50,5 +60,6 @@ export function setStart(now_ms) {
 
 export function mountStatus() {
   on('phase', show);
+  for (const topic of ['phase', 'hello']) on(topic, showRecorded);
   show();
 }

@@ -2,7 +2,8 @@
  * The conversation on the page, written like a script: who, when, what.
  *
  * The words of the agent come in three kinds: heard (normal), still to be heard
- * (dim), and cut off by the caller (struck through, after a mark).
+ * (dim), and cut off by the caller (struck through, after a mark). An answer that a
+ * mere sound cut is not struck through: its rest is said, and stands, further down.
  */
 
 import { byId, clock, make } from './dom.js';
@@ -56,9 +57,11 @@ function cutWords(record, view) {
 }
 
 function agentWords(record, view) {
-  const { heard, unheard, interrupted } = record;
+  const { heard, unheard, interrupted, continued_in } = record;
   const parts = [make('span.heard', {}, heard)];
-  if (interrupted) {
+  if (continued_in !== null) {
+    parts.push(' ', make('span.mark', {}, 'goes on below'));
+  } else if (interrupted) {
     const cut = cutWords(record, view);
     if (heard.trim()) parts.push(' ');
     for (const part of cut) parts.push(part, ' ');
@@ -76,12 +79,14 @@ function render(record) {
   let view = views.get(record);
   if (!view) {
     view = newTurn(record);
+    const after = model.turns.slice(model.turns.indexOf(record) + 1).find((t) => views.has(t));
+    list.insertBefore(view.element, after ? views.get(after).element : null);
     views.set(record, view);
-    list.append(view.element);
   }
   const { element, words } = view;
   words.replaceChildren(...(record.role === 'user' ? userWords(record) : agentWords(record, view)));
   element.classList.toggle('interrupted', Boolean(record.interrupted));
+  element.classList.toggle('continued', typeof record.continued_in === 'number');
   if (record.latency !== view.latency) {
     view.latency = record.latency;
     view.strip?.remove();
@@ -103,7 +108,7 @@ function prune() {
 function summarise() {
   const latencies = model.turns.map((t) => t.latency).filter(Boolean);
   const answers = model.turns.filter((t) => t.role === 'agent');
-  const cuts = answers.filter((t) => t.interrupted).length;
+  const cuts = answers.filter((t) => t.interrupted && t.continued_in === null).length;
   const parts = [];
   if (answers.length) parts.push(`${answers.length} answer${answers.length > 1 ? 's' : ''}`);
   if (cuts) parts.push(`${cuts} interruption${cuts > 1 ? 's' : ''}`);
@@ -117,7 +122,7 @@ function summarise() {
 /** Finished words, for screen readers: partial ones would never let them speak. */
 function announce(record) {
   const finished = record.role === 'user' ? record.final : record.done;
-  if (!finished) return;
+  if (!finished || typeof record.continued_in === 'number') return;
   const who = record.role === 'user' ? 'You' : 'Agent';
   const said = record.role === 'user' ? record.text : record.heard;
   const end = record.interrupted ? ' You interrupted.' : '';

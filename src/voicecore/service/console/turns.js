@@ -68,8 +68,11 @@ export class Turns {
     return this.#list.findLast((turn) => turn.role === role && turn.turn === number);
   }
 
+  /** Add a record: the caller's words before the answer to them, whichever came first. */
   #add(record) {
-    this.#list.push(record);
+    const twin = this.#list.findLastIndex((other) => other.turn === record.turn);
+    if (record.role === 'user' && twin >= 0) this.#list.splice(twin, 0, record);
+    else this.#list.push(record);
     if (this.#list.length > LIMIT) this.#list.shift();
     return record;
   }
@@ -86,6 +89,7 @@ export class Turns {
       unheard: '',
       done: false,
       interrupted: false,
+      continued_in: null,
       latency: null,
     });
     const asked = this.#find('user', event.turn);
@@ -113,12 +117,22 @@ export class Turns {
   }
 
   #agentText(event) {
+    const goesOn = this.#find('agent', event.turn) ? null : this.#cutBefore(event);
     const record = this.#agent(event);
     if (record.done) return [];
     const count = Array.from(record.heard).length;
     record.text = event.text;
     [record.heard, record.unheard] = splitAt(event.text, count);
-    return [record];
+    if (!goesOn) return [record];
+    goesOn.continued_in = event.turn;
+    return [goesOn, record];
+  }
+
+  /** The answer whose unheard rest `event` begins to say: it was cut by a mere sound. */
+  #cutBefore({ text }) {
+    const last = this.#list.findLast((turn) => turn.role === 'agent');
+    const rest = last?.done && last.interrupted ? last.unheard.trim() : '';
+    return rest && rest === text.trim() ? last : null;
   }
 
   #heard(event) {
