@@ -32,6 +32,7 @@ def end_of_turn(call: CallMemory, sample: int, at_ns: int, now_ns: int) -> Actio
     assert turn is not None
     call.state = State.THINKING
     call.pause = call.deadline_ns = None
+    call.ended_at = sample
     call.clock = call.clock or TurnClock(at_ns)
     call.clock.mark("endpoint", now_ns)
     actions = settle(call, turn, sample)

@@ -37,6 +37,11 @@ def listening_from(call: CallMemory, sample: int) -> int:
 
 def take_floor(call: CallMemory, turn: CallerTurn, now_ns: int) -> None:
     """``turn`` is the caller's from here on."""
+    if call.ended_at is not None:
+        # He had not finished: the pause was longer than he was waited for.
+        pause_ms = max(turn.begins_at - call.ended_at, 0) * 1000 / HEAR_RATE_HZ
+        call.endpoint.resumed(pause_ms)
+        call.ended_at = None
     call.state = State.HEARING
     call.turn = turn.number
     call.caller = turn

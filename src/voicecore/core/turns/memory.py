@@ -156,6 +156,8 @@ class CallMemory:
     pause: Pause | None = None
     arrived: tuple[int, int] = (0, 0)
     """How far the speaking caller was heard, and since when no more than that."""
+    ended_at: int | None = None
+    """Where the caller's last turn ended, until something answers it."""
     listened_to: int = 0
     suspicion: Suspicion | None = None
     quiet: tuple[int, int] = (0, 0)

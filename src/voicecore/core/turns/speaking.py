@@ -103,6 +103,9 @@ def on_engine_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> A
     reply = call.reply
     if reply is None or reply.turn != event.turn:
         return []
+    if event.stage == "llm" and reply.written:
+        # It was broken off: nothing is missing.
+        return []
     actions: Actions = []
     if event.stage == "tts":
         actions.append(act.CancelReply(reply.turn))
@@ -133,6 +136,7 @@ def on_playout_started(call: CallMemory, event: ev.PlayoutStarted, now_ns: int) 
     if reply is None:
         return []
     reply.started_ns = now_ns
+    call.ended_at = None
     if call.state is State.THINKING:
         call.state = State.SPEAKING
     if call.state is State.SPEAKING:
