@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from core.driver import ScriptedCall
@@ -435,3 +437,56 @@ def test_the_immediate_policy_ducks_for_nothing() -> None:
     assert call.kinds(done)[:4] == [act.Flush, act.CancelReply, act.RecordBargeIn, act.Listen]
     assert call.state is State.HEARING
     assert outcomes(call) == []
+
+
+# -- a voice that a stall had hidden ------------------------------------------------------------
+
+
+def test_who_speaks_on_behind_a_stall_is_noticed() -> None:
+    """His gate never closed: no edge tells of him."""
+    call = speaking()
+    call.stalled_from_ms = 2070
+    call.at(2032).onset(2000)
+    call.at(2064).confirm(2000)
+    call.at(6000)
+    # As long as nothing arrives the agent is silenced once, and not again.
+    assert call.state is State.SPEAKING
+    assert len(call.of(act.Hold)) == 1
+    call.stalled_from_ms = math.inf
+    call.at(7000)
+    assert call.state is State.HEARING
+    assert outcomes(call) == ["nothing", "interruption"]
+    assert not call.held
+    call.at(8064).release(8000)
+    call.at(8500)
+    call.understand("can you hear me")
+    assert call.said[-1] == ("user", "can you hear me")
+
+
+def test_an_echo_that_was_judged_once_is_not_judged_again() -> None:
+    call = speaking()
+    call.echo = 0.8
+    call.at(2032).onset(2000)
+    call.at(2064).confirm(2000)
+    call.at(9000)
+    assert call.state is State.SPEAKING
+    assert len(call.of(act.Hold)) == 1
+
+
+@pytest.mark.parametrize("policy", ["staged", "immediate"])
+def test_whose_turn_a_stall_ended_may_speak_on(policy: str) -> None:
+    call = ScriptedCall(bargein_policy=policy)
+    call.stalled_from_ms = 1000
+    call.at(32).onset(0)
+    call.at(64).confirm(0)
+    call.at(6000)
+    assert call.state is State.THINKING
+    call.understand("I would like")
+    call.reply(STORY)
+    call.play_to(2400)
+    call.at(8000)
+    assert call.state is State.SPEAKING
+    call.stalled_from_ms = math.inf
+    call.at(9000)
+    assert call.state is State.HEARING
+    assert call.session.turn == 2

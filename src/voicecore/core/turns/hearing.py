@@ -74,5 +74,6 @@ def on_watch(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
     elif now_ns < end_ns:
         call.deadline_ns = min(now_ns + ms_to_ns(WATCH_MS), end_ns)
     else:
+        call.stalled = (event.voice.onset, reached) if event.voice.voiced else None
         return ending.end_of_turn(call, reached, since_ns, now_ns)
     return []

@@ -158,6 +158,8 @@ class CallMemory:
     """How far the speaking caller was heard, and since when no more than that."""
     ended_at: int | None = None
     """Where the caller's last turn ended, until something answers it."""
+    stalled: tuple[int, int] | None = None
+    """The voice, by its onset, that was given up in a stall; how far it had arrived."""
     listened_to: int = 0
     suspicion: Suspicion | None = None
     quiet: tuple[int, int] = (0, 0)
