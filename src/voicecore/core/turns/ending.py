@@ -93,10 +93,11 @@ def _says_nothing(call: CallMemory, turn: CallerTurn) -> bool:
     return turn.number == call.turn and is_nothing(call, turn.text)
 
 
-def _go_on(call: CallMemory, rest_of_it: str) -> Actions:
+def _go_on(call: CallMemory, rest_of_it: list[tuple[str, bool]]) -> Actions:
     """Nobody wanted the floor: say what the interrupted answer still had to say."""
+    (first, protected), *others = rest_of_it
     reply = call.begin_reply(call.turn)
-    return speaking.say(reply, rest_of_it)
+    return speaking.say(reply, (first.lstrip(), protected), *others)
 
 
 def _not_heard(call: CallMemory, turn: CallerTurn, now_ns: int) -> Actions:

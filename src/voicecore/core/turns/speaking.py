@@ -27,9 +27,11 @@ _FAILURES = {
 # -- the agent's words ------------------------------------------------------------------
 
 
-def say(reply: Reply, text: str, *, protected: bool = False) -> Actions:
-    """Say ``text`` and nothing else."""
-    spoken = reply.add_text(text, protected=protected)
+def say(reply: Reply, *pieces: tuple[str, bool]) -> Actions:
+    """Say these texts, each protected or not, and nothing else."""
+    spoken: Actions = []
+    for text, protected in pieces:
+        spoken += reply.add_text(text, protected=protected)
     return [*spoken, *reply.end_text(), agent_text(reply)]
 
 
@@ -196,7 +198,8 @@ def on_flushed(call: CallMemory, event: ev.Flushed, now_ns: int) -> Actions:
         began -= round(event.far_delay_ms * call.play_rate_hz / 1000)
     reply.lost = event.lost
     message, told = remember(call, reply, event.position, began)
-    call.cut_short = (cut.by_turn, message.unheard) if message.interrupted else None
+    rest_of_it = reply.rest(reply.ledger.heard_chars(event.position, event.lost))
+    call.cut_short = (cut.by_turn, rest_of_it) if message.interrupted else None
     return told
 
 
