@@ -42,7 +42,7 @@ def random_settings(rng: random.Random) -> TurnSettings:
         speculation_budget=rng.choice((0, 1, 6)),
         bargein_policy=rng.choice(("staged", "staged", "immediate")),
         min_words=rng.choice((0, 0, 0, 2)),
-        greeting=rng.choice(("", "Hello. How can I help you?")),
+        greeting=rng.choice(("", "g0 to all of you. g1 can I help?")),
         greeting_protected=rng.random() < 0.5,
         apology="Sorry.",
         max_monologue_s=rng.choice((0, 0, 2)),
@@ -76,7 +76,7 @@ class RandomCall:
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
-        self.settings = random_settings(rng)
+        self.settings = settings = random_settings(rng)
         self.session = Session(self.settings, Conversation(), play_rate_hz=PLAY_HZ)
         self.log: list[tuple[int, act.Action]] = []
         self.now_ns = 0
@@ -97,6 +97,8 @@ class RandomCall:
         # The agent.
         self._answers: list[Answer] = []
         self._late: set[str] = set()
+        self._guarded = {"g0", "g1"} if settings.greeting_protected else set()
+        self._notices: list[tuple[int, int]] = []
         self._flushed: set[int] = set()
         self._answered_upto = 0
         # The playout.
@@ -252,14 +254,17 @@ class RandomCall:
         match action:
             case act.Hold():
                 assert not self._held, "held twice"
+                self._spare_notices()
                 self._held = True
             case act.Resume():
                 self._held, self._since_ns = False, self.now_ns
                 self._take()
             case act.Flush():
                 self._flushed.add(action.turn)
+                self._spare_notices()
                 self._held = self._sounding = False
                 self._written = self._played
+                self._notices = [notice for notice in self._notices if notice[1] <= self._played]
                 self._inbox.append(ev.Flushed(action.turn, self._played))
             case act.Listen():
                 self._listen(action.turn, action.part)
@@ -280,6 +285,10 @@ class RandomCall:
                 for answer in self._answers:
                     if answer.turn == action.turn:
                         answer.live = False
+
+    def _spare_notices(self) -> None:
+        """What is protected and has begun is spoken to its end."""
+        assert not any(begin < self._played < end for begin, end in self._notices)
 
     def _listen(self, turn: int, part: int) -> None:
         key, rng = (turn, part), self.rng
@@ -333,6 +342,8 @@ class RandomCall:
         for i in range(pieces):
             text = f"a{answer.number}p{i} is what I say{rng.choice(('.', ',', '?'))} "
             guarded = rng.random() < 0.15
+            if guarded:
+                self._guarded.add(f"a{answer.number}p{i}")
             event = ev.ReplyText(action.turn, text, guarded)
             self._after(at_ms, partial(self._tell, answer, event))
             at_ms += rng.choice((5, 50, 400))
@@ -384,6 +395,8 @@ class RandomCall:
             start = begin + len(word)
             words.append(Word(begin, start, i * _WORD))
         position, samples = self._written, len(words) * _WORD
+        if self._guarded & set(action.text.split()):
+            self._notices.append((position, position + samples))
         self._play()
         self._written += samples
         self._hand(ev.SpeechQueued(action.turn, action.segment, position, samples, tuple(words)))
