@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from core.random_playout import PLAY_HZ, RandomPlayout
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
@@ -24,7 +25,6 @@ from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS, NS_PER_S, ms_to_ns
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
 
-PLAY_HZ = 24_000
 SPEAKS_MS = 9_000
 """So long the caller makes sounds and presses keys; then he only listens."""
 CALL_MS = 120_000
@@ -98,14 +98,9 @@ class RandomCall:
         self._answers: list[Answer] = []
         self._late: set[str] = set()
         self._guarded = {"g0", "g1"} if settings.greeting_protected else set()
-        self._notices: list[tuple[int, int]] = []
         self._flushed: set[int] = set()
         self._answered_upto = 0
-        # The playout.
-        self._played = self._written = 0
-        self._since_ns = 0
-        self._held = self._sounding = False
-        self._taking = 0
+        self._playout = RandomPlayout(rng, self._after, self._hand)
 
     def run(self) -> RandomCall:
         """The whole call."""
@@ -178,7 +173,7 @@ class RandomCall:
         released = kind is ev.SpeechReleased
         self._sound = None if released else sound
         sample = sound.end if released else sound.begin
-        self._hand(kind(sample, sample * NS_PER_S // HEAR_RATE_HZ, self._played))
+        self._hand(kind(sample, sample * NS_PER_S // HEAR_RATE_HZ, self._playout.played))
 
     def _time_out(self) -> None:
         now_ms = self.now_ns // NS_PER_MS
@@ -189,7 +184,7 @@ class RandomCall:
             v = sound.voice
             loud_end = max(min(heard, sound.end), sound.begin)
             voice = Voice(True, v.onset, loud_end, v.confidence, v.echo, v.sound_from, v.change_db)
-        self._hand(ev.Timeout(heard, self._played, voice))
+        self._hand(ev.Timeout(heard, self._playout.played, voice))
 
     # -- time -------------------------------------------------------------------------
 
@@ -206,7 +201,7 @@ class RandomCall:
             self.now_ns = at_ns
         self._at_once += 1
         assert self._at_once < _MOST_AT_ONCE, "it turns in circles"
-        self._play()
+        self._playout.pass_to(self.now_ns)
 
     def _hand(self, event: ev.Event) -> None:
         """As the driver: what an action causes at once comes after the actions before it."""
@@ -226,10 +221,11 @@ class RandomCall:
     def _check(self) -> None:
         state = self.session.state
         self._turns.add(self.session.turn)
-        if self._held:
+        playout = self._playout
+        if playout.held:
             assert state in (State.PAUSING, State.YIELDING, State.ENDED), f"held while {state}"
         if state is State.YIELDING:
-            assert self._held or self._played == self._written, "not silent while it yields"
+            assert playout.held or playout.played == playout.written, "not silent while it yields"
             assert self.session.deadline_ns is not None, "yields for ever"
 
     def _check_end(self) -> None:
@@ -253,19 +249,12 @@ class RandomCall:
     def _perform(self, action: act.Action) -> None:
         match action:
             case act.Hold():
-                assert not self._held, "held twice"
-                self._spare_notices()
-                self._held = True
+                self._playout.hold()
             case act.Resume():
-                self._held, self._since_ns = False, self.now_ns
-                self._take()
+                self._playout.resume()
             case act.Flush():
                 self._flushed.add(action.turn)
-                self._spare_notices()
-                self._held = self._sounding = False
-                self._written = self._played
-                self._notices = [notice for notice in self._notices if notice[1] <= self._played]
-                self._inbox.append(ev.Flushed(action.turn, self._played))
+                self._inbox.append(ev.Flushed(action.turn, self._playout.flush()))
             case act.Listen():
                 self._listen(action.turn, action.part)
             case act.FinishListening():
@@ -285,10 +274,6 @@ class RandomCall:
                 for answer in self._answers:
                     if answer.turn == action.turn:
                         answer.live = False
-
-    def _spare_notices(self) -> None:
-        """What is protected and has begun is spoken to its end."""
-        assert not any(begin < self._played < end for begin, end in self._notices)
 
     def _listen(self, turn: int, part: int) -> None:
         key, rng = (turn, part), self.rng
@@ -386,49 +371,13 @@ class RandomCall:
 
         self._after((begin_ns - self.now_ns) / NS_PER_MS, synthesised)
 
-    # -- the playout ------------------------------------------------------------------
-
     def _write(self, action: act.Speak) -> None:
         words, start = [], 0
         for i, word in enumerate(action.text.split()):
             begin = action.text.index(word, start)
             start = begin + len(word)
             words.append(Word(begin, start, i * _WORD))
-        position, samples = self._written, len(words) * _WORD
-        if self._guarded & set(action.text.split()):
-            self._notices.append((position, position + samples))
-        self._play()
-        self._written += samples
-        self._hand(ev.SpeechQueued(action.turn, action.segment, position, samples, tuple(words)))
-        self._take()
-
-    def _take(self) -> None:
-        """Packets leave from now on, unless they do already."""
-        self._taking += 1
-        taking = self._taking
-        if self._sounding:
-            left_ms = (self._written - self._played) * 1000 / PLAY_HZ
-            self._after(left_ms + 1, partial(self._drain, taking))
-        else:
-            self._after(self.rng.randrange(1, 20), partial(self._begin, taking))
-
-    def _begin(self, taking: int) -> None:
-        if taking != self._taking or self._held or self._played == self._written:
-            return
-        self._sounding, self._since_ns = True, self.now_ns
-        self._take()
-        self._hand(ev.PlayoutStarted())
-
-    def _drain(self, taking: int) -> None:
-        if taking == self._taking and self._sounding and self._played == self._written:
-            self._sounding = False
-            self._hand(ev.PlayoutDrained(self._played))
-
-    def _play(self) -> None:
-        """What was sent by now."""
-        if self._sounding and not self._held:
-            sent = (self.now_ns - self._since_ns) * PLAY_HZ // NS_PER_S
-            self._since_ns += sent * NS_PER_S // PLAY_HZ
-            self._played = min(self._played + sent, self._written)
-        else:
-            self._since_ns = self.now_ns
+        samples, marks = len(words) * _WORD, tuple(words)
+        protected = bool(self._guarded & set(action.text.split()))
+        position = self._playout.write(samples, protected=protected)
+        self._hand(ev.SpeechQueued(action.turn, action.segment, position, samples, marks))
