@@ -113,6 +113,7 @@ class Call:
                 "session_id": session_id,
                 "version": version(),
                 "engines": context.engines.names,
+                "endpoint": context.turns.endpoint,
                 "silence_ms": context.turns.silence_ms,
                 "recorded": context.recordings is not None,
             },
