@@ -38,9 +38,11 @@ def listening_from(call: CallMemory, sample: int) -> int:
 def take_floor(call: CallMemory, turn: CallerTurn, now_ns: int) -> None:
     """``turn`` is the caller's from here on."""
     if call.ended_at is not None:
-        # He had not finished: the pause was longer than he was waited for.
+        # He had not finished: the pause was longer than he was waited for. What no wait
+        # would have spanned is no pause.
         pause_ms = max(turn.begins_at - call.ended_at, 0) * 1000 / HEAR_RATE_HZ
-        call.endpoint.resumed(pause_ms)
+        if pause_ms <= call.settings.max_wait_ms:
+            call.endpoint.resumed(pause_ms)
         call.ended_at = None
     call.state = State.HEARING
     call.turn = turn.number
