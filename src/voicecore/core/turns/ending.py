@@ -95,6 +95,7 @@ def _says_nothing(call: CallMemory, turn: CallerTurn) -> bool:
 
 def _go_on(call: CallMemory, rest_of_it: list[tuple[str, bool]]) -> Actions:
     """Nobody wanted the floor: say what the interrupted answer still had to say."""
+    call.conversation.not_interrupted()
     (first, protected), *others = rest_of_it
     reply = call.begin_reply(call.turn)
     return speaking.say(reply, (first.lstrip(), protected), *others)
