@@ -39,6 +39,25 @@ def remark() -> Pcm:
     return pcm[max(first - margin, 0) : last + margin]
 
 
+@cache
+def acknowledgement() -> Pcm:
+    """300 ms of an "uh": enough of a voice to be noticed, too little to want the floor."""
+    folder = speech.cases_dir()
+    recording = None if folder is None else folder / "backchannel_mfa" / "mfa_uh.flac"
+    if recording is None or not recording.exists():
+        pcm = speech.synthesised("uh")
+        start = speech.extent(pcm)[0]
+    else:
+        pcm = speech.load(recording)
+        start = round(2.4 * speech.RATE_HZ)
+    piece = pcm[start : start + round(0.3 * speech.RATE_HZ)].astype(np.float64)
+    ramp = np.linspace(0, 1, speech.RATE_HZ // 100)
+    piece[: len(ramp)] *= ramp
+    piece[-len(ramp) :] *= ramp[::-1]
+    loud = 32768 * 10 ** (-26 / 20) / np.sqrt((piece**2).mean())
+    return np.clip(np.rint(piece * loud), -32768, 32767).astype(np.int16)
+
+
 def words_of(text: str) -> set[str]:
     return set(re.findall(r"[a-z']+", text.lower()))
 
