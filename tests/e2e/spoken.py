@@ -32,8 +32,9 @@ def command() -> tuple[str, Pcm]:
 
 @cache
 def remark() -> Pcm:
-    """Something short to say, trimmed to 100 ms around the speech."""
-    pcm = speech.recordings(1)[0][1]
+    """Something short to say in one breath, trimmed to 100 ms around the speech."""
+    recorded = speech.cases_dir() is not None
+    pcm = speech.recordings(1)[0][1] if recorded else speech.synthesised("Hello everybody")
     first, last = speech.extent(pcm)
     margin = speech.RATE_HZ // 10
     return pcm[max(first - margin, 0) : last + margin]

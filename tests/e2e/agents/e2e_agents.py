@@ -32,9 +32,10 @@ _asked = itertools.count(1)
 
 
 async def clerk(conversation: Conversation) -> AsyncIterator[str]:
-    """How often it was asked by now, and all that the caller said, as JSON."""
+    """``A + B after 7 askings``: all that the caller said, and how often it was asked by now."""
     said = [m.text for m in conversation if m.role == "user"]
-    yield json.dumps({"asked": next(_asked), "said": said})
+    # One clause, so one tone.
+    yield f"{' + '.join(said)} after {next(_asked)} askings"
 
 
 clerk.speculative = True  # type: ignore[attr-defined]
