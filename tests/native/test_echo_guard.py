@@ -110,7 +110,13 @@ def test_it_is_what_plain_numpy_finds(rng: np.random.Generator, rate_hz: int) ->
 
 
 @pytest.mark.usefixtures("voices")
-@pytest.mark.parametrize("level_db", [0.0, -6.0, -10.0, -20.0, -30.0])
+@pytest.mark.parametrize(
+    "level_db",
+    [
+        pytest.param(db, marks=() if db == -20 else pytest.mark.slow)
+        for db in (0, -6, -10, -20, -30)
+    ],
+)
 def test_our_own_voice_is_no_speech(level_db: float) -> None:
     fired = 0
     for index, way in ways(len(SEEDS), level_db, seed=7):
@@ -127,6 +133,7 @@ def test_our_own_voice_is_no_speech(level_db: float) -> None:
     assert fired == len(SEEDS), "without the guard the agent would interrupt itself"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("voices")
 @pytest.mark.parametrize(
     "change",
@@ -147,6 +154,7 @@ def test_other_rooms_clocks_and_codecs(change: dict[str, Any]) -> None:
         assert np.percentile(judged.voiced_shares(), 10) > 0.6, changed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("voices")
 def test_a_delay_that_jumps_is_found_again() -> None:
     for index, way in ways(1 if CHECKED else 4, -10.0, seed=13):

@@ -27,9 +27,9 @@ GERMAN = Language(
         ich glaube schon, ich denke schon, nichts, keine, keiner, noch nicht, nicht wirklich
     """),
     whole=phrases("""
-        hallo, hallo zusammen, hi, hey, guten tag, guten morgen, guten abend, grüß gott, servus, moin
-        danke, danke schön, vielen dank, tschüss, auf wiederhören, auf wiedersehen, hilfe, nochmal
-        noch einmal
+        hallo, hallo zusammen, hi, hey, guten tag, guten morgen, guten abend, grüß gott
+        servus, moin, danke, danke schön, vielen dank, tschüss, auf wiederhören
+        auf wiedersehen, hilfe, nochmal, noch einmal
     """),
     closings=phrases("""
         bitte, danke, vielen dank, danke schön, dankeschön, danke sehr, tschüss, tschüs
