@@ -148,6 +148,9 @@ async def test_keys_are_words_and_long_silence_ends_the_call(
     said: list[Event] = [e for e in caller.events if e["type"] == "agent_done"]
     assert [e["heard"] for e in said[:1] + said[2:]] == [GREETING, PROMPT, GOODBYE]
     assert understood(said[1]["heard"])[0] == ["[keys: 12#]"]
+    answer = await caller.event("agent", where=lambda e: e["turn"] == said[1]["turn"])
+    waited_ms = answer["t_ms"] - said[0]["t_ms"]
+    timely(waited_ms < 500, f"a complete entry waited for {waited_ms:.0f} ms")
     assert bye["reason"] == "caller_silent"
     assert not any(e["interrupted"] for e in said)
     heard = lengths(caller)
