@@ -89,7 +89,8 @@ class BargeInSettings:
     ``voiced_share``: of the speech that interrupts, the VAD must be sure of so much.
     ``backchannel_ms``: an acknowledgement ("mm-hm") or a hum interrupts only beyond
     so much of it; a hum is a sound that changes by less than ``least_change_db``.
-    ``few_words``: so many understood words interrupt, however short they were.
+    ``few_words``: so many finally understood words interrupt, however short they were
+    (0: none do, for a recogniser that makes words of every sound).
     ``resume_after_ms`` of quiet after too little speech it was nothing, but its words
     are waited for up to ``text_wait_ms``. ``most_held_ms``: then what is voiced wins,
     and what isn't was nothing. ``least_confidence``: speech less certain is waited
@@ -101,7 +102,7 @@ class BargeInSettings:
     voiced_share: float = 0.65
     backchannel_ms: float = 1200.0
     least_change_db: float = 3.6
-    few_words: int = 2
+    few_words: int = 1
     resume_after_ms: float = 200.0
     text_wait_ms: float = 450.0
     most_held_ms: float = 2500.0
@@ -159,7 +160,8 @@ class StagedBargeIn:
         text, language = evidence.text, self._settings.language
         if is_interruption(text, language):
             return True
-        enough = len(text.split()) >= self._settings.few_words
+        few_words = self._settings.few_words
+        enough = 0 < few_words <= len(text.split())
         return evidence.settled and enough and not is_backchannel(text, language)
 
     def _patience_ms(self, evidence: Evidence) -> float:

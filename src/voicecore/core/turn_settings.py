@@ -24,6 +24,8 @@ from voicecore.errors import MisuseError
 class TurnSettings:
     """All times in ms or s as named; ``voicecore.service.config`` explains each.
 
+    ``trust_words``: what the recogniser makes of a short sound was said; else only
+    phrases such as "stop" count.
     Raises :class:`~voicecore.errors.MisuseError` for an unknown policy.
     """
 
@@ -41,6 +43,7 @@ class TurnSettings:
     min_speech_ms: int = 450
     min_words: int = 0
     thinking_min_speech_ms: int = 200
+    trust_words: bool = True
     # What the agent says by itself.
     greeting: str = ""
     greeting_protected: bool = False
@@ -93,6 +96,7 @@ def barge_in_of(settings: TurnSettings) -> BargeInPolicy:
         BargeInSettings(
             speaking=BargeInProfile(settings.min_speech_ms, settings.min_words),
             thinking=BargeInProfile(settings.thinking_min_speech_ms),
+            few_words=BargeInSettings().few_words if settings.trust_words else 0,
             language=settings.language,
         )
     )

@@ -66,7 +66,12 @@ class SttStream(Protocol):
 
 @runtime_checkable
 class SttEngine(Protocol):
-    """Speech to text."""
+    """Speech to text.
+
+    An engine with an attribute ``coarse`` that is true makes words of every sound: what
+    it understands of one that was too short to interrupt doesn't count, but for
+    phrases such as "stop".
+    """
 
     name: str
     rate_hz: int

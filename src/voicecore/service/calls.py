@@ -86,6 +86,7 @@ class Calls:
         turns = settings.turn_settings(
             greeting=self._engines.greeting,
             speculative=getattr(self._engines.llm, "speculative", False),
+            trust_words=not getattr(self._engines.stt, "coarse", False),
         )
         self._context = CallContext(
             engines=self._engines,

@@ -145,12 +145,14 @@ class TurnFields(BaseModel):
                 problems.append(f"{name} is empty: give words, or 0 for its time")
         return problems
 
-    def turn_settings(self, *, greeting: str, speculative: bool) -> TurnSettings:
-        """For the core; ``speculative``: the agent may be asked in vain."""
+    def turn_settings(self, *, greeting: str, speculative: bool, trust_words: bool) -> TurnSettings:
+        """For the core; ``speculative``: the agent may be asked in vain.
+
+        ``trust_words``: the recogniser doesn't make words of every sound.
+        """
         named = {name: getattr(self, name) for name in _SHARED}
-        return TurnSettings(
-            **{**named, "greeting": greeting, "speculate": self.speculate and speculative}
-        )
+        named["speculate"] = self.speculate and speculative
+        return TurnSettings(**named, greeting=greeting, trust_words=trust_words)
 
 
 _SHARED = TurnFields.model_fields.keys() & set(TurnSettings.__dataclass_fields__)

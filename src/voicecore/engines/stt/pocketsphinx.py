@@ -50,6 +50,8 @@ class PocketsphinxStt:
 
     name = "pocketsphinx"
     rate_hz = RATE_HZ
+    coarse = True
+    """"mm-hm" comes out as "og tom", "okay" as "look unique"."""
 
     def __init__(
         self,
