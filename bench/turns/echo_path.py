@@ -135,7 +135,8 @@ def arriving(echo: Floats, way: Way, near: Floats | None = None) -> Pcm:
 
 
 @cache
-def _weights() -> SileroWeights:
+def native_weights() -> SileroWeights:
+    """Silero, for our kernels. Raises MissingLibraryError without its file."""
     return SileroWeights(HEAR_HZ, read_weights(find_model().data, HEAR_HZ))
 
 
@@ -149,7 +150,7 @@ def framed(pcm: Pcm) -> NDArray[np.float32]:
 
 def scored(frames: NDArray[np.float32]) -> list[float]:
     """Silero's probabilities."""
-    scorer, state = SileroScorer(_weights()), np.zeros((2, 1, 128), np.float32)
+    scorer, state = SileroScorer(native_weights()), np.zeros((2, 1, 128), np.float32)
     return [scorer.score([frame], [state])[0] for frame in frames]
 
 
