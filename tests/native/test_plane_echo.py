@@ -5,14 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from native.plane_kit import OPUS, Call, End, make_outbound, try_until_undisturbed, wait_for
+from native.plane_kit import (
+    OPUS,
+    Call,
+    End,
+    loudness,
+    make_outbound,
+    try_until_undisturbed,
+    wait_for,
+)
 from turns.echo_path import HEAR_HZ, PLAY_HZ, agent_voice, caller_voice
-from voicecore._native import plane
+from voicecore._native import echo_canceller, plane
 from voicecore._native.inbound import Inbound
 from voicecore._native.silero import SileroWeights
 from voicecore.engines.vad.model_file import find_model
 from voicecore.engines.vad.silero_graph import read_weights
-from voicecore.errors import MissingLibraryError
+from voicecore.errors import MissingLibraryError, MisuseError
 
 RING_MS = 10_000
 LATE_MS = 200
@@ -46,16 +54,17 @@ class Loudspeaker:
         return not self.call.b.of(plane.DRAINED, self.call.peer_b)
 
 
-def begin(a: End, b: End, *, guard: bool) -> Call:
+def begin(a: End, b: End, *, guard: bool, canceller: bool = False) -> Call:
     """A call in which ``a`` is us, with a VAD."""
     return Call(
         a,
         b,
         settings_a={
             "outbound": make_outbound(rate_hz=PLAY_HZ),
-            "inbound": Inbound(opus_pt=OPUS),
+            "inbound": Inbound(opus_pt=OPUS, ring_ms=RING_MS),
             "vad": True,
             "echo_guard": guard,
+            "echo_canceller": canceller,
         },
         settings_b={
             "outbound": make_outbound(rate_hz=HEAR_HZ, bitrate_bps=64_000),
@@ -99,3 +108,61 @@ def check_echo(weights: SileroWeights) -> bool:
     assert voice[5] > 0.35
     assert voice[6] < 0.1
     return True
+
+
+@pytest.fixture(scope="module")
+def speexdsp() -> None:
+    try:
+        echo_canceller.library()
+    except MissingLibraryError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+def test_a_canceller_takes_the_echo_out_of_the_ring(weights: SileroWeights, speexdsp: None) -> None:
+    try_until_undisturbed(lambda: check_cancelling(weights))
+
+
+def check_cancelling(weights: SileroWeights) -> bool:
+    """Whether the machine let it run: the echoes had no holes."""
+    a, b = End(vad=weights), End()
+    calls = [begin(a, b, guard=True, canceller=on) for on in (True, False)]
+    echoes = [Loudspeaker(call) for call in calls]
+    for call in calls:
+        call.at_a.outbound.write(np.concatenate([agent_voice(0), agent_voice(1)])[: 9 * PLAY_HZ], 0)
+    whole = True
+
+    def said() -> bool:
+        nonlocal whole
+        undisturbed = [echo.play() for echo in echoes]
+        whole = whole and all(undisturbed)
+        return not whole or len(a.of(plane.DRAINED)) == 2
+
+    wait_for(said, a, b)
+    stats = [call.at_a.stats() for call in calls]
+    rings = [call.at_a.inbound.ring for call in calls]
+    heard = [ring.copy(max(0, ring.position - 4 * HEAR_HZ), 3 * HEAR_HZ) for ring in rings]
+    onsets = [a.of(plane.ONSET, call.peer_a) for call in calls]
+    ended = rings[0].position
+    for call in calls:
+        call.at_a.close()
+    a.threads.close()
+    b.threads.close()
+    if not whole or any(s["concealed_ms"] > 60 or s["paused_ms"] for s in stats):
+        return False
+    assert onsets == [[], []]
+    assert stats[0]["echo_cancelled_ms"] > 5000
+    assert stats[1]["echo_cancelled_ms"] == 0
+    assert loudness(heard[1]) > 200
+    assert loudness(heard[0]) < 0.25 * loudness(heard[1])
+    assert rings[0].position - ended < 320, "what waited for its frame's end is there"
+    return True
+
+
+def test_a_canceller_needs_what_finds_the_delay(weights: SileroWeights) -> None:
+    end = End(vad=weights)
+    peer = end.threads.add_peer("wire")
+    for wrong in ({"vad": True}, {"echo_guard": True}, {}):
+        with pytest.raises(MisuseError, match="echo_guard and vad"):
+            end.session(peer, receive=bytes(30), send=bytes(30), echo_canceller=True, **wrong)
+    end.threads.close()
