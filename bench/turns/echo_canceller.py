@@ -5,6 +5,8 @@ by packet as a receiving thread hears it, with guard, Silero and canceller. ERLE
 loses, over its 10 ms frames within 25 dB of the loudest. Double talk: the caller reads during
 the second half; SDR and ESTOI are against him alone, through the same codec. CPU is this
 thread's time.
+
+    PYTHONPATH=bench python -m turns.echo_canceller
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from pystoi import stoi
+from scipy.signal import lfilter
 
 from report import Report
 from turns.corpus import Corpus
@@ -22,6 +26,7 @@ from turns.echo_path import (
     PLAY_HZ,
     START_NS,
     Floats,
+    Judged,
     Pcm,
     Way,
     agent_voice,
@@ -29,12 +34,15 @@ from turns.echo_path import (
     caller_voice,
     echo_of,
     framed,
+    lost_packets,
     loudness,
     native_weights,
 )
 from voicecore._native.echo import FRAME_SAMPLES, EchoGuard
-from voicecore._native.echo_canceller import EchoCanceller
+from voicecore._native.echo_canceller import EchoCanceller, library
 from voicecore._native.silero import SileroScorer
+from voicecore._native.speech_gate import CONFIRMED, SpeechGate, powers
+from voicecore.errors import MissingLibraryError
 
 Row = dict[str, object]
 
@@ -57,17 +65,19 @@ class Heard:
     """A caller's audio as it comes to his ring, by way of guard and canceller.
 
     ``came`` begins to arrive when the first packet of ``sent`` (24 kHz) goes out; packets of
-    20 ms are sent while there is a voice in them. ``clean`` is what the ring has.
+    20 ms are sent while there is a voice in them. ``clean`` is what the ring has,
+    ``confirmed`` where the gate found the caller to speak (samples).
     """
 
-    def __init__(self, came: Pcm, sent: Pcm, *, cancels: bool = True) -> None:
+    def __init__(self, came: Pcm, sent: Pcm) -> None:
         self.guard = EchoGuard(PLAY_HZ)
         self.canceller = EchoCanceller(self.guard)
-        self.cancel_ns = self.packets = 0
+        self.cancel_ns = 0
+        self.confirmed: list[int] = []
+        self._gate = SpeechGate()
         self._scorer = SileroScorer(native_weights())
         self._state = np.zeros((2, 1, 128), np.float32)
         self._sent, self._at = sent, 0
-        self.clean = np.zeros(0, np.int16)
         raw, judged = framed(came), 0
         parts: list[Pcm] = []
         ready = 0
@@ -75,7 +85,7 @@ class Heard:
             self._send(start + _PACKET)
             before = time.thread_time_ns()
             block = came[start : start + _PACKET]
-            parts.append(self.canceller.run(block) if cancels else block)
+            parts.append(self.canceller.run(block))
             self.cancel_ns += time.thread_time_ns() - before
             ready += len(parts[-1])
             while (judged + 1) * FRAME_SAMPLES <= ready:
@@ -95,7 +105,6 @@ class Heard:
                 before = time.thread_time_ns()
                 self.canceller.sent(pcm, due_ns)
                 self.cancel_ns += time.thread_time_ns() - before
-                self.packets += 1
             self._at += 1
 
     def _judge(self, raw: NDArray[np.float32], clean: Pcm, ready: int, index: int) -> None:
@@ -105,59 +114,59 @@ class Heard:
         known = clean[max(first, 0) : first + len(raw)]
         frame[len(frame) - len(known) :] = known / 32768.0
         self.guard.hear(raw, end, START_NS + end * 62_500)
-        if self._scorer.score([frame], [self._state])[0] >= _VOICED:
-            self.guard.share()
+        score = self._scorer.score([frame], [self._state])[0]
+        share = self.guard.share() if score >= _VOICED else 0.0
+        blocks = powers(frame[len(frame) - FRAME_SAMPLES :])
+        edges = self._gate.push(score, end - FRAME_SAMPLES, end, blocks, echo=share)
+        self.confirmed += [end for kind, _ in edges if kind == CONFIRMED]
 
 
-def erle_db(before: Pcm, after: Pcm, start: int, end: int) -> float:
-    """By how much the loud frames of [start, end) lost energy."""
-    length = min(len(before), len(after), end)
-    cut = (length - start) // 160 * 160
-    a, b = (x[start : start + cut].astype(float).reshape(-1, 160) for x in (before, after))
-    power = (a**2).mean(axis=1)
-    loud = power >= power.max() * 10**-2.5
-    return float(10 * np.log10(power[loud].sum() / ((b**2).mean(axis=1)[loud].sum() + 1e-9)))
+def erle_db(before: Pcm, after: Pcm, start: int, end: int, way: Way) -> float:
+    """By how much the loud frames of [start, end) lost energy, of packets that came."""
+    first, last = start // _PACKET * 2, min(len(before), len(after), end) // _PACKET * 2
+    came = ~np.repeat(lost_packets(way, len(before) // _PACKET), 2)[first:last]
+    a, b = (
+        (x[first * 160 : last * 160].astype(float).reshape(-1, 160) ** 2).mean(axis=1)
+        for x in (before, after)
+    )
+    loud = (a >= a.max() * 10**-2.5) & came
+    return float(10 * np.log10(a[loud].sum() / (b[loud].sum() + 1e-9)))
 
 
-def sdr_db(wanted: Pcm, got: Pcm) -> float:
+def without_bass(pcm: Pcm) -> Floats:
+    """By the high-pass at 45 Hz that libspeexdsp puts before its filter: it turns phases."""
+    r = 0.982
+    poles = (1.0, -2 * r, r * r + 0.7 * (1 - r) ** 2)
+    return np.asarray(lfilter((r, -2 * r, r), poles, pcm.astype(float)))
+
+
+def sdr_db(wanted: Floats, got: Floats) -> float:
     """Energy of ``wanted`` over that of the difference."""
-    a, b = wanted.astype(float), got.astype(float)
-    return float(10 * np.log10((a**2).sum() / (((a - b) ** 2).sum() + 1e-9)))
+    return float(10 * np.log10((wanted**2).sum() / (((wanted - got) ** 2).sum() + 1e-9)))
 
 
 def estoi(wanted: Pcm, got: Pcm) -> float:
     """Extended short-time objective intelligibility (Jensen, Taal 2016), 0 to 1."""
-    from pystoi import stoi
-
     return float(stoi(wanted.astype(float), got.astype(float), HEAR_HZ, extended=True))
 
 
-def with_losses(pcm: Pcm, share: float, seed: int) -> Pcm:
-    """Packets lost and concealed as badly as can be: the one before once more."""
-    rng, out = np.random.default_rng(seed), pcm.copy()
-    for start in range(_PACKET, len(out) - _PACKET, _PACKET):
-        if rng.random() < share:
-            out[start : start + _PACKET] = out[start - _PACKET : start]
-    return out
-
-
-def single_talk(what: str, way: Way, lost: float = 0.0) -> Row:
+def single_talk(what: str, way: Way) -> Row:
     """The agent alone speaks: ERLE of his first two seconds, and of the second half."""
-    sent, first, settled, delays = monologue(), [], [], []
+    sent, first, settled, interrupted = monologue(), [], [], 0
     for delay_ms in DELAYS_MS:
         one = replace(way, delay_ms=delay_ms)
-        came = with_losses(arriving(echo_of(sent, one), one), lost, 1)
+        came = arriving(echo_of(sent, one), one)
         heard = Heard(came, sent)
         half, late = len(came) // 2, int(delay_ms * HEAR_HZ / 1000)
-        first.append(erle_db(came, heard.clean, late, late + 2 * HEAR_HZ))
-        settled.append(erle_db(came, heard.clean, half, len(came)))
-        delays.append(heard.canceller.alignments)
+        first.append(erle_db(came, heard.clean, late, late + 2 * HEAR_HZ, one))
+        settled.append(erle_db(came, heard.clean, half, len(came), one))
+        interrupted += bool(heard.confirmed)
     return {
         "what": what,
         "erle_2s_db": round(float(np.mean(first)), 1),
         "erle_db": round(float(np.mean(settled)), 1),
         "erle_worst_db": round(min(settled), 1),
-        "alignments": max(delays),
+        "self_interruptions": interrupted,
     }
 
 
@@ -171,43 +180,53 @@ def said(echo: Floats, ratio_db: float | None) -> tuple[Floats, int]:
     return np.concatenate([np.zeros(at), voice * level / loudness(voice)]), at
 
 
+def compared(alone: Pcm, came: Pcm, heard: Heard, start: int) -> dict[str, float]:
+    """How the caller alone comes, against him with an echo, and that by the canceller.
+
+    And how much later than alone he was told to speak.
+    """
+    end, clean = min(len(alone), len(heard.clean)), heard.clean
+    wanted, with_echo, without = (x[start:end] for x in (alone, came, clean))
+    first, told = (
+        next((e for e in ends if e > start), len(alone))
+        for ends in ([FRAME_SAMPLES * (f + 1) for f in Judged(alone).confirmed()], heard.confirmed)
+    )
+    return {
+        "sdr_db": sdr_db(without_bass(alone)[start:end], without.astype(float)),
+        "sdr_without_db": sdr_db(wanted.astype(float), with_echo.astype(float)),
+        "estoi": estoi(wanted, without),
+        "estoi_without": estoi(wanted, with_echo),
+        "told_late_ms": (told - first) * 1000 / HEAR_HZ,
+    }
+
+
+def averaged(what: str, found: list[dict[str, float]]) -> Row:
+    """The mean of each."""
+    return {"what": what, **{k: round(float(np.mean([f[k] for f in found])), 2) for k in found[0]}}
+
+
 def double_talk(level_db: float, ratio_db: float) -> Row:
     """The caller speaks over the echo: how well he is understood, with the canceller and not."""
-    sent = monologue()
-    found: dict[str, list[float]] = {"sdr": [], "sdr_without": [], "estoi": [], "estoi_without": []}
+    sent, found = monologue(), []
     for delay_ms in DELAYS_MS:
         way = Way(delay_ms=delay_ms, level_db=level_db)
         echo = echo_of(sent, way)
         near, at = said(echo, ratio_db)
         alone, came = arriving(np.zeros(len(echo)), way, near), arriving(echo, way, near)
-        clean = Heard(came, sent).clean
-        end = min(len(near), len(clean))
-        for name, got in (("", clean), ("_without", came)):
-            found["sdr" + name].append(sdr_db(alone[at:end], got[at:end]))
-            found["estoi" + name].append(estoi(alone[at:end], got[at:end]))
-    return {
-        "what": f"double talk, echo at {level_db:g} dB, caller {ratio_db:+g} dB to the echo",
-        **{name: round(float(np.mean(values)), 3) for name, values in found.items()},
-    }
+        found.append(compared(alone, came, Heard(came, sent), at))
+    what = f"double talk, echo at {level_db:g} dB, caller {ratio_db:+g} dB to the echo"
+    return averaged(what, found)
 
 
 def no_echo() -> Row:
-    """A caller on a headset, after an echo that taught the canceller a room: what it costs him."""
-    sent = monologue()
-    way = Way(delay_ms=120.0, level_db=-6.0)
+    """He puts on a headset and speaks at that moment: what the filter it had learnt costs him."""
+    sent, way = monologue(), Way(delay_ms=120.0, level_db=-6.0)
     echo = echo_of(sent, way)
     near, at = said(echo, None)
     echo[at:] = 0.0
     alone, came = arriving(np.zeros(len(echo)), way, near), arriving(echo, way, near)
-    clean = Heard(came, sent).clean
-    end = min(len(near), len(clean))
-    return {
-        "what": "no echo any more, the caller speaks over the agent at -26 dBFS",
-        "sdr": round(sdr_db(alone[at:end], clean[at:end]), 3),
-        "sdr_without": round(sdr_db(alone[at:end], came[at:end]), 3),
-        "estoi": round(estoi(alone[at:end], clean[at:end]), 3),
-        "estoi_without": round(estoi(alone[at:end], came[at:end]), 3),
-    }
+    found = compared(alone, came, Heard(came, sent), at)
+    return averaged("the echo ends as the caller begins, at -26 dBFS", [found])
 
 
 def cpu() -> Row:
@@ -226,15 +245,17 @@ def cpu() -> Row:
 
 
 def rows() -> list[Row]:
-    """All of them, a minute and a half."""
+    """All of them, in a minute."""
     made = [single_talk(f"echo at {level:g} dB", Way(0.0, level)) for level in LEVELS_DB]
     made.append(single_talk("echo at -6 dB, no room", Way(0.0, -6.0, room=False)))
     made.append(
         single_talk(f"echo at -6 dB, clocks {DRIFT_PPM:g} ppm apart",
                     Way(0.0, -6.0, drift_ppm=DRIFT_PPM))
     )  # fmt: skip
-    made.append(single_talk(f"echo at -6 dB, {LOST:.0%} of packets lost", Way(0.0, -6.0), LOST))
-    made += [double_talk(level, ratio) for level in (0.0, -6.0) for ratio in RATIOS_DB]
+    made.append(
+        single_talk(f"echo at -6 dB, {LOST:.0%} of packets lost", Way(0.0, -6.0, lost=LOST))
+    )
+    made += [double_talk(level, ratio) for level in LEVELS_DB[1:] for ratio in RATIOS_DB]
     made.append(no_echo())
     return [*made, cpu()]
 
@@ -242,6 +263,11 @@ def rows() -> list[Row]:
 def measure(report: Report, corpus: Corpus) -> None:
     """All rows; no bar: it is off unless asked for."""
     print("\necho canceller")
+    try:
+        library()
+    except MissingLibraryError as error:
+        print(f"  {error}")
+        return
     for row in rows():
         report.rows.append({"part": "echo canceller", **row})
         print(f"  {row['what']!s:66}", *(f"{k} {v}" for k, v in row.items() if k != "what"))

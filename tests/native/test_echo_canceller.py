@@ -1,4 +1,4 @@
-"""The echo canceller: against its library called directly; what passes untouched; what is refused."""
+"""The echo canceller: against its library itself; what passes untouched; what is refused."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ FRAME_SAMPLES: int
 TAIL_SAMPLES: int
 
 def library() -> str: ...
+
 @final
 class EchoCanceller:
     def __new__(cls, guard: EchoGuard) -> Self: ...

@@ -1,8 +1,9 @@
 """Finds the shared libraries that the kernels load at run time.
 
 No headers and no system package are needed to build; the libraries come from wheels that
-are installed anyway, but libspeexdsp, which only an echo canceller needs.  Nothing here loads a library, it only looks; but pylibsrtp is imported,
-because the libsrtp inside it must have been initialised first.
+are installed anyway, but for libspeexdsp, which an echo canceller alone needs.  Nothing here
+loads a library, it only looks; but pylibsrtp is imported, because the libsrtp inside it must
+have been initialised first.
 """
 
 from __future__ import annotations
