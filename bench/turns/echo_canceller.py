@@ -51,6 +51,9 @@ RATIOS_DB = (6.0, 0.0, -6.0)
 DELAYS_MS = (40.0, 120.0, 230.0, 380.0)
 DRIFT_PPM = 30.0
 LOST = 0.05
+RECOVERED = 6
+"""Packets."""
+
 _PACKET = 320
 _VOICED = 0.35
 
@@ -122,9 +125,15 @@ class Heard:
 
 
 def erle_db(before: Pcm, after: Pcm, start: int, end: int, way: Way) -> float:
-    """By how much the loud frames of [start, end) lost energy, of packets that came."""
+    """By how much the loud frames of [start, end) lost energy.
+
+    Of packets at least :data:`RECOVERED` behind a lost one: until then the decoder makes
+    something else than an echo.
+    """
     first, last = start // _PACKET * 2, min(len(before), len(after), end) // _PACKET * 2
-    came = ~np.repeat(lost_packets(way, len(before) // _PACKET), 2)[first:last]
+    lost = lost_packets(way, len(before) // _PACKET)
+    shadow = np.convolve(lost, np.ones(RECOVERED))[: len(lost)] > 0
+    came = ~np.repeat(shadow, 2)[first:last]
     a, b = (
         (x[first * 160 : last * 160].astype(float).reshape(-1, 160) ** 2).mean(axis=1)
         for x in (before, after)
@@ -152,7 +161,7 @@ def estoi(wanted: Pcm, got: Pcm) -> float:
 
 def single_talk(what: str, way: Way) -> Row:
     """The agent alone speaks: ERLE of his first two seconds, and of the second half."""
-    sent, first, settled, interrupted = monologue(), [], [], 0
+    sent, first, settled, interrupted, guarded = monologue(), [], [], 0, 0
     for delay_ms in DELAYS_MS:
         one = replace(way, delay_ms=delay_ms)
         came = arriving(echo_of(sent, one), one)
@@ -160,13 +169,15 @@ def single_talk(what: str, way: Way) -> Row:
         half, late = len(came) // 2, int(delay_ms * HEAR_HZ / 1000)
         first.append(erle_db(came, heard.clean, late, late + 2 * HEAR_HZ, one))
         settled.append(erle_db(came, heard.clean, half, len(came), one))
-        interrupted += bool(heard.confirmed)
+        interrupted += len(heard.confirmed)
+        guarded += len(Judged(came, sent).confirmed())
     return {
         "what": what,
         "erle_2s_db": round(float(np.mean(first)), 1),
         "erle_db": round(float(np.mean(settled)), 1),
         "erle_worst_db": round(min(settled), 1),
         "self_interruptions": interrupted,
+        "by_guard_alone": guarded,
     }
 
 

@@ -62,7 +62,7 @@ cdef class EchoCanceller:
 
     ``guard``: kept; it must be told of all that is sent and hear what comes, as it came.
     :meth:`sent` is for one thread and :meth:`run`, with the guard's ``hear`` and ``share``, for
-    another.  The GIL is kept.  240 KB; nothing allocates after construction.
+    another.  The GIL is kept.  270 KB; nothing allocates after construction.
 
     Raises:
         MisuseError: the guard's rate isn't 8, 12, 16, 24 or 48 kHz.

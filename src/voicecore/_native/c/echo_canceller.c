@@ -6,6 +6,8 @@
 #define EARLIER 256         /* samples by which a delay may shrink and ... */
 #define LATER 2000          /* ... grow, and still lie well within the filter */
 
+#define LASTING 25          /* frames: half a second; losses mislead the guard for less */
+
 _Static_assert(REFERENCE_HZ == ECHO_HEARD_HZ, "what was sent is set against what is heard");
 _Static_assert(EARLIER < CANCELLER_LEAD && LATER + CANCELLER_LEAD < CANCELLER_TAIL,
                "the filter covers it");
@@ -40,13 +42,15 @@ static void align(echo_canceller *c)
     if (!echo_guard_behind(c->guard, &found)) return;
     found *= ECHO_HEARD_HZ / ECHO_HZ;
     const int64_t later = found - c->found;
-    if (c->aligned && later >= -EARLIER && later <= LATER) return;
+    c->strayed = later >= -EARLIER && later <= LATER ? 0 : c->strayed + 1;
+    if (c->aligned && c->strayed < LASTING) return;
     /* What isn't sent yet can't be set against anything. */
     const double delay = echo_guard_delay_ms(c->guard) * (ECHO_HEARD_HZ / 1000);
     const int64_t lead = delay < CANCELLER_LEAD ? (int64_t)delay : CANCELLER_LEAD;
     c->behind = found - lead;
     c->found = found;
     c->aligned = 1;
+    c->strayed = 0;
     c->alignments++;
     c->api->reset(c->state);
 }

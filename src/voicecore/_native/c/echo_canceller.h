@@ -8,8 +8,8 @@
  * Frames are set against what was sent a delay before: the delay is the echo guard's, less
  * LEAD, for the loudest path need not be the first, and a voice's pitch may mislead the guard by
  * some milliseconds.  The filter of CANCELLER_TAIL covers the rest, so small changes of the
- * delay don't move the frames; a large one does, and the filter begins anew.  The delay found
- * last is kept while the guard has lost it: it does so when the caller is the louder.
+ * delay don't move the frames; a large one that lasts does, and the filter begins anew.  The
+ * delay found last is kept while the guard has lost it: it does so when the caller is the louder.
  *
  * Samples pass as they are, and at once, until the first delay is known, and while we have been
  * silent for a second.  Otherwise all that comes is filtered, what concealment and comfort noise
@@ -46,6 +46,7 @@ typedef struct {
     int64_t behind;                  /* sample p is set against p - behind sent, if `aligned` */
     int64_t found;                   /* the guard's delay then, likewise */
     int aligned;
+    int strayed;                     /* frames in a row at which it was far from there */
     int held;                        /* samples of the frame that have come */
     int16_t frame[CANCELLER_FRAME];
     int16_t heard[CANCELLER_HEARD];  /* as it came: sample p at [p % CANCELLER_HEARD] */
