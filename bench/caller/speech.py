@@ -31,9 +31,9 @@ def cases_dir() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def load(path: Path) -> Pcm:
-    """A recording as mono int16 at 48 kHz."""
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+def load(path: Path, rate_hz: int = RATE_HZ) -> Pcm:
+    """A recording as mono int16 at ``rate_hz``."""
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
     blocks = []
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):

@@ -20,6 +20,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from caller import speech
 from report import ROOT
 from turns import alignment
 
@@ -83,13 +84,7 @@ def load(path: Path) -> Pcm:
     """A recording as mono int16 at 16 kHz; ``.raw`` is that already."""
     if path.suffix == ".raw":
         return np.fromfile(path, "<i2").astype(np.int16)
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
-    blocks = []
-    with av.open(str(path)) as container:
-        for frame in container.decode(audio=0):
-            blocks += [part.to_ndarray()[0] for part in resampler.resample(frame)]
-    blocks += [part.to_ndarray()[0] for part in resampler.resample(None)]
-    return np.concatenate(blocks).astype(np.int16)
+    return speech.load(path, RATE_HZ)
 
 
 def extent(pcm: Pcm) -> tuple[int, int]:

@@ -34,9 +34,9 @@ from voicecore.core import actions as act
 from voicecore.replay.recording_file import read_recording
 
 _SEED = 23
-_TURNS = 20
+_TURNS = 16
 _ANSWER_S = 6.0
-_INTERRUPT_S = 110.0
+_INTERRUPT_S = 90.0
 _CONSENT = "a bench's own voices"
 _STAGED = ("--endpoint", "adaptive", "--bargein-policy", "staged")
 _NEXT_ANSWER_NS = 100_000_000
@@ -45,8 +45,8 @@ _NEXT_ANSWER_NS = 100_000_000
 
 def measure(report: Report, corpus: Corpus) -> None:
     """Bars of real calls."""
-    asyncio.run(_voice_to_voice(report, 5 if corpus.quick else _TURNS))
-    seconds = 30.0 if corpus.quick else _INTERRUPT_S
+    asyncio.run(_voice_to_voice(report, 2 if corpus.quick else _TURNS))
+    seconds = 12.0 if corpus.quick else _INTERRUPT_S
     for policy in ("immediate", "staged"):
         asyncio.run(_flushes(report, policy, seconds))
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from core.random_playout import PLAY_HZ, RandomPlayout
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
@@ -24,7 +25,6 @@ from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS, NS_PER_S, ms_to_ns
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
 
-PLAY_HZ = 24_000
 SPEAKS_MS = 9_000
 """So long the caller makes sounds and presses keys; then he only listens."""
 CALL_MS = 120_000
@@ -42,7 +42,7 @@ def random_settings(rng: random.Random) -> TurnSettings:
         speculation_budget=rng.choice((0, 1, 6)),
         bargein_policy=rng.choice(("staged", "staged", "immediate")),
         min_words=rng.choice((0, 0, 0, 2)),
-        greeting=rng.choice(("", "Hello. How can I help you?")),
+        greeting=rng.choice(("", "g0 to all of you. g1 can I help?")),
         greeting_protected=rng.random() < 0.5,
         apology="Sorry.",
         max_monologue_s=rng.choice((0, 0, 2)),
@@ -76,7 +76,7 @@ class RandomCall:
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
-        self.settings = random_settings(rng)
+        self.settings = settings = random_settings(rng)
         self.session = Session(self.settings, Conversation(), play_rate_hz=PLAY_HZ)
         self.log: list[tuple[int, act.Action]] = []
         self.now_ns = 0
@@ -91,16 +91,16 @@ class RandomCall:
         self._told_ms = 0
         self._streams: dict[tuple[int, int], str] = {}
         self._said = 0
+        self._told: dict[int, set[str]] = {}
+        self._failed: set[int] = set()
+        self._turns = {0}
         # The agent.
         self._answers: list[Answer] = []
         self._late: set[str] = set()
+        self._guarded = {"g0", "g1"} if settings.greeting_protected else set()
         self._flushed: set[int] = set()
         self._answered_upto = 0
-        # The playout.
-        self._played = self._written = 0
-        self._since_ns = 0
-        self._held = self._sounding = False
-        self._taking = 0
+        self._playout = RandomPlayout(rng, self._after, self._hand)
 
     def run(self) -> RandomCall:
         """The whole call."""
@@ -173,7 +173,7 @@ class RandomCall:
         released = kind is ev.SpeechReleased
         self._sound = None if released else sound
         sample = sound.end if released else sound.begin
-        self._hand(kind(sample, sample * NS_PER_S // HEAR_RATE_HZ, self._played))
+        self._hand(kind(sample, sample * NS_PER_S // HEAR_RATE_HZ, self._playout.played))
 
     def _time_out(self) -> None:
         now_ms = self.now_ns // NS_PER_MS
@@ -184,7 +184,7 @@ class RandomCall:
             v = sound.voice
             loud_end = max(min(heard, sound.end), sound.begin)
             voice = Voice(True, v.onset, loud_end, v.confidence, v.echo, v.sound_from, v.change_db)
-        self._hand(ev.Timeout(heard, self._played, voice))
+        self._hand(ev.Timeout(heard, self._playout.played, voice))
 
     # -- time -------------------------------------------------------------------------
 
@@ -201,7 +201,7 @@ class RandomCall:
             self.now_ns = at_ns
         self._at_once += 1
         assert self._at_once < _MOST_AT_ONCE, "it turns in circles"
-        self._play()
+        self._playout.pass_to(self.now_ns)
 
     def _hand(self, event: ev.Event) -> None:
         """As the driver: what an action causes at once comes after the actions before it."""
@@ -220,10 +220,12 @@ class RandomCall:
 
     def _check(self) -> None:
         state = self.session.state
-        if self._held:
+        self._turns.add(self.session.turn)
+        playout = self._playout
+        if playout.held:
             assert state in (State.PAUSING, State.YIELDING, State.ENDED), f"held while {state}"
         if state is State.YIELDING:
-            assert self._held or self._played == self._written, "not silent while it yields"
+            assert playout.held or playout.played == playout.written, "not silent while it yields"
             assert self.session.deadline_ns is not None, "yields for ever"
 
     def _check_end(self) -> None:
@@ -234,6 +236,9 @@ class RandomCall:
         assert len(once) == len(set(once)), f"said twice: {users}"
         if session.state is State.ENDED:
             return
+        for turn in self._turns - self._failed:
+            lost = self._told.get(turn, set()) - set(once)
+            assert not lost, f"turn {turn} lost {lost}"
         assert session.state is State.LISTENING, f"left in {session.state}"
         assert not self._streams, f"nobody ends {self._streams}"
         assert not any(answer.live for answer in self._answers)
@@ -244,16 +249,12 @@ class RandomCall:
     def _perform(self, action: act.Action) -> None:
         match action:
             case act.Hold():
-                assert not self._held, "held twice"
-                self._held = True
+                self._playout.hold()
             case act.Resume():
-                self._held, self._since_ns = False, self.now_ns
-                self._take()
+                self._playout.resume()
             case act.Flush():
                 self._flushed.add(action.turn)
-                self._held = self._sounding = False
-                self._written = self._played
-                self._inbox.append(ev.Flushed(action.turn, self._played))
+                self._inbox.append(ev.Flushed(action.turn, self._playout.flush()))
             case act.Listen():
                 self._listen(action.turn, action.part)
             case act.FinishListening():
@@ -285,6 +286,7 @@ class RandomCall:
             if key in self._streams:
                 if isinstance(event, ev.EngineFailed):
                     del self._streams[key]
+                    self._failed.add(turn)
                 self._hand(event)
 
         for _ in range(rng.randrange(3)):
@@ -302,6 +304,7 @@ class RandomCall:
         def final() -> None:
             text = self._streams.pop(key, None)
             if text is not None:
+                self._told.setdefault(turn, set()).update(w for w in text.split() if "." in w)
                 self._hand(ev.TranscriptFinal(turn, text, part))
 
         self._after(self.rng.choice((10, 150, 150, 400, 2000)), final)
@@ -324,6 +327,8 @@ class RandomCall:
         for i in range(pieces):
             text = f"a{answer.number}p{i} is what I say{rng.choice(('.', ',', '?'))} "
             guarded = rng.random() < 0.15
+            if guarded:
+                self._guarded.add(f"a{answer.number}p{i}")
             event = ev.ReplyText(action.turn, text, guarded)
             self._after(at_ms, partial(self._tell, answer, event))
             at_ms += rng.choice((5, 50, 400))
@@ -366,47 +371,13 @@ class RandomCall:
 
         self._after((begin_ns - self.now_ns) / NS_PER_MS, synthesised)
 
-    # -- the playout ------------------------------------------------------------------
-
     def _write(self, action: act.Speak) -> None:
         words, start = [], 0
         for i, word in enumerate(action.text.split()):
             begin = action.text.index(word, start)
             start = begin + len(word)
             words.append(Word(begin, start, i * _WORD))
-        position, samples = self._written, len(words) * _WORD
-        self._play()
-        self._written += samples
-        self._hand(ev.SpeechQueued(action.turn, action.segment, position, samples, tuple(words)))
-        self._take()
-
-    def _take(self) -> None:
-        """Packets leave from now on, unless they do already."""
-        self._taking += 1
-        taking = self._taking
-        if self._sounding:
-            left_ms = (self._written - self._played) * 1000 / PLAY_HZ
-            self._after(left_ms + 1, partial(self._drain, taking))
-        else:
-            self._after(self.rng.randrange(1, 20), partial(self._begin, taking))
-
-    def _begin(self, taking: int) -> None:
-        if taking != self._taking or self._held or self._played == self._written:
-            return
-        self._sounding, self._since_ns = True, self.now_ns
-        self._take()
-        self._hand(ev.PlayoutStarted())
-
-    def _drain(self, taking: int) -> None:
-        if taking == self._taking and self._sounding and self._played == self._written:
-            self._sounding = False
-            self._hand(ev.PlayoutDrained(self._played))
-
-    def _play(self) -> None:
-        """What was sent by now."""
-        if self._sounding and not self._held:
-            sent = (self.now_ns - self._since_ns) * PLAY_HZ // NS_PER_S
-            self._since_ns += sent * NS_PER_S // PLAY_HZ
-            self._played = min(self._played + sent, self._written)
-        else:
-            self._since_ns = self.now_ns
+        samples, marks = len(words) * _WORD, tuple(words)
+        protected = bool(self._guarded & set(action.text.split()))
+        position = self._playout.write(samples, protected=protected)
+        self._hand(ev.SpeechQueued(action.turn, action.segment, position, samples, marks))

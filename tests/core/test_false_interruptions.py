@@ -40,7 +40,8 @@ def test_what_was_not_heard_is_said_after_all(text: str) -> None:
         ("assistant", "one two three"),
         ("assistant", "four five six"),
     ]
-    assert [m.interrupted for m in call.session.conversation] == [False, True, False]
+    # Nobody has interrupted it: the model is not told so.
+    assert [m.interrupted for m in call.session.conversation] == [False, False, False]
     # The caller sees what he said nonetheless.
     assert call.notes("transcript")[-1] == {"turn": 2, "text": text, "final": True}
 
@@ -117,3 +118,30 @@ def test_a_recogniser_that_fails_says_nothing_of_it() -> None:
     call = cut_by_speech(apology="Sorry.")
     call.send(ev.EngineFailed(2, "stt", "boom"))
     assert call.of(act.Speak) == [act.Speak(2, 0, "Sorry.", canned=True)]
+
+
+def test_what_was_protected_is_protected_when_it_is_said_on() -> None:
+    call = ScriptedCall(bargein_policy="staged")
+    call.caller_says("hi", 0, 1000)
+    call.speak(call.send(ev.ReplyText(1, "Good day to you. ")))
+    call.speak(call.send(ev.ReplyText(1, "This call is recorded. ", protected=True)))
+    call.reply("How can I help?")
+    call.play_to(2400 * 2)
+    call.caller_speaks(2000, 2600)
+    call.actions.clear()
+    call.at(3100)
+    call.understand("")
+    texts = ["to you.", "This call is recorded.", "How can I help?"]
+    assert [a.text for a in call.of(act.Speak)] == texts  # type: ignore[attr-defined]
+    assert call.notes("agent") == [{"turn": 2, "text": " ".join(texts)}]
+    call.speak(call.actions)
+    begin = call.played
+    for word, protected in ((1, False), (2, True), (5, True), (6, False)):
+        call.play_to(begin + 2400 * word)
+        call.at(call.now_ms + 1000)
+        call.onset()
+        assert (call.state is State.SPEAKING) is protected
+        call.release()
+        call.at(call.now_ms + 500)
+    call.play_to(call.written)
+    assert [text for _, text in call.said] == ["hi", "Good day", " ".join(texts)]

@@ -179,3 +179,13 @@ def test_an_answer_of_ordinary_length_is_said_whole() -> None:
     call.caller_says("hi", 0, 1000)
     call.reply("This is all I say.")
     assert spoken(call) == ["This is all I say."]
+
+
+def test_a_model_that_fails_after_it_was_broken_off_fails_nobody() -> None:
+    call = ScriptedCall(max_monologue_s=1.0)
+    call.caller_says("tell me all", 0, 1000)
+    call.speak(call.send(ev.ReplyText(1, "This is a sentence of some length. And another. ")))
+    call.speak(call.send(ev.EngineFailed(1, "llm", "boom")))
+    assert spoken(call) == ["This is a sentence of some length. And another. Shall I go on?"]
+    call.play_to(call.written)
+    assert call.state is State.LISTENING

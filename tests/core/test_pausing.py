@@ -115,6 +115,24 @@ def test_it_learns_how_long_this_caller_pauses() -> None:
     assert wait_after("I said it", call=patient) > wait_after("I said it") + 30
 
 
+def test_it_learns_from_turns_that_it_ended_too_early() -> None:
+    cut_off = adaptive(bargein_policy="staged")
+    for _ in range(8):
+        begin_ms = cut_off.now_ms + 1000
+        cut_off.caller_speaks(begin_ms, begin_ms + 600)
+        while cut_off.state is not State.THINKING:
+            cut_off.at(cut_off.now_ms + 10)
+        # He goes on before he hears an answer.
+        cut_off.caller_speaks(cut_off.now_ms + 300, cut_off.now_ms + 900)
+        while cut_off.state is not State.THINKING:
+            cut_off.at(cut_off.now_ms + 10)
+        for asked in cut_off.of(act.FinishListening):
+            assert isinstance(asked, act.FinishListening)
+            cut_off.send(ev.TranscriptFinal(asked.turn, "", asked.part))
+        assert cut_off.state is State.LISTENING
+    assert wait_after("I said it", call=cut_off) > wait_after("I said it") + 30
+
+
 @pytest.mark.parametrize("again_ms", [1050, 1300])
 def test_a_blip_in_a_pause_does_not_start_it_anew(again_ms: int) -> None:
     call = ScriptedCall(silence_ms=480)

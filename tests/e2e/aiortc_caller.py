@@ -188,11 +188,15 @@ class AiortcCaller:
         transceiver.sender.replaceTrack(self.microphone)
         self._limit_codecs()
         await self._pc.setLocalDescription(await self._pc.createAnswer())
-        answer = self._pc.localDescription.sdp
+        answer = self._completed(self._pc.localDescription.sdp)
         if self._via is not None:
             answer = await self._via.caller_sdp(answer)
         body = {"session_id": self.session_id, "answer": {"type": "answer", "sdp": answer}}
         await self._post("answer", body)
+
+    def _completed(self, answer: str) -> str:
+        """``answer`` with what aiortc itself can't do."""
+        return answer
 
     async def _make_offer(self) -> None:
         self._pc.addTrack(self.microphone)
@@ -245,6 +249,8 @@ class AiortcCaller:
             await theirs(packet, arrival_time_ms=arrival_time_ms)
 
         receiver._handle_rtp_packet = noting
-        self._tasks.append(
-            asyncio.get_running_loop().create_task(listen(track, self.heard, _HISTORY))
-        )
+        hearing = listen(track, self.heard, _HISTORY, self._hears)
+        self._tasks.append(asyncio.get_running_loop().create_task(hearing))
+
+    def _hears(self, pcm: Pcm) -> None:
+        """A frame of the agent's voice is played here (48 kHz, mono)."""

@@ -17,7 +17,7 @@ from aioice import ice
 
 from caller.server import Server, running
 from e2e.patience import TooLate
-from e2e.spoken import command, remark
+from e2e.spoken import acknowledgement, command, remark
 from stalls import Stalls, watched
 
 HERE = Path(__file__).parent
@@ -100,6 +100,7 @@ def surroundings() -> Iterator[None]:
     # Made before the first call: synthesising them would hold a caller up.
     command()
     remark()
+    acknowledgement()
     yield
     patch.undo()
 

@@ -32,11 +32,31 @@ def command() -> tuple[str, Pcm]:
 
 @cache
 def remark() -> Pcm:
-    """Something short to say, trimmed to 100 ms around the speech."""
-    pcm = speech.recordings(1)[0][1]
+    """Something short to say in one breath, trimmed to 100 ms around the speech."""
+    recorded = speech.cases_dir() is not None
+    pcm = speech.recordings(1)[0][1] if recorded else speech.synthesised("Hello everybody")
     first, last = speech.extent(pcm)
     margin = speech.RATE_HZ // 10
     return pcm[max(first - margin, 0) : last + margin]
+
+
+@cache
+def acknowledgement() -> Pcm:
+    """300 ms of an "uh": enough of a voice to be noticed, too little to want the floor."""
+    folder = speech.cases_dir()
+    recording = None if folder is None else folder / "backchannel_mfa" / "mfa_uh.flac"
+    if recording is None or not recording.exists():
+        pcm = speech.synthesised("uh")
+        start = speech.extent(pcm)[0]
+    else:
+        pcm = speech.load(recording)
+        start = round(2.4 * speech.RATE_HZ)
+    piece = pcm[start : start + round(0.3 * speech.RATE_HZ)].astype(np.float64)
+    ramp = np.linspace(0, 1, speech.RATE_HZ // 100)
+    piece[: len(ramp)] *= ramp
+    piece[-len(ramp) :] *= ramp[::-1]
+    loud = 32768 * 10 ** (-26 / 20) / np.sqrt((piece**2).mean())
+    return np.clip(np.rint(piece * loud), -32768, 32767).astype(np.int16)
 
 
 def words_of(text: str) -> set[str]:

@@ -17,6 +17,7 @@ from fakes.media_threads import HandThreads
 from fakes.virtual_loop import VirtualLoop, virtually
 from voicecore._native.ring import AudioRing
 from voicecore.core.conversation import Conversation
+from voicecore.core.session import Session
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.voice import NO_VOICE, Voice
@@ -473,6 +474,22 @@ def test_voice_activity_that_fails_ends_the_call() -> None:
         rig.connect()
         rig.call.on_plane_failed(EngineError("x", engine="silero", code="vad_failed"))
         assert rig.call.end_reason == "vad_failed"
+        await rig.close()
+
+    virtually(main())
+
+
+def test_a_fault_in_turn_taking_ends_that_call_and_says_so() -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("a handler led somewhere it can't")
+
+    async def main() -> None:
+        rig = Rig()
+        rig.connect()
+        with patch.object(Session, "handle", fail):
+            rig.call.on_playout_drained(1)
+        assert rig.over == [rig.call]
+        assert rig.call.end_reason == "turn_taking_failed"
         await rig.close()
 
     virtually(main())

@@ -128,3 +128,19 @@ async def test_loop_lag_is_reported_until_cancelled() -> None:
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
     assert all(lag >= 0 for lag in lags)
+
+
+def test_stages_of_turns_and_recordings_are_counted() -> None:
+    metrics = Metrics()
+    metrics.suspicion("nothing", 0.3)
+    metrics.speculation("used")
+    metrics.stale_events(2)
+    counts = {"opened": 3, "closed": 2, "truncated": 0, "failed": 1, "bytes": 77}
+    metrics.watch_recordings(lambda: counts)
+    read = metrics.registry.get_sample_value
+    assert read("voicecore_suspicions_total", {"outcome": "nothing"}) == 1
+    assert read("voicecore_suspicion_seconds_sum", {"outcome": "nothing"}) == 0.3
+    assert read("voicecore_speculations_total", {"outcome": "used"}) == 1
+    assert read("voicecore_stale_events_total") == 2
+    assert read("voicecore_recordings_total", {"event": "failed"}) == 1
+    assert read("voicecore_recording_bytes_total") == 77

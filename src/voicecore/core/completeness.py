@@ -16,6 +16,7 @@ NEVER_LAST       OPEN      "to the", "because", "and my", "I want"
 NUMBER           OPEN      "four five five", "415 555": digits, one by one, until
                            there are 10 or more (a telephone, a card)
 ANSWER           COMPLETE  "no thanks", if the agent had asked
+WHOLE            COMPLETE  "hello", "good morning", "say that again"
 CLOSING          COMPLETE  "that's all", "a table for two please", "gmail dot com"
 ADDRESS          OPEN      "john at gmail dot", "john at gmail"
 QUESTION_MARK    COMPLETE  "Where is it from?" (or "!")
@@ -82,6 +83,7 @@ class Reason(Enum):
     NEVER_LAST = "never_last"
     NUMBER = "number"
     ANSWER = "answer"
+    WHOLE = "whole"
     CLOSING = "closing"
     ADDRESS = "address"
     QUESTION_MARK = "question_mark"
@@ -151,6 +153,10 @@ def _is_answer(it: _Utterance) -> bool:
     return it.asked and consists_of(it.words, known.answers, known.fillers)
 
 
+def _is_whole(it: _Utterance) -> bool:
+    return consists_of(it.words, it.language.whole)
+
+
 def _is_stranded(it: _Utterance) -> bool:
     if not ends_in(it.words, it.language.seldom_last):
         return False
@@ -183,6 +189,7 @@ _RULES: tuple[tuple[Reason, Completeness, Callable[[_Utterance], bool]], ...] = 
     (Reason.NEVER_LAST, _OPEN, lambda it: ends_in(it.words, it.language.never_last)),
     (Reason.NUMBER, _OPEN, _is_number),
     (Reason.ANSWER, _COMPLETE, _is_answer),
+    (Reason.WHOLE, _COMPLETE, _is_whole),
     (Reason.CLOSING, _COMPLETE, _is_closing),
     (Reason.ADDRESS, _OPEN, _is_address),
     (Reason.QUESTION_MARK, _COMPLETE, lambda it: bool(_QUESTION_MARK.search(it.text))),

@@ -8,7 +8,7 @@ marked ``interrupted``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -57,6 +57,13 @@ class Conversation:
         if len(self._messages) > self.limit:
             oldest = next(i for i, m in enumerate(self._messages) if m.role != "system")
             del self._messages[oldest]
+
+    def not_interrupted(self) -> None:
+        """The agent's answer that ends the conversation was cut off by nobody, as it turns out."""
+        if self._messages and self._messages[-1].role == "assistant":
+            self._messages[-1] = replace(
+                self._messages[-1], interrupted=False, unheard="", heard_when_began=""
+            )
 
     def with_draft(self, text: str) -> Conversation:
         """A copy in which the caller has said ``text`` too."""

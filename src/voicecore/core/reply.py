@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from voicecore.core.actions import Speak
 from voicecore.core.clauses import ClauseCutter
 from voicecore.core.conversation import Message
@@ -36,6 +38,8 @@ class Reply:
         self._cutter = ClauseCutter()
         self._protected: set[int] = set()
         self._guarding = False
+        # Where in the text what follows begins to be protected, and ceases to be.
+        self._guards: list[tuple[int, bool]] = [(0, False)]
         self._broken_off = False
 
     # -- the text ---------------------------------------------------------------------
@@ -48,7 +52,7 @@ class Reply:
         if self._broken_off:
             return []
         spoken = [] if protected == self._guarding else self._flush()
-        self._guarding = protected
+        self._guard(protected)
         self.text += text
         return spoken + [self._speak(clause) for clause in self._cutter.push(text)]
 
@@ -60,12 +64,12 @@ class Reply:
     def break_off(self, question: str) -> list[Speak]:
         """Say no more than what was begun, and ask ``question``; later text is left out."""
         self._cutter.flush()
-        before = self.ledger.text.rstrip()
-        spoken = f" {question}" if before else question
-        self.text = self.ledger.text.rstrip() + spoken
+        self.text = self.ledger.text.rstrip()
+        self._guard(False)
+        spoken = f" {question}" if self.text else question
+        self.text += spoken
         self.ledger.strip_end()
         self.written = self._broken_off = True
-        self._guarding = False
         return [self._speak(spoken)]
 
     def give_up_text(self) -> None:
@@ -129,6 +133,20 @@ class Reply:
             unheard=unheard,
             heard_when_began=when_began.strip(),
         )
+
+    def rest(self, chars: int) -> list[tuple[str, bool]]:
+        """The text behind its first ``chars``, in pieces, and whether each is protected."""
+        edges = [*self._guards, (len(self.text), False)]
+        pieces = [
+            (self.text[max(begin, chars) : end], protected)
+            for (begin, protected), (end, _) in pairwise(edges)
+        ]
+        return [piece for piece in pieces if piece[0].strip()]
+
+    def _guard(self, protected: bool) -> None:
+        if protected != self._guarding:
+            self._guarding = protected
+            self._guards.append((len(self.text), protected))
 
     def _flush(self) -> list[Speak]:
         rest = self._cutter.flush()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voicecore.core.barge_in import (
     BargeInPolicy,
@@ -76,13 +76,13 @@ def endpoint_of(settings: TurnSettings) -> EndpointPolicy:
     """A fresh policy for one call: it learns the caller's pauses."""
     if settings.endpoint == "fixed":
         return FixedSilence(settings.silence_ms)
-    return AdaptiveEndpoint(
-        EndpointSettings(
-            min_wait_ms=settings.min_wait_ms,
-            max_wait_ms=settings.max_wait_ms,
-            language=settings.language,
-        )
+    known = EndpointSettings(
+        min_wait_ms=settings.min_wait_ms,
+        max_wait_ms=settings.max_wait_ms,
+        language=settings.language,
     )
+    # What can't be all is waited out as long as is allowed.
+    return AdaptiveEndpoint(replace(known, open_ms=max(known.max_wait_ms, known.unknown_ms)))
 
 
 def barge_in_of(settings: TurnSettings) -> BargeInPolicy:

@@ -113,6 +113,7 @@ class Call:
                 "session_id": session_id,
                 "version": version(),
                 "engines": context.engines.names,
+                "endpoint": context.turns.endpoint,
                 "silence_ms": context.turns.silence_ms,
                 "recorded": context.recordings is not None,
             },
@@ -156,6 +157,10 @@ class Call:
             count = int(stats[name])
             self._context.metrics.media(name, max(count - self._counted.get(name, 0), 0))
             self._counted[name] = count
+        if self._session is not None:
+            stale = self._session.stale_events
+            self._context.metrics.stale_events(stale - self._counted.get("stale_events", 0))
+            self._counted["stale_events"] = stale
 
     def hang_up(self, reason: str) -> None:
         """End the call now (twice is fine)."""
@@ -318,6 +323,11 @@ class Call:
         except MisuseError as error:
             _LOG.error("call %s: %s", self.session_id, error)
             self._recorder.event(event, now_ns, None)
+            return
+        except AssertionError:
+            # A fault of ours, after which nobody knows whose turn it is.
+            _LOG.exception("call %s: turn-taking failed", self.session_id)
+            self._end("turn_taking_failed")
             return
         self._recorder.event(event, now_ns, actions)
         for action in actions:

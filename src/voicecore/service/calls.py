@@ -78,7 +78,9 @@ class Calls:
         """Open the sockets, synthesise the apology. Runs once, after the engines have started."""
         settings = self._settings
         if settings.record_dir is not None:
-            self._recordings = Recordings(settings.record_dir, settings.record_consent)
+            recordings = Recordings(settings.record_dir, settings.record_consent)
+            self._recordings = recordings
+            self._metrics.watch_recordings(lambda: recordings.counts)
         media = self._media = Media(settings, self._engines, self._metrics.no_relay)
         tts = self._engines.tts
         turns = settings.turn_settings(

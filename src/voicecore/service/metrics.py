@@ -161,6 +161,11 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._stale = Counter(
+            "voicecore_stale_events",
+            "Engines' events for turns that were over, dropped",
+            registry=registry,
+        )
         self._media = Counter(
             "voicecore_media_packets", "Packets on the media path", ["event"], registry=registry
         )
@@ -180,6 +185,10 @@ class Metrics:
     def watch_media(self, counters: Callable[[], Mapping[str, Any]]) -> None:
         """Show what the media threads count (``MediaThreads.counters``), asked at each scrape."""
         self.registry.register(_MediaThreads(counters))
+
+    def watch_recordings(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Show what became of recordings (``Recordings.counts``), asked at each scrape."""
+        self.registry.register(_Recordings(counts))
 
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""
@@ -243,6 +252,10 @@ class Metrics:
         """A reply that was begun in a pause was ``used`` or ``wasted``."""
         self._speculations.labels(outcome).inc()
 
+    def stale_events(self, count: int) -> None:
+        """So many events of engines came for turns that were over."""
+        self._stale.inc(count)
+
     def media(self, name: str, count: int) -> None:
         """Add ``count`` (>= 0) packets that were received, lost, late, sent and the like.
 
@@ -274,6 +287,25 @@ class Metrics:
     def render(self) -> tuple[bytes, str]:
         """The exposition text and its content type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class _Recordings(Collector):
+    """What became of recordings."""
+
+    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        """Read them now."""
+        counts = dict(self._counts())
+        written = CounterMetricFamily("voicecore_recording_bytes", "Written to recordings")
+        written.add_metric([], counts.pop("bytes", 0))
+        family = CounterMetricFamily(
+            "voicecore_recordings", "Recordings of calls by their fate", labels=["event"]
+        )
+        for name, count in counts.items():
+            family.add_metric([name], count)
+        yield from (family, written)
 
 
 class _MediaThreads(Collector):

@@ -26,6 +26,11 @@ GERMAN = Language(
         ich weiß nicht, weiß ich nicht, keine ahnung, bitte, danke, das passt, passt, in ordnung
         ich glaube schon, ich denke schon, nichts, keine, keiner, noch nicht, nicht wirklich
     """),
+    whole=phrases("""
+        hallo, hallo zusammen, hi, hey, guten tag, guten morgen, guten abend, grüß gott
+        servus, moin, danke, danke schön, vielen dank, tschüss, auf wiederhören
+        auf wiedersehen, hilfe, nochmal, noch einmal
+    """),
     closings=phrases("""
         bitte, danke, vielen dank, danke schön, dankeschön, danke sehr, tschüss, tschüs
         auf wiedersehen, auf wiederhören, das ist alles, das war's, das wär's, das war alles

@@ -34,6 +34,11 @@ ENGLISH = Language(
         i don't know, i'm not sure, i think so, i don't think so, i guess so, it is, i do, i am
         please, thanks, thank you, sounds good, that's fine, that works, fine, not now
     """),
+    whole=phrases("""
+        hello, hello there, hi, hi there, hey, hey there, good morning, good afternoon, good evening
+        how are you, thanks, thank you, thank you very much, bye, goodbye, good bye, bye bye
+        help, repeat, repeat that, repeat please, say that again, once again
+    """),
     closings=phrases("""
         please, thanks, thank you, thank you very much, thanks a lot, bye, goodbye, good bye
         that's all, that is all, that's it, that will be all, nothing else

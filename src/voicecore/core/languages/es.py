@@ -26,6 +26,10 @@ SPANISH = Language(
         no estoy seguro, no estoy segura, creo que sí, creo que no, nunca, nada, ninguno
         ninguna, todavía no, aún no, está bien, por favor, gracias
     """),
+    whole=phrases("""
+        hola, buenas, buenos días, buenas tardes, buenas noches, gracias, muchas gracias
+        adiós, hasta luego, ayuda, otra vez
+    """),
     closings=phrases("""
         por favor, gracias, muchas gracias, adiós, hasta luego, eso es todo, nada más
         es todo, punto com, punto es, punto org, punto net, punto mx

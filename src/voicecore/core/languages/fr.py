@@ -25,6 +25,9 @@ FRENCH = Language(
         je sais pas, aucune idée, je crois, je crois que oui, je pense, jamais, rien, aucun
         pas encore, pas vraiment, volontiers, avec plaisir, ça va, ça me va, merci
     """),
+    whole=phrases("""
+        bonjour, bonsoir, salut, allô, merci, merci beaucoup, au revoir, à bientôt, encore une fois
+    """),
     closings=phrases("""
         s'il vous plaît, s'il te plaît, merci, merci beaucoup, merci bien, au revoir
         c'est tout, ce sera tout, bonne journée, à bientôt, point com, point fr, point org, point be

@@ -24,6 +24,10 @@ ITALIAN = Language(
         credo di sì, credo di no, penso di sì, mai, niente, nulla, nessuno, non ancora
         non proprio, volentieri, per favore, grazie
     """),
+    whole=phrases("""
+        ciao, buongiorno, buonasera, salve, pronto, grazie, grazie mille, arrivederci, aiuto
+        ancora una volta
+    """),
     closings=phrases("""
         per favore, per piacere, grazie, grazie mille, molte grazie, arrivederci, ciao
         è tutto, nient'altro, basta così, punto it, punto com, punto org, punto net

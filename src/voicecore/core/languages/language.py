@@ -23,6 +23,8 @@ class Language:
     """Want the agent to stop, wherever in the utterance they stand."""
     answers: Phrases
     """Whole answers to a question, alone or one after the other."""
+    whole: Phrases
+    """Whole utterances whoever spoke before: greetings, thanks, farewells, "say that again"."""
     closings: Phrases
     """With one of these at its end, an utterance of two words or more is over, as a rule."""
     never_last: Phrases

@@ -25,6 +25,10 @@ DUTCH = Language(
         misschien, weet ik niet, ik weet het niet, geen idee, ik denk het, ik denk het wel
         ik denk het niet, nooit, niets, niks, geen, nog niet, niet echt, bedankt, alsjeblieft
     """),
+    whole=phrases("""
+        hallo, hoi, goedemorgen, goedemiddag, goedenavond, goeiedag, bedankt, dank je, dank u
+        dank u wel, tot ziens, dag, help, nog een keer
+    """),
     closings=phrases("""
         alsjeblieft, alstublieft, bedankt, dank je, dank u, dank je wel, dank u wel, dankjewel
         tot ziens, doei, dat is alles, dat was het, dat was alles

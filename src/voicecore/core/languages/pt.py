@@ -26,6 +26,10 @@ PORTUGUESE = Language(
         não sei, não tenho certeza, acho que sim, acho que não, nunca, nada, nenhum, nenhuma
         ainda não, com certeza, por favor, obrigado, obrigada
     """),
+    whole=phrases("""
+        olá, oi, bom dia, boa tarde, boa noite, obrigado, obrigada, muito obrigado, muito obrigada
+        tchau, adeus, ajuda, outra vez, mais uma vez
+    """),
     closings=phrases("""
         por favor, obrigado, obrigada, muito obrigado, muito obrigada, tchau, adeus
         até logo, é só isso, só isso, é tudo, mais nada, ponto com, ponto br, ponto pt, ponto org

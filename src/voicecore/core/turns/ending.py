@@ -32,6 +32,7 @@ def end_of_turn(call: CallMemory, sample: int, at_ns: int, now_ns: int) -> Actio
     assert turn is not None
     call.state = State.THINKING
     call.pause = call.deadline_ns = None
+    call.ended_at = sample
     call.clock = call.clock or TurnClock(at_ns)
     call.clock.mark("endpoint", now_ns)
     actions = settle(call, turn, sample)
@@ -92,10 +93,12 @@ def _says_nothing(call: CallMemory, turn: CallerTurn) -> bool:
     return turn.number == call.turn and is_nothing(call, turn.text)
 
 
-def _go_on(call: CallMemory, rest_of_it: str) -> Actions:
+def _go_on(call: CallMemory, rest_of_it: list[tuple[str, bool]]) -> Actions:
     """Nobody wanted the floor: say what the interrupted answer still had to say."""
+    call.conversation.not_interrupted()
+    (first, protected), *others = rest_of_it
     reply = call.begin_reply(call.turn)
-    return speaking.say(reply, rest_of_it)
+    return speaking.say(reply, (first.lstrip(), protected), *others)
 
 
 def _not_heard(call: CallMemory, turn: CallerTurn, now_ns: int) -> Actions:

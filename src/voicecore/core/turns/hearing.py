@@ -37,6 +37,13 @@ def listening_from(call: CallMemory, sample: int) -> int:
 
 def take_floor(call: CallMemory, turn: CallerTurn, now_ns: int) -> None:
     """``turn`` is the caller's from here on."""
+    if call.ended_at is not None:
+        # He had not finished: the pause was longer than he was waited for. What no wait
+        # would have spanned is no pause.
+        pause_ms = max(turn.begins_at - call.ended_at, 0) * 1000 / HEAR_RATE_HZ
+        if pause_ms <= call.settings.max_wait_ms:
+            call.endpoint.resumed(pause_ms)
+        call.ended_at = None
     call.state = State.HEARING
     call.turn = turn.number
     call.caller = turn
@@ -69,5 +76,6 @@ def on_watch(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
     elif now_ns < end_ns:
         call.deadline_ns = min(now_ns + ms_to_ns(WATCH_MS), end_ns)
     else:
+        call.stalled = (event.voice.onset, reached) if event.voice.voiced else None
         return ending.end_of_turn(call, reached, since_ns, now_ns)
     return []

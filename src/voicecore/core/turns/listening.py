@@ -19,7 +19,7 @@ def on_connected(call: CallMemory, event: ev.Connected, now_ns: int) -> Actions:
         return rest(call, now_ns)
     call.state = State.THINKING
     reply = call.begin_reply(call.turn)
-    return speaking.say(reply, settings.greeting, protected=settings.greeting_protected)
+    return speaking.say(reply, (settings.greeting, settings.greeting_protected))
 
 
 def on_hangup(call: CallMemory, event: ev.Hangup, now_ns: int) -> Actions:
@@ -90,4 +90,4 @@ def _by_itself(call: CallMemory, text: str) -> Actions:
     call.deadline_ns = None
     call.turn = call.next_number()
     reply = call.begin_reply(call.turn)
-    return speaking.say(reply, text)
+    return speaking.say(reply, (text, False))

@@ -156,6 +156,10 @@ class CallMemory:
     pause: Pause | None = None
     arrived: tuple[int, int] = (0, 0)
     """How far the speaking caller was heard, and since when no more than that."""
+    ended_at: int | None = None
+    """Where the caller's last turn ended, until something answers it."""
+    stalled: tuple[int, int] | None = None
+    """The voice, by its onset, that was given up in a stall; how far it had arrived."""
     listened_to: int = 0
     suspicion: Suspicion | None = None
     quiet: tuple[int, int] = (0, 0)
@@ -171,8 +175,8 @@ class CallMemory:
     """The reply was begun in a pause: it isn't heard before the turn is decided to be over."""
     clock: TurnClock | None = None
     cut: Cut | None = None
-    cut_short: tuple[int, str] | None = None
-    """Of the last reply that was interrupted: by which turn, and what was not heard."""
+    cut_short: tuple[int, list[tuple[str, bool]]] | None = None
+    """Of the last reply that was interrupted: by which turn, and the pieces not heard."""
     pace: Pace = field(default_factory=Pace)
     """Of the agent's voice: what one answer taught serves the next."""
     drained_at: int = -1

@@ -11,6 +11,7 @@ def rest(call: CallMemory, now_ns: int) -> Actions:
     """Wait for the caller; how long he has been silent counts from here."""
     reminded = call.quiet[1] if call.reminding else 0
     call.reminding = False
+    call.ended_at = None
     call.state = State.LISTENING
     wait_for_caller(call, now_ns, reminded)
     return []

@@ -27,9 +27,11 @@ _FAILURES = {
 # -- the agent's words ------------------------------------------------------------------
 
 
-def say(reply: Reply, text: str, *, protected: bool = False) -> Actions:
-    """Say ``text`` and nothing else."""
-    spoken = reply.add_text(text, protected=protected)
+def say(reply: Reply, *pieces: tuple[str, bool]) -> Actions:
+    """Say these texts, each protected or not, and nothing else."""
+    spoken: Actions = []
+    for text, protected in pieces:
+        spoken += reply.add_text(text, protected=protected)
     return [*spoken, *reply.end_text(), agent_text(reply)]
 
 
@@ -103,6 +105,9 @@ def on_engine_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> A
     reply = call.reply
     if reply is None or reply.turn != event.turn:
         return []
+    if event.stage == "llm" and reply.written:
+        # It was broken off: nothing is missing.
+        return []
     actions: Actions = []
     if event.stage == "tts":
         actions.append(act.CancelReply(reply.turn))
@@ -133,6 +138,7 @@ def on_playout_started(call: CallMemory, event: ev.PlayoutStarted, now_ns: int) 
     if reply is None:
         return []
     reply.started_ns = now_ns
+    call.ended_at = None
     if call.state is State.THINKING:
         call.state = State.SPEAKING
     if call.state is State.SPEAKING:
@@ -192,7 +198,8 @@ def on_flushed(call: CallMemory, event: ev.Flushed, now_ns: int) -> Actions:
         began -= round(event.far_delay_ms * call.play_rate_hz / 1000)
     reply.lost = event.lost
     message, told = remember(call, reply, event.position, began)
-    call.cut_short = (cut.by_turn, message.unheard) if message.interrupted else None
+    rest_of_it = reply.rest(reply.ledger.heard_chars(event.position, event.lost))
+    call.cut_short = (cut.by_turn, rest_of_it) if message.interrupted else None
     return told
 
 

@@ -60,7 +60,9 @@ def on_speaking_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
         return actions
     suspicion = call.suspicion
     told = speaking.progress(call, event.played, now_ns)
-    if suspicion is None or _protects(call, event.played):
+    if suspicion is None:
+        return [*told, *_speaks_on(call, event, now_ns)]
+    if _protects(call, event.played):
         return told
     suspicion.look(event.voice)
     ducked = _duck(call, suspicion, event.played, now_ns)
@@ -86,6 +88,20 @@ def _suspect(call: CallMemory, event: ev.SpeechOnset | ev.SpeechConfirmed, now_n
     if call.deadline_ns is not None:
         call.deadline_ns = min(call.deadline_ns, now_ns + ms_to_ns(speaking.PROTECTED_LOOK_MS))
     return []
+
+
+def _speaks_on(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
+    """A voice that a stall had hidden is there again, and no edge tells of it."""
+    voice, stalled = event.voice, call.stalled
+    if stalled is None or not voice.voiced or voice.onset != stalled[0]:
+        return []
+    if event.media_sample <= stalled[1]:
+        return []
+    call.stalled = None
+    sample, played = event.media_sample, event.played
+    if call.barge_in.ducks:
+        return on_sound(call, ev.SpeechOnset(sample, now_ns, played), now_ns)
+    return on_voice(call, ev.SpeechConfirmed(sample, now_ns, played), now_ns)
 
 
 def _protects(call: CallMemory, played: int) -> bool:
@@ -142,6 +158,7 @@ def on_yielding_timeout(call: CallMemory, event: ev.Timeout, now_ns: int) -> Act
     came_ms = (event.media_sample - suspicion.onset) * 1000 / HEAR_RATE_HZ
     if held_ms > _MOST_UNKNOWN_MS and came_ms < held_ms / 2:
         # The network stalled in the middle of it: nothing says that he goes on.
+        call.stalled = (event.voice.onset, event.media_sample) if event.voice.voiced else None
         return _go_on(call, now_ns)
     return weigh(call, now_ns)
 

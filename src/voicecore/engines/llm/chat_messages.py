@@ -13,6 +13,8 @@ from voicecore.core.conversation import Conversation, Message, ToolCall
 INTERRUPTED_MARK = "[the user interrupted you here]"
 """Ends an assistant message of which the caller heard only the beginning."""
 
+_WORDS_QUOTED = 4
+
 JsonObject = dict[str, Any]
 
 
@@ -62,4 +64,17 @@ def tool_message(call: ToolCall, result: str) -> JsonObject:
 def _heard(message: Message) -> str:
     if not message.interrupted:
         return message.text
-    return f"{message.text.rstrip()} {INTERRUPTED_MARK}".lstrip()
+    return f"{message.text.rstrip()} {interrupted_mark(message)}".lstrip()
+
+
+def interrupted_mark(message: Message) -> str:
+    """Where the user interrupted, and after which words he had begun to speak, if before that.
+
+    What came after those words he heard over his own voice: a model that is asked
+    "the second one" wants to know which was the second one by then.
+    """
+    began = message.heard_when_began.split()
+    if not began or began == message.text.split():
+        return INTERRUPTED_MARK
+    words = " ".join(began[-_WORDS_QUOTED:])
+    return f'{INTERRUPTED_MARK[:-1]}, having begun to speak after "{words}"]'

@@ -12,7 +12,6 @@ a verdict that comes after the pause helps nobody; one more is refused.
 from __future__ import annotations
 
 import asyncio
-import importlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from voicecore.engines.onnx_session import open_session
 from voicecore.engines.protocols import Pcm
 from voicecore.engines.turn.model_input import ModelInput, UnknownInputError, read_input
 from voicecore.errors import EngineError, MissingLibraryError, MisuseError
@@ -149,30 +149,23 @@ def _trials() -> list[Pcm]:
 
 def _open_session(path: Path) -> Any:
     try:
-        ort = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise MissingLibraryError(
-            "a turn model needs onnxruntime: `pip install onnxruntime`, or leave the setting empty",
-            code="onnxruntime_missing",
-        ) from error
-    try:
         data = path.read_bytes()
     except OSError as error:
         raise MissingLibraryError(
             f"the turn model {path} can't be read ({error.strerror or type(error).__name__})",
             code="turn_model_missing",
         ) from error
-    options = ort.SessionOptions()
-    # One run is short; spinning workers would eat the cores of the media threads.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return open_session(data, missing=_NO_RUNTIME)
+    except MissingLibraryError:
+        raise
     except Exception as error:
         raise _bad_model(path, "onnxruntime can't load it") from error
+
+
+_NO_RUNTIME = (
+    "a turn model needs onnxruntime: `pip install onnxruntime`, or leave the setting empty"
+)
 
 
 def _bad_model(path: Path, reason: str) -> EngineError:

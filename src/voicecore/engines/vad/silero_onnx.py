@@ -8,13 +8,13 @@ batch size, so a steady load allocates nothing but Python objects.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voicecore.engines.onnx_session import open_session
 from voicecore.engines.vad.frames import frame_samples
 from voicecore.engines.vad.model_file import ModelFile
 from voicecore.errors import EngineError, MissingLibraryError, MisuseError
@@ -110,24 +110,16 @@ def open_onnx(model: ModelFile, rate_hz: int) -> OnnxScorer:
     return scorer
 
 
+_NO_RUNTIME = (
+    "the Silero VAD needs onnxruntime here: `pip install onnxruntime`, or choose the energy VAD"
+)
+
+
 def _open_session(model: ModelFile) -> Any:
     try:
-        ort = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise MissingLibraryError(
-            "the Silero VAD needs onnxruntime here: `pip install onnxruntime`, or choose the"
-            " energy VAD",
-            code="onnxruntime_missing",
-        ) from error
-    options = ort.SessionOptions()
-    # The frame is too small to share; spinning workers would eat the cores of other calls.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
+        return open_session(model.data, missing=_NO_RUNTIME)
+    except MissingLibraryError:
+        raise
     except Exception as error:
         raise _bad_model(model, "onnxruntime can't load it") from error
 
