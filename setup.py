@@ -30,20 +30,31 @@ NATIVE = Path("src/voicecore/_native")
 NATIVE_C = NATIVE / "c"
 JOBS = 2
 
+RESAMPLER = ["resample_prototype.c", "resample_design.c", "resample_fir.c"]
+
 # Extension -> hand-written C compiled into it.  What is not listed has none.
 C_SOURCES: dict[str, list[str]] = {
     "echo": ["echo_guard.c"],
+    "echo_canceller": [
+        "echo_canceller.c",
+        "echo_guard.c",
+        "echo_reference.c",
+        *RESAMPLER,
+        "speexdsp_library.c",
+    ],
     "features": ["features_plan.c", "fft_plan.c"],
     "g711": ["g711_conceal.c"],
-    "inbound": ["opus_packet.c"],
+    "inbound": ["echo_canceller.c", "echo_guard.c", "opus_packet.c"],
     "jitter": ["jitter.c"],
     "opus": ["opus_library.c"],
     "opus_packet": ["opus_packet.c"],
     "outbound": ["playout.c", "opus_packet.c"],
-    "resample": ["resample_prototype.c", "resample_design.c", "resample_fir.c"],
+    "resample": RESAMPLER,
     "plane": [
         "address_map.c",
+        "echo_canceller.c",
         "echo_guard.c",
+        "echo_reference.c",
         "plane.c",
         "plane_hear.c",
         "plane_peer.c",
@@ -55,6 +66,7 @@ C_SOURCES: dict[str, list[str]] = {
         "rtcp_cc_sent.c",
         "rtcp_read.c",
         "rtcp_write.c",
+        *RESAMPLER,
     ],
     "rtcp": ["rtcp_read.c", "rtcp_write.c", "rtcp_cc_sent.c", "rtcp_cc_arrivals.c"],
     "silero": ["silero_pack.c"],

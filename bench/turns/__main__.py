@@ -14,7 +14,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from report import Bar, Report, load, quick
-from turns import any_speech, barge_ins, echo, ends, heard, real_calls, vad_quality
+from turns import (
+    any_speech,
+    barge_ins,
+    echo,
+    echo_canceller,
+    ends,
+    heard,
+    real_calls,
+    vad_quality,
+)
 from turns.cases import cases_dir
 from turns.corpus import Corpus
 
@@ -27,6 +36,7 @@ PARTS: dict[str, Part] = {
     "barge_ins": barge_ins.measure,
     "heard": heard.measure,
     "echo": echo.measure,
+    "echo_canceller": echo_canceller.measure,
     "real_calls": real_calls.measure,
     "vad": vad_quality.measure,
 }

@@ -60,6 +60,8 @@ class Way:
     noise: float = 3.0
     """Of the caller's microphone: rms, of 32,768."""
     seed: int = 0
+    lost: float = 0.0
+    """Of the packets that come from him: concealed by the decoder."""
 
 
 @cache
@@ -93,12 +95,24 @@ def resampled(pcm: Pcm, from_hz: int, to_hz: int) -> Pcm:
     return np.concatenate([resampler.process(pcm), resampler.flush()])
 
 
-def through_opus(pcm: Pcm, rate_hz: int, encoder: Encoder) -> Pcm:
+def lost_packets(way: Way, count: int) -> NDArray[np.bool_]:
+    """Which of so many packets are lost on ``way``."""
+    return np.random.default_rng((way.seed, 1)).random(count) < way.lost
+
+
+def through_opus(pcm: Pcm, rate_hz: int, encoder: Encoder, way: Way | None = None) -> Pcm:
     """What a decoder at 16 kHz makes of ``pcm``, in whole packets of 20 ms."""
     size, decoder = rate_hz // 50, Decoder(HEAR_HZ)
     padded = np.concatenate([pcm, np.zeros(-len(pcm) % size, np.int16)])
     packets = padded.reshape(-1, size)
-    return np.concatenate([decoder.decode(encoder.encode(packet)) for packet in packets])
+    lost = np.zeros(len(packets), bool) if way is None else lost_packets(way, len(packets))
+    sent = [encoder.encode(packet) for packet in packets]
+    return np.concatenate(
+        [
+            decoder.conceal(HEAR_HZ // 50) if gone else decoder.decode(packet)
+            for packet, gone in zip(sent, lost, strict=True)
+        ]
+    )
 
 
 def loudness(pcm: NDArray[np.generic]) -> float:
@@ -131,11 +145,12 @@ def arriving(echo: Floats, way: Way, near: Floats | None = None) -> Pcm:
         mixed[:length] += near[:length]
     pcm = np.clip(np.rint(mixed), -32768, 32767).astype(np.int16)
     encoder = Encoder(HEAR_HZ, application="voip", bitrate_bps=way.bitrate_bps, complexity=9)
-    return through_opus(pcm, HEAR_HZ, encoder)
+    return through_opus(pcm, HEAR_HZ, encoder, way)
 
 
 @cache
-def _weights() -> SileroWeights:
+def native_weights() -> SileroWeights:
+    """Silero, for our kernels. Raises MissingLibraryError without its file."""
     return SileroWeights(HEAR_HZ, read_weights(find_model().data, HEAR_HZ))
 
 
@@ -149,7 +164,7 @@ def framed(pcm: Pcm) -> NDArray[np.float32]:
 
 def scored(frames: NDArray[np.float32]) -> list[float]:
     """Silero's probabilities."""
-    scorer, state = SileroScorer(_weights()), np.zeros((2, 1, 128), np.float32)
+    scorer, state = SileroScorer(native_weights()), np.zeros((2, 1, 128), np.float32)
     return [scorer.score([frame], [state])[0] for frame in frames]
 
 

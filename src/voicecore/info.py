@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from voicecore._native import opus, simd, srtp
+from voicecore._native import echo_canceller, opus, simd, srtp
 from voicecore.engines.vad.model_file import find_model
 from voicecore.errors import VoicecoreError
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m voicecore.info",
         description="Show which kernels, libraries and optional packages this installation uses.",
         epilog=f"{simd.ISA_VARIABLE} picks other kernels (one of: {', '.join(simd.available())}); "
-        "VOICECORE_LIBOPUS and VOICECORE_LIBSRTP name other libraries.",
+        "VOICECORE_LIBOPUS, VOICECORE_LIBSRTP and VOICECORE_LIBSPEEXDSP name other libraries.",
     )
     parser.add_argument("--json", action="store_true", help="for machines, on one line")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing")
@@ -52,6 +52,7 @@ def collect() -> dict[str, object]:
         "numpy": _version("numpy"),
         "libopus": _libopus(missing),
         "libsrtp": _libsrtp(),
+        "libspeexdsp": _libspeexdsp(),
         "silero_model": _silero(missing),
         "extras": _extras(),
         "missing": missing,
@@ -68,6 +69,7 @@ def render(found: dict[str, object]) -> str:
         ("kernels", kernels),
         ("libopus", found["libopus"] or "none"),
         ("libsrtp", found["libsrtp"] or "none, which only calls need"),
+        ("speexdsp", found["libspeexdsp"] or "none, which only an echo canceller needs"),
         ("silero", found["silero_model"] or "none"),
     ]
     extras = found["extras"]
@@ -112,6 +114,14 @@ def _libsrtp() -> str | None:
     except VoicecoreError:
         return None
     return f"{version}, {path}"
+
+
+def _libspeexdsp() -> str | None:
+    """None isn't missing: echo_canceller is off unless asked for."""
+    try:
+        return echo_canceller.library()
+    except VoicecoreError:
+        return None
 
 
 def _silero(missing: list[str]) -> str | None:

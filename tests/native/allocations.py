@@ -17,6 +17,8 @@ import numpy as np
 from voicecore._native import g711, rtp
 from voicecore._native import pcm as pcm_kernels
 from voicecore._native.chunks import Splitter, VadFrames
+from voicecore._native.echo import EchoGuard
+from voicecore._native.echo_canceller import EchoCanceller
 from voicecore._native.features import FeatureStream
 from voicecore._native.inbound import Inbound
 from voicecore._native.jitter import JitterBuffer
@@ -207,6 +209,32 @@ def outbound() -> Step:
     return step
 
 
+def cancelled_echo() -> Step:
+    """With a delay that is known; two blocks a frame."""
+    guard, rng = EchoGuard(16_000), np.random.default_rng(1)
+    canceller = EchoCanceller(guard)
+    noise = rng.normal(0, 4000, 320 * 64).astype(np.int16).reshape(-1, 320)
+    came = np.concatenate([np.zeros(4 * 320, np.int16), noise.ravel()])
+    heard = np.zeros(576, np.float32)
+    for end in range(512, len(noise) * 320, 512):
+        for packet in range((end - 512) // 320, end // 320):
+            guard.sent(noise[packet], packet * 20_000_000)
+        heard[-min(end, 576) :] = came[max(end - 576, 0) : end] / 32768
+        guard.hear(heard, end, end * 62_500)
+        guard.share()
+    assert guard.delay_ms is not None
+
+    def step(i: int) -> None:
+        pcm = noise[i // 2 % len(noise)]
+        if i % 2 == 0:
+            canceller.sent(pcm, i * 10_000_000)
+        canceller.run(pcm[160 * (i % 2) : 160 * (i % 2) + 160])
+        if i == 1000 + BLOCKS - 1:
+            assert canceller.frames > BLOCKS // 2 - 50
+
+    return step
+
+
 def nothing() -> Step:
     return lambda _: None
 
@@ -218,7 +246,7 @@ def deliberate() -> Step:
 
 PATHS = (nothing, deliberate, jitter_buffer, ring, own_arrays, splitter, silero, features,
          vad_frames, opus_decode, opus_encode, resample, g711_both_ways, inbound_opus,
-         inbound_g711, reports_and_feedback, outbound)  # fmt: skip
+         inbound_g711, reports_and_feedback, outbound, cancelled_echo)  # fmt: skip
 
 
 def main() -> None:

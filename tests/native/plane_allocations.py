@@ -16,8 +16,10 @@ import time
 import numpy as np
 
 from native.plane_kit import KEY_BYTES, OPUS, Call, End, make_outbound, tone
+from voicecore._native import echo_canceller
 from voicecore._native.inbound import Inbound
 from voicecore._native.silero import SileroWeights, shapes
+from voicecore.errors import MissingLibraryError
 
 WARM_S = 1.0
 COUNTED, PATIENCE_S = 150, 60.0
@@ -33,11 +35,21 @@ def weights() -> SileroWeights:
     )
 
 
+def speexdsp() -> bool:
+    """Whether it is installed."""
+    try:
+        return bool(echo_canceller.library())
+    except MissingLibraryError:
+        return False
+
+
 def settings() -> dict[str, object]:
     return {
         "inbound": Inbound(opus_pt=OPUS, red_pt=63, transport_cc_id=3),
         "outbound": make_outbound(red_pt=63, transport_cc_id=3),
         "vad": True,
+        "echo_guard": True,
+        "echo_canceller": speexdsp(),
         "nack": True,
         "transport_cc": True,
         "report_interval_ms": 100,

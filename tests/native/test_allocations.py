@@ -72,6 +72,7 @@ def test_the_counter_sees_a_deliberate_allocation(counts: dict[str, int]) -> Non
         "inbound_g711",
         "reports_and_feedback",
         "outbound",
+        "cancelled_echo",
     ],
 )
 def test_no_allocation_in_steady_state(path: str, counts: dict[str, int]) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from voicecore._native import opus
-from voicecore._native.libs import find_libopus, find_libsrtp
+from voicecore._native.libs import find_libopus, find_libspeexdsp, find_libsrtp
 from voicecore.errors import MissingLibraryError
 
 
@@ -52,6 +52,21 @@ def test_the_message_names_every_way_out(nowhere):
         find_libopus()
     for way in ("voicecore[opus]", "apt-get install libopus0", "VOICECORE_LIBOPUS"):
         assert way in str(caught.value)
+
+
+def test_libspeexdsp_is_the_systems_or_the_variables(nowhere, monkeypatch):
+    monkeypatch.delenv("VOICECORE_LIBSPEEXDSP", raising=False)
+    with pytest.raises(MissingLibraryError, match="apt-get install libspeexdsp1") as caught:
+        find_libspeexdsp()
+    assert caught.value.code == "missing_libspeexdsp"
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: f"lib{name}.so.1")
+    assert str(find_libspeexdsp()) == "libspeexdsp.so.1"
+    monkeypatch.setenv("VOICECORE_LIBSPEEXDSP", str(nowhere / "absent.so"))
+    with pytest.raises(MissingLibraryError, match="VOICECORE_LIBSPEEXDSP"):
+        find_libspeexdsp()
+    (nowhere / "own.so").touch()
+    monkeypatch.setenv("VOICECORE_LIBSPEEXDSP", str(nowhere / "own.so"))
+    assert find_libspeexdsp() == nowhere / "own.so"
 
 
 def test_looking_does_not_import_av():

@@ -152,6 +152,11 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--llm-url", "localhost:11434"], ["--llm-url: wants a URL such as"]),
     (["--vad-model-path", "gone.onnx"], ["there is no file gone.onnx"]),
     (["--vad-backend", "cuda"], ["--vad-backend", "native"]),
+    (["--echo-canceller", "webrtc"], ["--echo-canceller", "speexdsp"]),
+    (
+        ["--echo-canceller", "speexdsp", "--echo-guard", "off"],
+        ["echo_canceller = speexdsp needs echo_guard"],
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,9 +11,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from transport.kit import until
+from voicecore._native.libs import find_libspeexdsp
 from voicecore.core.overload import OverloadLevel
-from voicecore.errors import MisuseError
+from voicecore.engines.vad.energy import EnergyVad
+from voicecore.errors import MissingLibraryError, MisuseError
 from voicecore.service.config import Settings
+from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_factory import build_engines
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
@@ -66,6 +70,31 @@ async def test_load_is_of_the_time_since_it_was_last_asked(monkeypatch: pytest.M
         counted.now |= {"tx_late_max_ms": 0.3, "datagrams_lost": 2}
         assert made.load() == MediaLoad(0.0, 0.3, 5.0, 2)
         assert made.counters()["kernel_drops"] == 3
+
+
+def no_library(name: str) -> None:
+    return None
+
+
+async def test_an_echo_canceller_needs_the_vad_that_has_a_guard() -> None:
+    with pytest.raises(ConfigError, match="echo guard finds, and that needs vad = silero"):
+        async with media(echo_canceller="speexdsp"):
+            pass
+
+
+async def test_an_echo_canceller_without_its_library_names_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> str:
+        monkeypatch.setattr(ctypes.util, "find_library", no_library)
+        monkeypatch.delenv("VOICECORE_LIBSPEEXDSP", raising=False)
+        return str(find_libspeexdsp())
+
+    monkeypatch.setattr("voicecore.service.media.echo_canceller.library", refuse)
+    monkeypatch.setattr(EnergyVad, "native_weights", object(), raising=False)
+    with pytest.raises(MissingLibraryError, match="apt-get install libspeexdsp1"):
+        async with media(echo_canceller="speexdsp"):
+            pass
 
 
 async def test_of_few_slots_a_single_late_one_is_the_maximum_and_not_the_quantile(

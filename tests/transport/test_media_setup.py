@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from voicecore._native import echo_canceller
 from voicecore._native.plane import MediaThreads
 from voicecore._native.silero import SileroWeights, shapes
 from voicecore.core.send_policy import SendLimits
+from voicecore.errors import MissingLibraryError
 from voicecore.transport.media_setup import (
     MediaWants,
     open_session,
@@ -86,6 +88,24 @@ def test_an_echo_guard_is_the_owners_wish(vad: bool, guard: bool) -> None:
         peer = threads.add_peer(form.codec)
         session = open_session(threads, peer, form, KEYS, ssrc=7, wants=wants)
         assert session.echo_guard is (vad and guard)
+        session.close()
+    threads.close()
+
+
+def test_an_echo_canceller_is_too() -> None:
+    try:
+        echo_canceller.library()
+    except MissingLibraryError as error:
+        pytest.skip(str(error))
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes(16_000).items()}
+    threads = MediaThreads(vad=SileroWeights(16_000, weights))
+    for form in (opus(), AudioFormat("pcmu", 0, pcmu_pt=0)):
+        wants = MediaWants(
+            24_000, 500, vad=True, echo_guard=True, echo_canceller=form.codec == "opus"
+        )
+        peer = threads.add_peer(form.codec)
+        session = open_session(threads, peer, form, KEYS, ssrc=7, wants=wants)
+        assert session.echo_canceller is (form.codec == "opus")
         session.close()
     threads.close()
 

@@ -12,6 +12,7 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from voicecore._native.echo_canceller cimport echo_canceller
 from voicecore._native.g711 cimport Concealer
 from voicecore._native.jitter cimport JitterBuffer, jb_event, jb_packet
 from voicecore._native.opus cimport Decoder
@@ -99,6 +100,7 @@ cdef class Inbound:
     cdef Decoder opus              # None unless opus_pt was given
     cdef Concealer concealer       # these two None unless a G.711 type was given
     cdef Resampler upsampler
+    cdef echo_canceller* canceller # what is decoded goes through it; NULL: none
     cdef payload_types types       # inbound_payload.h
     cdef bint narrow               # the stream is G.711: 8 kHz clock and decoder
     cdef bint is_stalled
@@ -136,6 +138,9 @@ cdef class Inbound:
     cdef int64_t pause_reach(self, int64_t at) noexcept nogil
     # 1 and the oldest key that was pressed and not taken (a character) with its length, or 0.
     cdef int take_dtmf(self, int* digit, int* duration_ms) noexcept nogil
+    # What is decoded from now on goes through the canceller (NULL: through none), whose `position`
+    # is the ring's. Not owned.
+    cdef void cancel_by(self, echo_canceller* canceller) noexcept nogil
     # The media plane takes it over and gives it back; nobody is inside then.
     cdef void attach(self) noexcept nogil
     cdef void detach(self) noexcept nogil
@@ -149,6 +154,7 @@ cdef class Inbound:
     cdef int _decode(self, const jb_event* event) noexcept nogil
     cdef int _to_wide(self, int n) noexcept nogil
     cdef void _forget(self) noexcept nogil
+    cdef int64_t _write(self, int n) noexcept nogil
     cdef int _samples(self, int ticks) noexcept nogil
     cdef void _conceal(self, int samples) noexcept nogil
     cdef void _pause(self, int64_t samples) noexcept nogil

@@ -15,6 +15,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from voicecore._native._buffers cimport borrow_bytes, enter
+from voicecore._native.echo_canceller cimport (CANCELLER_FRAME, echo_canceller,
+                                               echo_canceller_run)
 from voicecore._native.g711 cimport alaw_decode_into, ulaw_decode_into
 from voicecore._native.jitter cimport (JB_CNG, JB_CONCEAL, JB_DISCONTINUITY, JB_DTX_FLAG,
                                        JB_DUP, JB_FEC, JB_FEC_FLAG, JB_FRAME, JB_LATE,
@@ -226,6 +228,20 @@ cdef class Inbound:
             self.concealer.forget()
             self.upsampler.clear()
 
+    cdef int64_t _write(self, int n) noexcept nogil:
+        # n samples of self.pcm. Returns the position behind them, which the ring reaches once
+        # the canceller has its frame.
+        cdef int16_t clean[2 * CANCELLER_FRAME]
+        cdef int at = 0, taken, ready
+        if self.canceller == NULL:
+            return self.ring.write_from(self.pcm, n)
+        while at < n:
+            taken = min(n - at, <int>CANCELLER_FRAME)
+            ready = echo_canceller_run(self.canceller, self.pcm + at, taken, clean)
+            self.ring.write_from(clean, ready)
+            at += taken
+        return self.ring.end_position() + self.canceller.held
+
     cdef int _samples(self, int ticks) noexcept nogil:
         return ticks * 2 if self.narrow else ticks // 3
 
@@ -244,7 +260,7 @@ cdef class Inbound:
             return
         wanted = self._decode(event)
         if wanted > 0:
-            end = self.ring.write_from(self.pcm, wanted)
+            end = self._write(wanted)
             if event.tag == PAYLOAD_OPUS and event.len <= 2:
                 marks_add(&self.pauses, end - wanted, end)
                 # It tells how loud silence is; noise in its place loses 3 of 640 beginnings.
@@ -277,7 +293,7 @@ cdef class Inbound:
         if event.tag != PAYLOAD_OPUS or samples <= 0 or samples > BLOCK:
             self._conceal(self._samples(event.samples))
         elif self.opus.decode_into(event.data, event.len, self.pcm, samples, True) == samples:
-            self.ring.write_from(self.pcm, samples)
+            self._write(samples)
         else:
             self._conceal(samples)
 
@@ -285,7 +301,7 @@ cdef class Inbound:
         cdef int64_t end
         cdef int n = self._synthesise(min(samples, <int>BLOCK))
         if n > 0:
-            end = self.ring.write_from(self.pcm, n)
+            end = self._write(n)
             self.concealed_samples += n
             marks_add(&self.concealments, end - n, end)
 
@@ -313,7 +329,7 @@ cdef class Inbound:
             else:
                 comfort_noise_make(&self.noise, self.pcm, n)
             self.paused_samples += n
-            end = self.ring.write_from(self.pcm, n)
+            end = self._write(n)
             marks_add(&self.pauses, end - n, end)
 
     # -- for the media plane -------------------------------------------------------------
@@ -322,7 +338,8 @@ cdef class Inbound:
         return marks_within(&self.concealments, start, end)
 
     cdef int64_t pause_reach(self, int64_t at) noexcept nogil:
-        return marks_reach(&self.pauses, at)
+        # The canceller may hold the pause's last samples.
+        return max(at, min(marks_reach(&self.pauses, at), self.ring.end_position()))
 
     cdef int64_t next_deadline(self) noexcept nogil:
         cdef int64_t key_ns = keys_deadline(&self.pressed)
@@ -338,6 +355,11 @@ cdef class Inbound:
             return 0
         digit[0], duration_ms[0] = event.digit, event.duration_ms
         return 1
+
+    cdef void cancel_by(self, echo_canceller* canceller) noexcept nogil:
+        if self.canceller != NULL:
+            self.ring.write_from(self.canceller.frame, self.canceller.held)
+        self.canceller = canceller
 
     cdef void attach(self) noexcept nogil:
         self.attached = True

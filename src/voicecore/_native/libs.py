@@ -1,8 +1,9 @@
 """Finds the shared libraries that the kernels load at run time.
 
 No headers and no system package are needed to build; the libraries come from wheels that
-are installed anyway.  Nothing here loads a library, it only looks; but pylibsrtp is imported,
-because the libsrtp inside it must have been initialised first.
+are installed anyway, but for libspeexdsp, which an echo canceller alone needs.  Nothing here
+loads a library, it only looks; but pylibsrtp is imported, because the libsrtp inside it must
+have been initialised first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from voicecore.errors import MissingLibraryError
 
 LIBOPUS_VARIABLE = "VOICECORE_LIBOPUS"
 LIBSRTP_VARIABLE = "VOICECORE_LIBSRTP"
+LIBSPEEXDSP_VARIABLE = "VOICECORE_LIBSPEEXDSP"
 
 _SRTP_POLICY = {"ssrc": 0, "rtp": 8, "rtcp": 32, "key": 56, "window_size": 88,
                 "allow_repeat_tx": 96}  # fmt: skip
@@ -120,3 +122,30 @@ def find_libsrtp() -> tuple[Path, bool]:
             code="missing_libsrtp",
         )
     return Path(soname), False
+
+
+def find_libspeexdsp() -> Path:
+    """Return the libspeexdsp to load.
+
+    The file named by the environment variable ``VOICECORE_LIBSPEEXDSP``, else the system's
+    library (a bare soname such as ``libspeexdsp.so.1``, which the loader resolves).
+
+    Raises:
+        MissingLibraryError: there is none, or the variable names a file that isn't there.
+    """
+    named = os.environ.get(LIBSPEEXDSP_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise MissingLibraryError(
+                f"{LIBSPEEXDSP_VARIABLE} names {named!r}, which is not a file",
+                code="missing_libspeexdsp",
+            )
+        return Path(named)
+    soname = ctypes.util.find_library("speexdsp")
+    if soname is None:
+        raise MissingLibraryError(
+            "libspeexdsp was not found: install the system's package (apt-get install "
+            f"libspeexdsp1), or set {LIBSPEEXDSP_VARIABLE} to the library's file",
+            code="missing_libspeexdsp",
+        )
+    return Path(soname)

@@ -12,6 +12,7 @@ cdef class MediaSession:
     cdef readonly Inbound inbound
     cdef readonly Outbound outbound
     cdef readonly bint echo_guard   # there is one: asked for, and there is a VAD
+    cdef readonly bint echo_canceller  # likewise; never without a guard
     cdef _Peer owner                # whose peer this is
 
     # Raises MisuseError once the session is closed.

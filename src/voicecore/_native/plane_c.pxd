@@ -3,8 +3,9 @@
 
 from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from voicecore._native.echo_canceller cimport echo_canceller, vc_speexdsp_api
 from voicecore._native.rtcp cimport rtcp_config, rtcp_local, rtcp_remote
-from voicecore._native.simd cimport vc_pcm_kernels
+from voicecore._native.simd cimport vc_kernels, vc_pcm_kernels
 from voicecore._native.speech_gate cimport speech_voice
 from voicecore._native.srtp cimport vc_srtp_api
 
@@ -59,6 +60,7 @@ cdef extern from "plane.h" nogil:
         int64_t (*position)(void*) noexcept nogil
         int64_t (*guessed)(void*, int64_t, int64_t) noexcept nogil
         int64_t (*pause_reach)(void*, int64_t) noexcept nogil
+        void (*cancel_by)(void*, echo_canceller*) noexcept nogil
         int (*dtmf)(void*, int64_t, int*, int*) noexcept nogil
         int (*transport_sequence)(void*) noexcept nogil
         int (*missing)(void*, uint16_t*, int) noexcept nogil
@@ -96,6 +98,8 @@ cdef extern from "plane.h" nogil:
         float vad_threshold
         int vad_start_samples
         int echo_guard_hz
+        const vc_speexdsp_api* speexdsp
+        const vc_kernels* kernels
         rtcp_config rtcp
     ctypedef struct plane_event:
         int64_t a

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiortc import RTCIceServer
 
+from voicecore._native import echo_canceller
 from voicecore._native.plane import MediaThreads
 from voicecore._native.silero import SileroWeights
 from voicecore._native.speech_gate import SpeechGate
@@ -18,6 +19,7 @@ from voicecore.core.send_policy import SendLimits
 from voicecore.engines.vad.batch import VadBatcher
 from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
+from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_factory import Engines
 from voicecore.service.ice import ice_servers
 from voicecore.service.lateness import Lateness
@@ -62,7 +64,9 @@ def play_rates(tts_hz: int) -> set[int]:
 class Media:
     """Belongs to the event loop; made when the engines have started, closed after the calls.
 
-    ``on_no_relay`` is told of each call for which no TURN server gave a relay.
+    ``on_no_relay`` is told of each call for which no TURN server gave a relay. Raises
+    :class:`ConfigError` for an echo canceller without a native VAD,
+    :class:`~voicecore.errors.MissingLibraryError` without its library.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class Media:
         self._on_no_relay = on_no_relay
         self._loop = loop
         weights: SileroWeights | None = getattr(engines.vad, "native_weights", None)
+        if settings.echo_canceller != "off":
+            _check_canceller(settings, native_vad=weights is not None)
         self._threads = MediaThreads(
             rx_threads=settings.media_rx_threads,
             tx_threads=settings.media_tx_threads,
@@ -187,6 +193,7 @@ class Media:
             threshold=settings.threshold,
             start_ms=settings.start_ms,
             echo_guard=settings.echo_guard,
+            echo_canceller=settings.echo_canceller != "off",
         )
 
     def _hearing(self, plane: NativePlane) -> ScoredHearing:
@@ -207,6 +214,17 @@ class Media:
         except OSError as error:
             port = self._settings.udp_port
             raise MisuseError(f"UDP port {port} can't be opened: {error.strerror}") from error
+
+
+def _check_canceller(settings: Settings, *, native_vad: bool) -> None:
+    if not native_vad:
+        raise ConfigError(
+            [
+                f"echo_canceller = {settings.echo_canceller} goes by the delay that the echo guard"
+                " finds, and that needs vad = silero on our own kernels"
+            ]
+        )
+    echo_canceller.library()
 
 
 def _opus_rate_hz(tts_hz: int) -> int:

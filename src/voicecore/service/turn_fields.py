@@ -101,6 +101,11 @@ class TurnFields(BaseModel):
     echo_guard: bool = setting(
         INTERRUPTIONS, True, "the agent's own voice coming back from the caller is no speech"
     )
+    echo_canceller: Literal["off", "speexdsp"] = setting(
+        INTERRUPTIONS,
+        "off",
+        "speexdsp: take it out of what is recognised, too; needs echo_guard and libspeexdsp",
+    )
 
     greeting_protected: bool = setting(
         BY_ITSELF, _DEFAULTS.greeting_protected, "the greeting can't be interrupted"
@@ -133,6 +138,10 @@ class TurnFields(BaseModel):
         if self.idle_goodbye_s and not self.idle_prompt_s:
             problems.append(
                 "idle_goodbye_s counts from the reminder: give idle_prompt_s too, or 0 for both"
+            )
+        if self.echo_canceller != "off" and not self.echo_guard:
+            problems.append(
+                f"echo_canceller = {self.echo_canceller} needs echo_guard, which finds the delay"
             )
         if self.bargein_policy == "immediate" and self.min_words:
             problems.append("min_words means nothing with bargein_policy = immediate")

@@ -29,7 +29,8 @@ class MediaWants:
     ``playout_ms`` of it can be queued, ``ring_ms`` of the caller's audio are
     kept. ``limits`` are narrowed to what the far end takes. With ``vad`` the
     threads tell speech edges, by ``threshold`` and ``start_ms``; with
-    ``echo_guard`` our own voice, come back, is no speech.
+    ``echo_guard`` our own voice, come back, is no speech; with ``echo_canceller``
+    it is taken out of what is heard, too, which needs both.
     """
 
     send_rate_hz: int
@@ -40,6 +41,7 @@ class MediaWants:
     threshold: float = 0.5
     start_ms: int = 64
     echo_guard: bool = False
+    echo_canceller: bool = False
 
 
 def rtp_clock_hz(codec: str) -> int:
@@ -78,7 +80,8 @@ def open_session(
     """Begin the media of ``peer``; nothing is sent before the session has a route.
 
     The caller owns the session and its ``inbound`` and ``outbound``, and closes them in
-    that order. Raises :class:`~voicecore.errors.MisuseError` for what they refuse.
+    that order. Raises :class:`~voicecore.errors.MisuseError` for what they refuse,
+    :class:`~voicecore.errors.MissingLibraryError` for a library that isn't there.
     """
     return MediaSession(
         threads,
@@ -92,6 +95,7 @@ def open_session(
         threshold=wants.threshold,
         start_ms=wants.start_ms,
         echo_guard=wants.echo_guard,
+        echo_canceller=wants.echo_canceller,
         cname=secrets.token_hex(8),
         clock_hz=rtp_clock_hz(form.codec),
         transport_cc=form.transport_cc_id > 0,

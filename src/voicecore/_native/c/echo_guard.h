@@ -93,4 +93,12 @@ float echo_guard_share(echo_guard *g, const vc_pcm_kernels *pcm);
 /* From a sample's being due to its echo's arrival; -1: unknown.  Hearer. */
 double echo_guard_delay_ms(const echo_guard *g);
 
+/* 1 and the delay as positions: sample p heard is p - behind sent, at ECHO_HZ; 0: unknown.
+ * Hearer. */
+static inline int echo_guard_behind(const echo_guard *g, int64_t *behind)
+{
+    *behind = g->behind;
+    return g->known;
+}
+
 #endif

@@ -228,8 +228,21 @@ static void begin_receiving(plane_peer *peer, const plane_session *s, void *srtp
     media_clock_init(&peer->clock, 16000);
     memset(&peer->nacks, 0, sizeof peer->nacks);
     peer->position = peer->frame_end = s->media->position(s->inbound);
+    if (peer->canceller) s->media->cancel_by(s->inbound, peer->canceller);
     peer->media = s->media;
     pthread_mutex_unlock(&peer->rx_lock);
+}
+
+/* 0, or -1 without memory. */
+static int make_canceller(plane_peer *peer, const plane_session *s)
+{
+    peer_end_canceller(peer);
+    if (s->speexdsp == NULL) return 0;
+    peer->reference = echo_reference_make(s->kernels, s->echo_guard_hz);
+    peer->canceller = calloc(1, sizeof *peer->canceller);
+    if (peer->reference == NULL || peer->canceller == NULL) return -1;
+    return echo_canceller_init(peer->canceller, s->speexdsp, peer->echo, peer->reference,
+                               s->media->position(s->inbound));
 }
 
 /* What is remembered of packets sent, as far as it was negotiated and asked for: 0, or -1 without
@@ -243,6 +256,7 @@ static int make_memories(plane_peer *peer, const plane_session *s)
     peer->echo = s->echo_guard_hz ? calloc(1, sizeof *peer->echo) : NULL;
     if (s->echo_guard_hz && peer->echo == NULL) return -1;
     if (peer->echo) echo_guard_init(peer->echo, s->echo_guard_hz);
+    if (make_canceller(peer, s) != 0) return -1;
     if (negotiated->nack && peer->history == NULL)
         peer->history = calloc(HISTORY, sizeof *peer->history);
     if (negotiated->transport_cc && peer->losses == NULL)
@@ -287,9 +301,11 @@ void plane_detach(plane *p, plane_peer *peer)
     peer->outbound = NULL;
     pthread_mutex_unlock(&peer->tx_lock);
     pthread_mutex_lock(&peer->rx_lock);
+    if (peer->media && peer->canceller) peer->media->cancel_by(peer->inbound, NULL);
     peer->media = NULL;
     peer->inbound = peer->frames = NULL;
     pthread_mutex_unlock(&peer->rx_lock);
+    peer_end_canceller(peer);
 }
 
 void plane_set_route(plane *p, plane_peer *peer, plane_port *port,

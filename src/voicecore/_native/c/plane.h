@@ -30,6 +30,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "echo_canceller.h"
 #include "marks.h"
 #include "pcm_kernels.h"
 #include "rtcp.h"
@@ -59,6 +60,8 @@ typedef struct {
     int64_t (*guessed)(void *inbound, int64_t start, int64_t end); /* concealed samples */
     int64_t (*pause_reach)(void *inbound, int64_t at); /* how far the caller's pause around it is
                                                           known to go; `at`: there is none */
+    /* What `run` decodes goes through the canceller from now on; NULL: through none. */
+    void (*cancel_by)(void *inbound, echo_canceller *canceller);
     int (*dtmf)(void *inbound, int64_t now_ns, int *digit, int *duration_ms); /* 1: one */
     int (*transport_sequence)(void *inbound);       /* of the last packet pushed; -1 none */
     int (*missing)(void *inbound, uint16_t *sequences, int most);
@@ -106,6 +109,8 @@ typedef struct {
     float vad_threshold;
     int vad_start_samples;
     int echo_guard_hz; /* of what is sent, as echo_guard_init wants it; 0: no echo guard */
+    const vc_speexdsp_api *speexdsp; /* NULL: no echo canceller; it needs the guard */
+    const vc_kernels *kernels;       /* the canceller's */
     rtcp_config rtcp;
 } plane_session;
 

@@ -174,7 +174,8 @@ int hear_run(plane *p, plane_peer *peer, int64_t now_ns)
     if (peer->media) {
         if (peer->media->run(peer->inbound, now_ns) > 0) {
             peer->position = peer->media->position(peer->inbound);
-            media_clock_observe(&peer->clock, peer->position, now_ns);
+            const int held = peer->canceller ? peer->canceller->held : 0;
+            media_clock_observe(&peer->clock, peer->position + held, now_ns);
         }
         tell(p, peer, now_ns);
         __atomic_store_n(&peer->deadline_ns, deadline_of(peer), __ATOMIC_RELAXED);

@@ -155,6 +155,15 @@ void plane_close_port(plane *p, plane_port *port)
 
 void peer_hold(plane_peer *peer) { __atomic_fetch_add(&peer->refs, 1, __ATOMIC_RELAXED); }
 
+void peer_end_canceller(plane_peer *peer)
+{
+    if (peer->canceller) echo_canceller_end(peer->canceller);
+    free(peer->canceller);
+    echo_reference_free(peer->reference);
+    peer->canceller = NULL;
+    peer->reference = NULL;
+}
+
 void peer_release(plane *p, plane_peer *peer)
 {
     if (__atomic_sub_fetch(&peer->refs, 1, __ATOMIC_ACQ_REL)) return;
@@ -166,6 +175,7 @@ void peer_release(plane *p, plane_peer *peer)
     pthread_mutex_destroy(&peer->rtcp_lock);
     free(peer->history);
     free(peer->losses);
+    peer_end_canceller(peer);
     free(peer->echo);
     free(peer);
 }

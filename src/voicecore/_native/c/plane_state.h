@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "address_map.h"
+#include "echo_canceller.h"
 #include "echo_guard.h"
 #include "loss_map.h"
 #include "media_clock.h"
@@ -92,7 +93,10 @@ struct plane_peer {
     uint8_t types[16];
     int64_t deadline_ns; /* atomic: read by the scan */
     float vad_state[PLANE_VAD_STATE];
-    echo_guard *echo; /* NULL: none; constant while attached; told under tx_lock, asked under rx_lock */
+    /* Made at attach, NULL: none; told under tx_lock, asked under rx_lock. */
+    echo_guard *echo;
+    echo_canceller *canceller; /* freed at detach, like its reference */
+    echo_reference *reference;
     uint32_t stamp[PLANE_MOST_THREADS]; /* last round of RX thread i that touched it; its own */
 
     /* RTCP: under rtcp_lock. */
@@ -215,6 +219,8 @@ static inline void raise_to(int64_t *highest, int64_t value)
 /* plane_peer.c */
 void peer_hold(plane_peer *peer);
 void peer_release(plane *p, plane_peer *peer);
+/* Nothing may use its canceller any more. */
+void peer_end_canceller(plane_peer *peer);
 void port_hold(plane_port *port);
 void port_release(plane_port *port);
 int port_is_closed(const plane_port *port);

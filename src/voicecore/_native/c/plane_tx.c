@@ -148,7 +148,9 @@ static void tell_guard(plane *p, plane_peer *peer)
 {
     int samples;
     const int16_t *pcm = peer->tx_media->sounding(peer->outbound, &samples);
-    if (pcm) echo_guard_sent(peer->echo, p->config.pcm, pcm, samples, peer->sent_due_ns);
+    if (pcm == NULL) return;
+    echo_guard_sent(peer->echo, p->config.pcm, pcm, samples, peer->sent_due_ns);
+    if (peer->reference) echo_reference_sent(peer->reference, pcm, samples, peer->sent_due_ns);
 }
 
 static void send_audio(plane *p, tx_batch *b, plane_peer *peer, int64_t now_ns)

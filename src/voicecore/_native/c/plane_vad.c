@@ -44,6 +44,18 @@ int vad_frame_waits(plane *p, plane_peer *peer)
     return peer->position - peer->frame_end >= PLANE_VAD_NEW;
 }
 
+/* The guard hears what came, with the echo that the canceller took out. rx_lock is held. */
+static void tell_guard(plane *p, plane_peer *peer, const float *samples, int64_t end)
+{
+    float came[PLANE_VAD_FRAME];
+    const int other
+        = peer->canceller
+          && echo_canceller_heard(peer->canceller, p->config.pcm, end, PLANE_VAD_FRAME, came);
+
+    echo_guard_hear(peer->echo, p->config.pcm, other ? came : samples, end,
+                    media_clock_time(&peer->clock, end));
+}
+
 /* The peer's next frame, if there is one; else it leaves the list. */
 static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *frame)
 {
@@ -66,9 +78,7 @@ static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *fra
         peer->frame_end = frame->end;
         count_up(&peer->counters.vad_frames);
         speech_gate_powers(p->config.pcm, samples + CONTEXT, PLANE_VAD_NEW, frame->powers);
-        if (peer->echo)
-            echo_guard_hear(peer->echo, p->config.pcm, samples, frame->end,
-                            media_clock_time(&peer->clock, frame->end));
+        if (peer->echo) tell_guard(p, peer, samples, frame->end);
     } else {
         peer->vad_listed = 0;
     }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "../check.h"
+#include "canceller_mock.h"
 #include "plane.h"
 #include "rtp.h"
 
@@ -103,6 +104,7 @@ typedef struct {
     uint32_t random, pushed;
     uint64_t bytes;
     int stalled;
+    echo_canceller *canceller;
 } mock_inbound;
 
 typedef struct {
@@ -117,7 +119,7 @@ static int in_push(void *inbound, const uint8_t *packet, size_t n, int64_t arriv
 {
     mock_inbound *in = inbound;
     for (size_t i = 0; i < n; i++) in->bytes += packet[i];
-    in->pending += 320;
+    in->pending += 160 + 160 * (next_random(&in->random) % 3);
     in->pushed++;
     in->deadline_ns = arrival_ns + (int64_t)(next_random(&in->random) % 9) * 1000000;
     return 0;
@@ -126,7 +128,9 @@ static int in_push(void *inbound, const uint8_t *packet, size_t n, int64_t arriv
 static int64_t in_run(void *inbound, int64_t now_ns)
 {
     mock_inbound *in = inbound;
-    const int64_t made = in->pending;
+    const int64_t made = in->canceller
+                             ? through_canceller(in->canceller, in->pending, &in->random)
+                             : in->pending;
     in->position += made;
     in->pending = 0;
     if (in->deadline_ns <= now_ns) {
@@ -142,6 +146,14 @@ static int64_t in_position(void *inbound) { return ((mock_inbound *)inbound)->po
 static int64_t in_guessed(void *inbound, int64_t start, int64_t end)
 {
     return next_random(&((mock_inbound *)inbound)->random) % 3 ? 0 : end - start;
+}
+
+static void in_cancel_by(void *inbound, echo_canceller *canceller)
+{
+    mock_inbound *in = inbound;
+    if (in->canceller) in->position += in->canceller->held;
+    if (canceller) pretend_delay(canceller);
+    in->canceller = canceller;
 }
 
 /* Half of all that is there may be a pause. */
@@ -249,7 +261,8 @@ static const int16_t *out_sounding(void *outbound, int *samples)
 }
 
 static const plane_media mock_media = {
-    in_push, in_run, in_deadline, in_position, in_guessed, in_pause_reach, in_dtmf,
+    in_push, in_run, in_deadline, in_position, in_guessed, in_pause_reach,
+    in_cancel_by, in_dtmf,
     in_transport_sequence, in_missing, in_round_trip, in_reception, in_frame, in_skip,
     out_build, out_sent, out_transmission, out_transport_sequence, out_leave_out,
     out_carried, out_sounding,

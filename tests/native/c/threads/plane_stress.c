@@ -196,6 +196,10 @@ static void attach(slot *s, uint32_t *random)
                   .nack = next_random(random) % 2, .interval_ns = 30000000 },
         .echo_guard_hz = next_random(random) % 2 ? 24000 : 0,
     };
+    if (session.echo_guard_hz && next_random(random) % 2) {
+        session.speexdsp = &mock_speexdsp_api;
+        session.kernels = &vc_kernels_base;
+    }
     s->in = calloc(1, sizeof *s->in);
     s->out = calloc(1, sizeof *s->out);
     s->in->random = s->out->random = next_random(random);
@@ -376,14 +380,16 @@ int main(int count, char **arguments)
         for (int i = 0; i < SENDERS; i++) pthread_join(senders[i], NULL);
         close_senders();
     }
-    MUST(srtp_contexts == 0);
+    MUST(srtp_contexts == 0 && cancellers == 0);
     MUST(descriptors() == before);
     for (int kind = 0; kind <= PLANE_PACKET; kind++)
         if (kind != PLANE_CONFIRMED) printf("%d:%llu ", kind, (unsigned long long)told[kind]);
     printf("received %llu throttled %llu unknown %llu\n", (unsigned long long)counters.received,
            (unsigned long long)counters.throttled,
            (unsigned long long)(counters.unknown_address + counters.unknown_name));
-    printf("lost %llu\n", (unsigned long long)lost);
+    printf("lost %llu cancelled %llu\n", (unsigned long long)lost,
+           (unsigned long long)frames_cancelled);
+    MUST(frames_cancelled > 0);
     MUST(missing() < 0);
     return 0;
 }
