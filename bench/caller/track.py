@@ -51,18 +51,19 @@ async def listen(
     track: MediaStreamTrack,
     heard: list[tuple[int, float]],
     most: int,
-    on_frame: Callable[[Pcm], None] = lambda pcm: None,
+    on_frame: Callable[[int, Pcm], None] = lambda at, pcm: None,
 ) -> None:
     """Add to ``heard`` when each frame was played and its RMS (1.0: full scale), to the end.
 
-    What comes after ``most`` frames is played and not noted. ``on_frame`` gets the left channel
-    of each.
+    What comes after ``most`` frames is played and not noted. ``on_frame`` gets the
+    RTP time and the left channel of each.
     """
     with contextlib.suppress(MediaStreamError):
         while True:
             frame: Any = await track.recv()
             pcm = frame.to_ndarray().reshape(-1).astype(np.float64)
             level = float(np.sqrt((pcm**2).mean())) / 32768
-            on_frame(frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0])
+            left = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0]
+            on_frame(frame.pts, left)
             if len(heard) < most:
                 heard.append((time.monotonic_ns(), level))

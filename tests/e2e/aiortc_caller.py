@@ -252,5 +252,5 @@ class AiortcCaller:
         hearing = listen(track, self.heard, _HISTORY, self._hears)
         self._tasks.append(asyncio.get_running_loop().create_task(hearing))
 
-    def _hears(self, pcm: Pcm) -> None:
-        """A frame of the agent's voice is played here (48 kHz, mono)."""
+    def _hears(self, at: int, pcm: Pcm) -> None:
+        """A frame of RTP time ``at`` is played here (48 kHz, mono)."""

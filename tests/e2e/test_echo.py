@@ -29,7 +29,7 @@ def servers(serve: Callable[..., Server]) -> tuple[Server, Server]:
 
 async def monologue(http: aiohttp.ClientSession, server: Server) -> EchoingCaller:
     """Who listened to the agent for a while, echoing it."""
-    caller = EchoingCaller(http, server.url, level_db=-10.0, delay_ms=150)
+    caller = EchoingCaller(http, server.url, level_db=-10.0, frames=7)
     await caller.call()
     try:
         await caller.state("speaking")
@@ -52,8 +52,10 @@ async def test_the_agent_does_not_interrupt_itself(
     http: aiohttp.ClientSession, servers: tuple[Server, Server]
 ) -> None:
     guarded, bare = await asyncio.gather(*(monologue(http, server) for server in servers))
-    assert "yielding" not in kinds(guarded)
     assert "barge_in" not in kinds(guarded)
-    # What comes back is a voice; the guard makes the difference.
-    assert kinds(bare).count("yielding") >= 3
-    assert voiced_s(bare) < voiced_s(guarded)
+    # What comes back is a voice: without a guard the agent stutters all the time. With it, a
+    # caller whose machine stands still may make it doubt for a moment.
+    doubts = [kinds(caller).count("yielding") for caller in (guarded, bare)]
+    assert doubts[1] >= 4, doubts
+    assert doubts[0] <= doubts[1] // 4, doubts
+    assert voiced_s(guarded) > 1.5 * voiced_s(bare)
