@@ -20,9 +20,12 @@ HERE = Path(__file__).parent / "c"
 NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native" / "c"
 FLAGS = ["-O1", "-g1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{NATIVE}",
          f"-I{HERE / 'plane'}", f"-I{HERE / 'threads'}"]  # fmt: skip
-PARTS = ["address_map", "echo_canceller", "echo_guard", "echo_reference", "plane", "plane_hear", "plane_peer", "plane_queue",
-         "plane_rx", "plane_tx", "plane_vad", "rtcp_cc_arrivals", "rtcp_cc_sent", "rtcp_read",
-         "rtcp_write", "resample_prototype", "resample_design", "resample_fir", "simd_base"]  # fmt: skip
+PARTS = [
+    "address_map", "echo_canceller", "echo_guard", "echo_reference", "plane", "plane_hear",
+    "plane_peer", "plane_queue", "plane_rx", "plane_tx", "plane_vad", "rtcp_cc_arrivals",
+    "rtcp_cc_sent", "rtcp_read", "rtcp_write", "resample_prototype", "resample_design",
+    "resample_fir", "simd_base",
+]  # fmt: skip
 INPUTS = os.environ.get("VOICECORE_FUZZ") or "400000"
 STRESS_MS = os.environ.get("VOICECORE_STRESS_MS") or "3000"
 
