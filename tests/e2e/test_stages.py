@@ -44,7 +44,7 @@ class Recording:
 def recording(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Recording:
     folder = tmp_path_factory.mktemp("recordings")
     server = serve(
-        "--stt", "stub", "--stub-stt-text", "Hello?",
+        "--stt", "e2e_stt:UhOrHello",
         "--tts", "stub", "--stub-tts-seconds", str(TONE_S),
         "--agent", "e2e_agents:storyteller_twice",
         "--record-dir", str(folder), "--record-consent", "they are tests",
