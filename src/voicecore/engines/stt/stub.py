@@ -20,6 +20,7 @@ class SttStub:
     """
 
     name = "stub"
+    coarse = True
 
     def __init__(self, text: str = "hello there", *, rate_hz: int = 16_000) -> None:
         """``text``: the answer; ``rate_hz``: what the caller must push, 8000..48000."""
