@@ -31,6 +31,7 @@ from report import Bar, Report, load
 from stalls import Stalls, watched
 from turns.corpus import Corpus
 from voicecore.core import actions as act
+from voicecore.replay.__main__ import main as replay
 from voicecore.replay.recording_file import read_recording
 
 _SEED = 23
@@ -127,6 +128,7 @@ async def _flushes(report: Report, policy: str, seconds: float) -> None:
             await asyncio.sleep(1.0)
             decided_ns = _decisions(Path(folder))
             _judge(report, policy, decided_ns, caller, on.stalls)
+            _replay(report, policy, Path(folder))
 
 
 def _decisions(folder: Path) -> list[int]:
@@ -138,6 +140,14 @@ def _decisions(folder: Path) -> list[int]:
         for step in steps
         if any(isinstance(action, act.RecordBargeIn) for action in step.actions or ())
     ]
+
+
+def _replay(report: Report, policy: str, folder: Path) -> None:
+    """The call's recording through the same core, twice."""
+    done(f"{policy}: replaying the call")
+    same = replay([str(max(folder.glob("*.vcrec"))), "--twice"]) == 0
+    name = f"recorded call replays to the identical decisions, twice, {policy}"
+    report.bars.append(Bar(name, float(same), "", ">=", 1))
 
 
 def _judge(
