@@ -163,7 +163,7 @@ def concealed_ms(lost: NDArray[np.bool_], count: int) -> list[int]:
     """For each of so many VAD frames its milliseconds that were concealed, as bits."""
     ms = np.resize(np.repeat(lost, 20), len(lost) * 20 + 32 * count)
     ms[len(lost) * 20 :] = False
-    return [sum(1 << i for i in np.flatnonzero(f)) for f in ms[: 32 * count].reshape(-1, 32)]
+    return [sum(1 << int(i) for i in np.flatnonzero(f)) for f in ms[: 32 * count].reshape(-1, 32)]
 
 
 def framed(pcm: Pcm) -> NDArray[np.float32]:
@@ -208,6 +208,8 @@ class Judged:
         self.scores = scored(self.frames) if scores is None else scores
         self.guard = EchoGuard(PLAY_HZ) if sent is not None else None
         self.shares: list[float] = []
+        self.held: list[bool] = []
+        """Frames mostly concealed, which are not judged."""
         self.edges: list[Edge] = []
         gate, packet = SpeechGate(), 0
         guessed = concealed_ms(np.zeros(0, bool) if lost is None else lost, len(self.frames))
@@ -221,6 +223,7 @@ class Judged:
                 self.guard.hear(frame, end, START_NS + end * 62_500, guessed[i])
                 share = self.guard.share() if self.scores[i] >= _VOICED and not held else 0.0
             self.shares.append(share)
+            self.held.append(held)
             if held:
                 gate.hold(end - FRAME_SAMPLES, end)
                 continue
@@ -235,7 +238,8 @@ class Judged:
 
     def voiced_shares(self) -> list[float]:
         """Of the frames that Silero takes for speech."""
-        return [s for s, p in zip(self.shares, self.scores, strict=True) if p >= 0.5]
+        judged = zip(self.shares, self.scores, self.held, strict=True)
+        return [share for share, score, held in judged if score >= 0.5 and not held]
 
     def confirmed(self) -> list[int]:
         """Frames at which speech was confirmed."""

@@ -28,7 +28,7 @@ cdef class EchoGuard:
 
     ``rate_hz`` of what is sent: a multiple of 4,000, from 8,000 to 48,000.  One thread may push
     what is sent and another hear, as :class:`voicecore._native.plane.MediaThreads` do; the GIL
-    is kept.  22 KB, nothing allocates after construction.
+    is kept.  23 KB, nothing allocates after construction.
 
     Raises:
         MisuseError: an argument out of its range.
