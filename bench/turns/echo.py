@@ -24,6 +24,7 @@ from turns.echo_path import (
     double_talk,
     echo_of,
     framed,
+    lost_in,
     send,
     without_echo,
 )
@@ -33,6 +34,7 @@ from voicecore._native.speech_gate import ONSET
 Row = dict[str, object]
 
 LEVELS_DB = (0.0, -6.0, -10.0, -20.0, -30.0)
+LOST = (0.02, 0.05)
 RATIOS_DB = (6.0, 0.0, -3.0, -6.0)
 RUNS = 100
 _SEED = 1
@@ -41,28 +43,34 @@ LATE_FRAMES = 15
 """An interruption opens the gate within 480 ms of when it would without an echo."""
 
 
-def ways(runs: int, level_db: float, seed: int) -> Iterator[tuple[int, Way]]:
-    """Numbered ways with delays of 20 to 400 ms."""
+def ways(runs: int, level_db: float, seed: int, lost: float = 0.0) -> Iterator[tuple[int, Way]]:
+    """Numbered ways with delays of 20 to 400 ms, and so much of the caller's packets ``lost``."""
     rng = np.random.default_rng(seed)
     for index in range(runs):
-        yield index, Way(delay_ms=float(rng.uniform(20, 400)), level_db=level_db, seed=seed + index)
+        delay_ms = float(rng.uniform(20, 400))
+        yield index, Way(delay_ms=delay_ms, level_db=level_db, seed=seed + index, lost=lost)
 
 
-def self_interruptions(runs: int, level_db: float, seed: int) -> Row:
+def losing(lost: float) -> str:
+    """How a row says so."""
+    return f", {lost:.0%} of packets lost" if lost else ""
+
+
+def self_interruptions(runs: int, level_db: float, seed: int, lost: float = 0.0) -> Row:
     """The agent speaks, its echo comes back, the caller is silent."""
     without = confirmed = onsets = 0
     shares: list[float] = []
-    for index, way in ways(runs, level_db, seed):
+    for index, way in ways(runs, level_db, seed, lost):
         sent = agent_voice(index)
         came = arriving(echo_of(sent, way), way)
-        plain = Judged(came)
-        guarded = Judged(came, sent, scores=plain.scores)
+        plain = Judged(came, lost=lost_in(way, came))
+        guarded = Judged(came, sent, scores=plain.scores, lost=lost_in(way, came))
         without += bool(plain.confirmed())
         confirmed += bool(guarded.confirmed())
         onsets += any(kind == ONSET for _, kind, _ in guarded.edges)
         shares += guarded.voiced_shares()
     return {
-        "what": f"echo at {level_db:g} dB",
+        "what": f"echo at {level_db:g} dB" + losing(lost),
         "runs": runs,
         "self_interruptions_without": without,
         "self_interruptions": confirmed,
@@ -72,10 +80,12 @@ def self_interruptions(runs: int, level_db: float, seed: int) -> Row:
     }
 
 
-def interruptions(runs: int, level_db: float, ratio_db: float | None, seed: int) -> Row:
+def interruptions(
+    runs: int, level_db: float, ratio_db: float | None, seed: int, lost: float = 0.0
+) -> Row:
     """The caller speaks over the echo: whether, and how much later than without it, it is told."""
     told, counted, late_ms = 0, 0, []
-    for index, way in ways(runs, level_db, seed):
+    for index, way in ways(runs, level_db, seed, lost):
         sent = agent_voice(index)
         echo, near = double_talk(sent, way, np.random.default_rng((seed, index)), ratio_db)
         alone = without_echo(way, near, len(echo)).confirmed()
@@ -83,13 +93,15 @@ def interruptions(runs: int, level_db: float, ratio_db: float | None, seed: int)
             continue  # on these Silero doesn't fire
         counted += 1
         begins = int(np.flatnonzero(near)[0]) // FRAME_SAMPLES
-        found = [f for f in Judged(arriving(echo, way, near), sent).confirmed() if f >= begins]
+        came = arriving(echo, way, near)
+        judged = Judged(came, sent, lost=lost_in(way, came))
+        found = [f for f in judged.confirmed() if f >= begins]
         if found and found[0] <= alone[0] + LATE_FRAMES:
             told += 1
             late_ms.append((found[0] - alone[0]) * FRAME_SAMPLES * 1000 / HEAR_HZ)
     against = "at -26 dBFS" if ratio_db is None else f"{ratio_db:+g} dB to the echo"
     return {
-        "what": f"double talk, echo at {level_db:g} dB, caller {against}",
+        "what": f"double talk, echo at {level_db:g} dB, caller {against}" + losing(lost),
         "runs": counted,
         "interrupted": told,
         "late_ms_p50": float(np.percentile(late_ms, 50)) if late_ms else None,
@@ -139,9 +151,11 @@ def rows(runs: int = 100, seed: int = 1) -> list[Row]:
     few = max(runs // 4, 4)
     made = [self_interruptions(runs, -20.0, seed)]
     made += [self_interruptions(few, level, seed) for level in LEVELS_DB if level != -20.0]
+    made += [self_interruptions(few, -10.0, seed, lost) for lost in LOST]
     made.append(interruptions(runs, -20.0, None, seed))
     made += [interruptions(few, -20.0, ratio, seed) for ratio in RATIOS_DB]
     made.append(interruptions(few, 0.0, 0.0, seed))
+    made += [interruptions(few, -10.0, ratio, seed, LOST[-1]) for ratio in (0.0, None)]
     return made + cpu()
 
 

@@ -100,6 +100,11 @@ def lost_packets(way: Way, count: int) -> NDArray[np.bool_]:
     return np.random.default_rng((way.seed, 1)).random(count) < way.lost
 
 
+def lost_in(way: Way, came: Pcm) -> NDArray[np.bool_]:
+    """Which packets of what arrives on ``way`` were lost."""
+    return lost_packets(way, len(came) * 50 // HEAR_HZ)
+
+
 def through_opus(pcm: Pcm, rate_hz: int, encoder: Encoder, way: Way | None = None) -> Pcm:
     """What a decoder at 16 kHz makes of ``pcm``, in whole packets of 20 ms."""
     size, decoder = rate_hz // 50, Decoder(HEAR_HZ)
@@ -154,6 +159,13 @@ def native_weights() -> SileroWeights:
     return SileroWeights(HEAR_HZ, read_weights(find_model().data, HEAR_HZ))
 
 
+def concealed_ms(lost: NDArray[np.bool_], count: int) -> list[int]:
+    """For each of so many VAD frames its milliseconds that were concealed, as bits."""
+    ms = np.resize(np.repeat(lost, 20), len(lost) * 20 + 32 * count)
+    ms[len(lost) * 20 :] = False
+    return [sum(1 << int(i) for i in np.flatnonzero(f)) for f in ms[: 32 * count].reshape(-1, 32)]
+
+
 def framed(pcm: Pcm) -> NDArray[np.float32]:
     """VAD frames with their context, shape (n, 576)."""
     count = len(pcm) // FRAME_SAMPLES
@@ -179,27 +191,42 @@ def send(guard: EchoGuard, sent: Pcm, packet: int) -> None:
 class Judged:
     """A caller's audio judged frame by frame as a receiving thread does, with a guard or not."""
 
-    def __init__(self, came: Pcm, sent: Pcm | None = None, *, scores: list[float] | None = None):
+    def __init__(
+        self,
+        came: Pcm,
+        sent: Pcm | None = None,
+        *,
+        scores: list[float] | None = None,
+        lost: NDArray[np.bool_] | None = None,
+    ):
         """``sent`` (24 kHz): what a guard is told, each packet when it is due; None: no guard.
 
-        ``came`` begins to arrive when the first packet goes out.
+        ``came`` begins to arrive when the first packet goes out; its packets that were ``lost``
+        are concealed.
         """
         self.frames = framed(came)
         self.scores = scored(self.frames) if scores is None else scores
         self.guard = EchoGuard(PLAY_HZ) if sent is not None else None
         self.shares: list[float] = []
+        self.held: list[bool] = []
+        """Frames mostly concealed, which are not judged."""
         self.edges: list[Edge] = []
         gate, packet = SpeechGate(), 0
+        guessed = concealed_ms(np.zeros(0, bool) if lost is None else lost, len(self.frames))
         for i, frame in enumerate(self.frames):
             end = (i + 1) * FRAME_SAMPLES
-            share = 0.0
+            share, held = 0.0, guessed[i].bit_count() >= 16
             if self.guard is not None and sent is not None:
                 while packet * _FRAME_NS <= end * 62_500:
                     send(self.guard, sent, packet)
                     packet += 1
-                self.guard.hear(frame, end, START_NS + end * 62_500)
-                share = self.guard.share() if self.scores[i] >= _VOICED else 0.0
+                self.guard.hear(frame, end, START_NS + end * 62_500, guessed[i])
+                share = self.guard.share() if self.scores[i] >= _VOICED and not held else 0.0
             self.shares.append(share)
+            self.held.append(held)
+            if held:
+                gate.hold(end - FRAME_SAMPLES, end)
+                continue
             found = gate.push(
                 self.scores[i],
                 end - FRAME_SAMPLES,
@@ -211,7 +238,8 @@ class Judged:
 
     def voiced_shares(self) -> list[float]:
         """Of the frames that Silero takes for speech."""
-        return [s for s, p in zip(self.shares, self.scores, strict=True) if p >= 0.5]
+        judged = zip(self.shares, self.scores, self.held, strict=True)
+        return [share for share, score, held in judged if score >= 0.5 and not held]
 
     def confirmed(self) -> list[int]:
         """Frames at which speech was confirmed."""
@@ -237,4 +265,5 @@ def double_talk(
 
 def without_echo(way: Way, near: Floats, length: int) -> Judged:
     """The caller alone: what a gate would make of him on a headset."""
-    return Judged(arriving(np.zeros(length), way, near))
+    came = arriving(np.zeros(length), way, near)
+    return Judged(came, lost=lost_in(way, came))

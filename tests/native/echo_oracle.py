@@ -10,6 +10,7 @@ Floats = NDArray[np.float64]
 HZ = 4000
 WINDOW, RECENT, TAPS, LEAD, LONGEST = 1024, 256, 32, 8, 2800
 _HALF = 4
+_RECOVERY_MS = 42
 
 
 def lowpass(factor: int) -> Floats:
@@ -36,13 +37,23 @@ class PlainGuard:
         self._first = start - before
         self._behind: int | None = None
         self._heard = np.zeros(WINDOW)
+        self._certain = np.ones(WINDOW, bool)
+        self._doubted_to = 0
+        self._verdict, self._judged = 0.0, -(1 << 60)
         self._age = self._astray = self._alone = self._looks = 0
         self._offset = self._loudest = 0.0
         self.searches = 0
 
-    def hear(self, thin: Floats, position: int, now: int) -> None:
+    def hear(self, thin: Floats, position: int, now: int, guessed: int = 0) -> None:
         """The 128 newest samples at 4 kHz, which end at ``position``, due at ``now``."""
-        self._heard = np.concatenate([self._heard, thin])[-WINDOW:]
+        certain = np.ones(128, bool)
+        for ms in range(32):
+            at = position - 128 + 4 * ms
+            if guessed >> ms & 1:
+                self._doubted_to = at + 4 * (1 + _RECOVERY_MS)
+            certain[4 * ms : 4 * ms + 4] = at >= self._doubted_to
+        self._certain = np.concatenate([self._certain, certain])[-WINDOW:]
+        self._heard = np.concatenate([self._heard, thin * certain])[-WINDOW:]
         self._position, self._now = position, now
         self._loudest *= 0.85
         self._alone += 1
@@ -54,10 +65,20 @@ class PlainGuard:
         return (self._behind - self._position + self._now) * 1000 / HZ
 
     def share(self) -> float:
+        sure = self._certain[-RECENT:].mean()
+        before = 1.0 if self._alone <= 64 else 0.0
+        if self._position - self._judged <= HZ // 5:
+            before = self._verdict
+        if sure < 1 / 8:
+            return before
         self._looks += 1
         share, rest = self._look()
-        if self._behind is None:
-            return 0.0
+        judged = 0.0 if self._behind is None else self._judge(share, rest)
+        self._verdict = float(sure * judged + (1 - sure) * before)
+        self._judged = self._position
+        return self._verdict
+
+    def _judge(self, share: float, rest: Floats) -> float:
         heard = float((self._heard[-RECENT:] ** 2).sum())
         left = float((rest[-RECENT:] ** 2).sum())
         if share >= 0.5:
@@ -104,7 +125,7 @@ class PlainGuard:
 
     def _fit(self, behind: int) -> tuple[float, Floats, int]:
         at = np.arange(self._position - WINDOW, self._position) - behind + LEAD - self._first
-        rows = self._line[at[:, None] - np.arange(TAPS)]
+        rows = self._line[at[:, None] - np.arange(TAPS)] * self._certain[:, None]
         r = rows.T @ rows
         r += np.eye(TAPS) * (1e-3 * r[0, 0] + 1e-9)
         w = np.linalg.solve(r, rows.T @ self._heard)
@@ -114,6 +135,8 @@ class PlainGuard:
         return float(share), rest, int(np.abs(w).argmax())
 
     def _search(self) -> list[int]:
+        if self._certain.mean() < 0.5:
+            return []
         self.searches += 1
         from_ = self._now - WINDOW - LONGEST - self._first
         x = self._line[from_ : from_ + WINDOW + LONGEST]

@@ -22,11 +22,14 @@ from turns.echo_path import (
     agent_voice,
     arriving,
     caller_voice,
+    concealed_ms,
     double_talk,
     echo_of,
+    lost_in,
     without_echo,
 )
 from voicecore._native.echo import EchoGuard
+from voicecore._native.speech_gate import ONSET
 from voicecore.errors import MissingLibraryError, MisuseError
 
 Floats = NDArray[np.float64]
@@ -66,10 +69,13 @@ def int16(x: Floats) -> NDArray[np.int16]:
 class Asked:
     """A guard and the oracle, asked about each frame of the same call."""
 
-    def __init__(self, sent: Floats, came: Floats, rate_hz: int) -> None:
+    def __init__(
+        self, sent: Floats, came: Floats, rate_hz: int, lost: NDArray[np.bool_] | None = None
+    ) -> None:
         self.guard = EchoGuard(rate_hz)
         plain = PlainGuard(int16(sent) / 32768, rate_hz // 4000, START_NS // 250_000)
         pcm, frames = int16(sent), echo_path.framed(int16(came))
+        guessed = concealed_ms(np.zeros(0, bool) if lost is None else lost, len(frames))
         taps, packet = lowpass(4), 0
         self.shares: list[tuple[float, float]] = []
         self.delays: list[tuple[float | None, float | None]] = []
@@ -79,9 +85,9 @@ class Asked:
             while packet * 20_000_000 <= end * 62_500:
                 echo_path.send(self.guard, pcm, packet)
                 packet += 1
-            self.guard.hear(frame, end, at_ns)
+            self.guard.hear(frame, end, at_ns, guessed[i])
             thin = [frame[32 + 4 * k : 65 + 4 * k].astype(float) @ taps for k in range(128)]
-            plain.hear(np.array(thin), end // 4, at_ns // 250_000)
+            plain.hear(np.array(thin), end // 4, at_ns // 250_000, guessed[i])
             self.shares.append((self.guard.share(), plain.share()))
             self.delays.append((self.guard.delay_ms, plain.delay_ms))
         self.searches = (self.guard.searches, plain.searches)
@@ -104,6 +110,53 @@ def test_it_is_what_plain_numpy_finds(rng: np.random.Generator, rate_hz: int) ->
     found = asked.delays[60][0]  # before anybody speaks over it
     assert found is not None
     assert found == pytest.approx(delay / 16, abs=6)
+
+
+def guesses(rng: np.random.Generator, came: Floats, lost: NDArray[np.bool_]) -> Floats:
+    """``came`` with what stands for its lost packets, as loud as they were."""
+    packets = came[: len(came) // 320 * 320].reshape(-1, 320).copy()
+    power = (packets**2).mean(axis=1, keepdims=True) ** 0.5
+    packets[lost] = (power * rng.normal(0, 1, packets.shape))[lost]
+    return packets.ravel()
+
+
+def test_it_is_what_plain_numpy_finds_around_lost_packets(rng: np.random.Generator) -> None:
+    sent = murmur(rng, 16_000, 4.0)
+    echo = np.concatenate([np.zeros(3000), 0.2 * sent])[: len(sent)]
+    lost = rng.random(200) < 0.08
+    lost[110:118] = True  # for longer than a verdict stands
+    asked = Asked(sent, guesses(rng, echo, lost), 16_000, lost)
+    ours, theirs = np.array(asked.shares).T
+    assert ours == pytest.approx(theirs, abs=2e-3)
+    assert all(a == b for a, b in asked.delays)
+    assert asked.searches[0] == asked.searches[1] > 0
+
+
+def test_what_concealment_made_is_left_out(rng: np.random.Generator) -> None:
+    sent = murmur(rng, 16_000, 4.0)
+    echo = np.concatenate([np.zeros(3000), 0.2 * sent])[: len(sent)]
+    lost = np.zeros(200, bool)
+    lost[60::12] = True
+    came = guesses(rng, echo, lost)
+    told = np.array(Asked(sent, came, 16_000, lost).shares)[40:, 0]
+    untold = np.array(Asked(sent, came, 16_000).shares)[40:, 0]
+    assert told.min() > 0.8
+    assert untold.min() < 0.6
+
+
+def test_a_verdict_stands_for_a_while(rng: np.random.Generator) -> None:
+    sent = murmur(rng, 16_000, 4.0)
+    echo = np.concatenate([np.zeros(3000), 0.2 * sent])[: len(sent)]
+    lost = np.zeros(200, bool)
+    lost[100:150] = True
+    asked = Asked(sent, guesses(rng, echo, lost), 16_000, lost)
+    shares = [share for share, _ in asked.shares]
+    assert shares[62] > 0.9
+    first, last = 2000 // 32, 3000 // 32
+    stood = set(shares[first + 3 : first + 8])
+    assert len(stood) == 1
+    assert stood.pop() > 0.9
+    assert asked.guard.looks < len(shares) - (last - first - 4)
 
 
 # -- our own voice -----------------------------------------------------------------------------
@@ -156,6 +209,23 @@ def test_other_rooms_clocks_and_codecs(change: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("voices")
+def test_lost_packets_of_an_echo_are_no_speech() -> None:
+    onsets = confirmed = untold = 0
+    for index, way in ways(len(SEEDS), -10.0, seed=7, lost=0.02):
+        sent = agent_voice(index)
+        came = arriving(echo_of(sent, way), way)
+        plain = Judged(came, sent)
+        judged = Judged(came, sent, scores=plain.scores, lost=lost_in(way, came))
+        confirmed += len(judged.confirmed())
+        onsets += sum(kind == ONSET for _, kind, _ in judged.edges)
+        untold += sum(kind == ONSET for _, kind, _ in plain.edges)
+    assert confirmed <= 1
+    assert onsets <= len(SEEDS) // 4
+    assert untold > 2 * onsets
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("voices")
 def test_a_delay_that_jumps_is_found_again() -> None:
     for index, way in ways(1 if CHECKED else 4, -10.0, seed=13):
         sent = np.concatenate([agent_voice(index), agent_voice(index + 1)])
@@ -202,6 +272,26 @@ def test_who_speaks_over_the_echo_interrupts(level_db: float, ratio_db: float | 
     assert counted >= 0.75 * TALKS
     share = 0.95 if ratio_db is None or ratio_db >= 0 else 0.8
     assert told >= (0.5 if CHECKED else share) * counted
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("voices")
+@pytest.mark.parametrize("lost", [0.02, 0.05])
+def test_who_speaks_over_the_echo_interrupts_though_packets_are_lost(lost: float) -> None:
+    told = counted = 0
+    for index, way in ways(TALKS, -10.0, seed=17, lost=lost):
+        sent = agent_voice(index)
+        echo, near = double_talk(sent, way, np.random.default_rng(index), 0.0)
+        alone = without_echo(way, near, len(echo)).confirmed()
+        if not alone:
+            continue
+        counted += 1
+        came = arriving(echo, way, near)
+        judged = Judged(came, sent, lost=lost_in(way, came))
+        begins = int(np.flatnonzero(near)[0]) // FRAME
+        told += any(begins <= frame <= alone[0] + LATE_FRAMES for frame in judged.confirmed())
+    assert counted >= 0.75 * TALKS
+    assert told >= (0.5 if CHECKED else 0.8) * counted
 
 
 @pytest.mark.usefixtures("voices")

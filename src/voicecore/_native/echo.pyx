@@ -7,7 +7,7 @@ The media threads run the C themselves (``MediaSession(echo_guard=True)``).
 
 cimport cython
 from cpython.buffer cimport PyBuffer_Release
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from voicecore._native._buffers cimport borrow_float32, borrow_int16
@@ -28,7 +28,7 @@ cdef class EchoGuard:
 
     ``rate_hz`` of what is sent: a multiple of 4,000, from 8,000 to 48,000.  One thread may push
     what is sent and another hear, as :class:`voicecore._native.plane.MediaThreads` do; the GIL
-    is kept.  22 KB, nothing allocates after construction.
+    is kept.  23 KB, nothing allocates after construction.
 
     Raises:
         MisuseError: an argument out of its range.
@@ -68,15 +68,17 @@ cdef class EchoGuard:
         if n >= 0:
             raise MisuseError(f"pcm must be whole milliseconds, 20 at most, got {n} samples")
 
-    def hear(self, frame, int64_t end, int64_t at_ns) -> None:
+    def hear(self, frame, int64_t end, int64_t at_ns, uint32_t guessed=0) -> None:
         """Take a VAD frame of the caller: float32, 64 samples of context and 512 new ones.
 
         ``end`` is its end in the caller's stream (16 kHz), due here at ``at_ns``.  Frames come
-        in order; a gap counts as silence.
+        in order; a gap counts as silence.  ``guessed`` (0 to 2**32 - 1): bit i tells that
+        concealment made some of millisecond i of the 32 that are new.
 
         Raises:
             TypeError: not a contiguous 1-D float32 array.
             MisuseError: a length, a position or a time out of range.
+            OverflowError: ``guessed`` out of range.
         """
         cdef Py_buffer view
         cdef Py_ssize_t n
@@ -85,7 +87,8 @@ cdef class EchoGuard:
                               f"got {end} and {at_ns}")
         n = borrow_float32(frame, &view, "frame")
         if n == ECHO_CONTEXT + ECHO_FRAME:
-            echo_guard_hear(self.guard, &kernels.pcm, <const float*>view.buf, end, at_ns)
+            echo_guard_hear(self.guard, &kernels.pcm, <const float*>view.buf, end, at_ns,
+                            guessed)
         PyBuffer_Release(&view)
         if n != ECHO_CONTEXT + ECHO_FRAME:
             raise MisuseError(f"a frame has {ECHO_CONTEXT + ECHO_FRAME} samples, got {n}")

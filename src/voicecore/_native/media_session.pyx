@@ -136,7 +136,7 @@ cdef class MediaSession:
     other threads may be called.  ``srtp_profile`` is named as in RFC 5764; the keys are master
     key and salt in one, and aren't kept.  With ``vad`` edges are told, as
     :class:`voicecore._native.speech_gate.SpeechGate` finds them with ``threshold`` and
-    ``start_ms``; with ``echo_guard`` what is echo of our own voice is no speech (22 KB a call,
+    ``start_ms``; with ``echo_guard`` what is echo of our own voice is no speech (23 KB a call,
     and time only while both that and a VAD's voice are heard; without ``vad`` it does nothing);
     with ``echo_canceller`` besides it is taken out of what ``inbound.ring`` gets
     (``echo_canceller.h``: 270 KB a call; blocks that aren't of 20 ms wait up to 17.5 ms for

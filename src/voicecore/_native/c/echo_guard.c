@@ -31,9 +31,20 @@
 #define SINKING 0.85         /* a frame: 22 dB a second, as rooms do */
 #define FLOOR 0.3            /* of the loudest: between words an echo is codec noise and the room's
                                 tail, which no short filter explains */
+#define RECOVERY (42 * MS)   /* so long after concealment the decoder is off still: of Opus at 64
+                                kb/s half of the energy is wrong 10 ms after it, a tenth after 50;
+                                with 22 ms twice as many gates open.  2 of it are the decimator's */
+#define ENOUGH (8 * MS)      /* of the recent samples to judge by */
+#define STANDS (200 * MS)    /* so long a verdict does without new samples */
+#define SEARCHABLE (ECHO_WINDOW / 2) /* in less of it a near voice is explained too */
 
 enum { SPAN = ECHO_WINDOW + ECHO_TAPS - 1, SEARCHED = ECHO_WINDOW + ECHO_LONGEST };
 enum { COMPARED = ECHO_LONGEST / STRIDE };
+enum { MS = ECHO_HZ / 1000, MOST_STRETCHES = ECHO_WINDOW / MS / 2 + 1 };
+
+typedef struct {
+    int start, end; /* of the window, [start, end) */
+} stretch;
 
 /* A fit of the window at one delay. */
 typedef struct {
@@ -63,6 +74,7 @@ void echo_guard_init(echo_guard *g, int rate_hz)
 {
     memset(g, 0, sizeof *g);
     g->factor = rate_hz / ECHO_HZ;
+    g->judged = INT64_MIN / 2;
     design(g->lowpass, g->factor);
     design(g->heard_lowpass, ECHO_HEARD_HZ / ECHO_HZ);
 }
@@ -125,8 +137,23 @@ static int were_silent(const echo_guard *g)
     return vc_acquire(&g->end) <= g->now - SEARCHED;
 }
 
+/* Leaves out of the frame heard last what isn't what the caller sent. */
+static void doubt(echo_guard *g, uint32_t guessed)
+{
+    const int64_t start = g->position - ECHO_STEP;
+
+    if (guessed == 0 && g->doubted_to <= start) return;
+    for (int ms = 0; ms < ECHO_STEP / MS; ms++) {
+        const int at = ECHO_WINDOW - ECHO_STEP + ms * MS;
+        if (guessed >> ms & 1) g->doubted_to = start + (ms + 1) * MS + RECOVERY;
+        else if (g->doubted_to <= start + ms * MS) continue;
+        memset(g->heard + at, 0, MS * sizeof *g->heard);
+        memset(g->doubted + at, 1, MS);
+    }
+}
+
 void echo_guard_hear(echo_guard *g, const vc_pcm_kernels *pcm, const float *frame, int64_t end,
-                     int64_t at_ns)
+                     int64_t at_ns, uint32_t guessed)
 {
     const int factor = ECHO_HEARD_HZ / ECHO_HZ;
     const int64_t position = end / factor;
@@ -138,31 +165,69 @@ void echo_guard_hear(echo_guard *g, const vc_pcm_kernels *pcm, const float *fram
     g->listening = !were_silent(g);
     if (!g->listening) return; /* what comes next is behind a gap */
     g->alone++;
-    if (gone > 0 && gone < ECHO_WINDOW)
+    if (gone > 0 && gone < ECHO_WINDOW) {
         memmove(g->heard, g->heard + gone, (size_t)(ECHO_WINDOW - gone) * sizeof *g->heard);
+        memmove(g->doubted, g->doubted + gone, (size_t)(ECHO_WINDOW - gone));
+    }
     const int64_t fresh = gone > 0 && gone < ECHO_WINDOW ? gone : ECHO_WINDOW;
     memset(g->heard + ECHO_WINDOW - fresh, 0, (size_t)fresh * sizeof *g->heard);
+    memset(g->doubted + ECHO_WINDOW - fresh, 0, (size_t)fresh);
     float *to = g->heard + ECHO_WINDOW - ECHO_STEP;
     const float *from = frame + ECHO_CONTEXT - (ECHO_HEARD_LOWPASS - 1);
     for (int i = 0; i < ECHO_STEP; i++)
         to[i] = pcm->dot(from + i * factor, g->heard_lowpass, ECHO_HEARD_LOWPASS);
+    doubt(g, guessed);
 }
 
-/* Normal equations of the window over `x`, SPAN samples: tap i weighs x[n + ECHO_TAPS - 1 - i]. */
-static void correlate(const vc_pcm_kernels *pcm, const float *x, const float *y,
+/* The stretches of the window that are certain; returns how many. */
+static int stretches(const echo_guard *g, stretch *out)
+{
+    int count = 0;
+
+    for (int at = 0; at < ECHO_WINDOW;) {
+        const uint8_t *from = g->doubted + at;
+        const uint8_t *next = memchr(from, !*from, (size_t)(ECHO_WINDOW - at));
+        const int end = next ? (int)(next - g->doubted) : ECHO_WINDOW;
+        if (!*from) out[count++] = (stretch){ at, end };
+        at = end;
+    }
+    return count;
+}
+
+/* How many of the newest n samples are. */
+static int certain(const echo_guard *g, int n)
+{
+    int count = 0;
+
+    for (int i = ECHO_WINDOW - n; i < ECHO_WINDOW; i++) count += !g->doubted[i];
+    return count;
+}
+
+/* Normal equations of the window's certain stretches over `x`, SPAN samples: tap i weighs
+ * x[n + ECHO_TAPS - 1 - i]. */
+static void correlate(const vc_pcm_kernels *pcm, const float *x, const echo_guard *g,
                       double r[ECHO_TAPS][ECHO_TAPS], double *p)
 {
     const float *newest = x + ECHO_TAPS - 1;
+    stretch part[MOST_STRETCHES];
+    const int parts = stretches(g, part);
 
     for (int i = 0; i < ECHO_TAPS; i++) {
-        p[i] = pcm->dot(y, newest - i, ECHO_WINDOW);
-        r[0][i] = pcm->dot(newest, newest - i, ECHO_WINDOW);
+        p[i] = pcm->dot(g->heard, newest - i, ECHO_WINDOW); /* heard is 0 elsewhere */
+        r[0][i] = 0.0;
+        for (int k = 0; k < parts; k++)
+            r[0][i] += pcm->dot(newest + part[k].start, newest + part[k].start - i,
+                                part[k].end - part[k].start);
     }
     /* Each of the others covers the products of its neighbour up and left, a sample earlier. */
-    for (int i = 1; i < ECHO_TAPS; i++)
-        for (int j = i; j < ECHO_TAPS; j++)
-            r[i][j] = r[i - 1][j - 1] + (double)newest[-i] * newest[-j]
-                      - (double)newest[ECHO_WINDOW - i] * newest[ECHO_WINDOW - j];
+    for (int i = 1; i < ECHO_TAPS; i++) {
+        for (int j = i; j < ECHO_TAPS; j++) r[i][j] = r[i - 1][j - 1];
+        for (int k = 0; k < parts; k++) {
+            const float *first = newest + part[k].start, *past = newest + part[k].end;
+            for (int j = i; j < ECHO_TAPS; j++)
+                r[i][j] = r[i][j] + (double)first[-i] * first[-j] - (double)past[-i] * past[-j];
+        }
+    }
 }
 
 /* Solves r w = p in place (upper half of r, positive definite): p becomes w. */
@@ -191,7 +256,7 @@ static void fit(const echo_guard *g, const vc_pcm_kernels *pcm, int64_t behind, 
     out->share = 0.0;
     out->largest = ECHO_LEAD;
     if (energy < FAINT || !recall(g, start, SPAN, x)) return;
-    correlate(pcm, x, g->heard, r, w);
+    correlate(pcm, x, g, r, w);
     const double light = LIGHT * r[0][0] + FAINT;
     for (int i = 0; i < ECHO_TAPS; i++) r[i][i] += light;
     solve(r, w);
@@ -201,6 +266,8 @@ static void fit(const echo_guard *g, const vc_pcm_kernels *pcm, int64_t behind, 
         for (int n = 0; n < ECHO_WINDOW; n++) out->residual[n] -= weight * past[n];
         if (fabs(w[i]) > fabs(w[out->largest])) out->largest = i;
     }
+    for (int n = 0; n < ECHO_WINDOW; n++)
+        if (g->doubted[n]) out->residual[n] = 0.0f;
     out->share = 1.0 - pcm->energy(out->residual, ECHO_WINDOW) / energy;
 }
 
@@ -252,7 +319,7 @@ static void follow(echo_guard *g, const echo_fit *at)
 static void find(echo_guard *g, const vc_pcm_kernels *pcm, echo_fit *best)
 {
     int64_t found[CANDIDATES];
-    const int count = search(g, pcm, found);
+    const int count = certain(g, ECHO_WINDOW) < SEARCHABLE ? 0 : search(g, pcm, found);
     double least = g->alone > LONG_ALONE ? GOOD_SHARE : KNOWN_SHARE;
     echo_fit other;
 
@@ -283,17 +350,13 @@ static void look(echo_guard *g, const vc_pcm_kernels *pcm, echo_fit *best)
     find(g, pcm, best);
 }
 
-float echo_guard_share(echo_guard *g, const vc_pcm_kernels *pcm)
+/* How much of the recent samples that are certain is echo, by a fit of the window. */
+static float judge(echo_guard *g, const vc_pcm_kernels *pcm, const echo_fit *best)
 {
-    echo_fit best = { .share = 0.0 };
-
-    if (!g->listening) return 0.0f;
-    g->looks++;
-    look(g, pcm, &best);
-    if (!g->known) return 0.0f;
     const double heard = pcm->energy(g->heard + ECHO_WINDOW - ECHO_RECENT, ECHO_RECENT);
-    const double rest = pcm->energy(best.residual + ECHO_WINDOW - ECHO_RECENT, ECHO_RECENT);
-    if (best.share >= LOST_SHARE) {
+    const double rest = pcm->energy(best->residual + ECHO_WINDOW - ECHO_RECENT, ECHO_RECENT);
+
+    if (best->share >= LOST_SHARE) {
         g->astray = g->alone = 0;
         if (heard - rest > g->loudest) g->loudest = heard - rest;
     } else if (++g->astray == MOST_ASTRAY) {
@@ -301,6 +364,31 @@ float echo_guard_share(echo_guard *g, const vc_pcm_kernels *pcm)
     }
     const double against = heard > FLOOR * g->loudest ? heard : FLOOR * g->loudest;
     return rest < against ? (float)(1.0 - rest / against) : 0.0f;
+}
+
+/* What is to be thought of samples that are doubted: as of those before them.  Of a word's first
+ * ones that it is ours, unless the caller seems to wear a headset: to find out takes 60 ms, to be
+ * silenced for nothing is worse. */
+static float presumed(const echo_guard *g)
+{
+    if (g->position - g->judged <= STANDS) return g->verdict;
+    return g->alone <= LONG_ALONE ? 1.0f : 0.0f;
+}
+
+float echo_guard_share(echo_guard *g, const vc_pcm_kernels *pcm)
+{
+    echo_fit best = { .share = 0.0 };
+
+    if (!g->listening) return 0.0f;
+    const int sure = certain(g, ECHO_RECENT);
+    const float before = presumed(g);
+    if (sure < ENOUGH) return before;
+    g->looks++;
+    look(g, pcm, &best);
+    const float share = g->known ? judge(g, pcm, &best) : 0.0f;
+    g->verdict = sure == ECHO_RECENT ? share : before + (share - before) * sure / ECHO_RECENT;
+    g->judged = g->position;
+    return g->verdict;
 }
 
 double echo_guard_delay_ms(const echo_guard *g)

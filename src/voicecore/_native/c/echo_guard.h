@@ -12,6 +12,10 @@
  * crept after as the clocks drift apart.  At 4 kHz because that is where voices have their energy
  * and codecs their waveform: at 8 kHz no share came out better.
  *
+ * What concealment made of a lost packet, and what the decoder makes of the one after it, is no
+ * filter's work: it is left out of the fit and of the judgement.  If too little of the 64 ms is
+ * left, the last verdict stands for a while.
+ *
  * Threads: one sends (echo_guard_sent) and one hears (all else) at a time, without a lock; the
  * sender publishes, the hearer copies what it needs.  Nothing allocates; the state is the
  * caller's, has no pointer in it and needs no end.  While we were silent for a second nothing is
@@ -58,7 +62,9 @@ typedef struct {
 
     /* The hearer's. */
     float heard_lowpass[ECHO_HEARD_LOWPASS]; /* constant */
-    float heard[ECHO_WINDOW];           /* the newest last */
+    float heard[ECHO_WINDOW];           /* the newest last; 0 where */
+    uint8_t doubted[ECHO_WINDOW];       /* ... it isn't what the caller sent */
+    int64_t doubted_to;                 /* before there nothing is, of what comes next */
     int64_t position;                   /* end of the frame heard last, and of `heard` */
     int listening;                      /* that frame is in `heard` */
     int64_t now;                        /* where the sender was when that was due here */
@@ -69,6 +75,8 @@ typedef struct {
     uint32_t alone;                     /* frames since an echo was explained */
     float offset;                       /* where the filter's largest tap lies, from LEAD; mean */
     double loudest;                     /* echo's energy in RECENT samples, sinking */
+    float verdict;                      /* share of the latest look that had enough to judge by, */
+    int64_t judged;                     /* and the position of it */
     uint64_t looks, searches;           /* counted */
 } echo_guard;
 
@@ -82,9 +90,10 @@ void echo_guard_sent(echo_guard *g, const vc_pcm_kernels *pcm, const int16_t *sa
 
 /* The frame of ECHO_CONTEXT + ECHO_FRAME samples (full scale 1.0) that ends at `end` (16 kHz) of
  * the caller's stream, whose end was due here at at_ns.  In order; a gap counts as silence.
+ * `guessed`: bit i is set if concealment made any of millisecond i of the ECHO_FRAME samples.
  * Hearer. */
 void echo_guard_hear(echo_guard *g, const vc_pcm_kernels *pcm, const float *frame, int64_t end,
-                     int64_t at_ns);
+                     int64_t at_ns, uint32_t guessed);
 
 /* How much (0 to 1) of the energy at the end of the frame heard last is echo; 0 if it was heard
  * in our silence.  To be asked once a frame, if the VAD takes it for speech.  Hearer. */

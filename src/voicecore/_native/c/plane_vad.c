@@ -44,8 +44,22 @@ int vad_frame_waits(plane *p, plane_peer *peer)
     return peer->position - peer->frame_end >= PLANE_VAD_NEW;
 }
 
+/* Which milliseconds of a new frame have samples of concealment. rx_lock is held. */
+static uint32_t guessed_ms(plane_peer *peer, int64_t start)
+{
+    enum { MS = PLANE_VAD_NEW / 32 };
+    uint32_t guessed = 0;
+
+    for (int i = 0; i < 32; i++) {
+        const int64_t at = start + i * MS;
+        guessed |= (uint32_t)(peer->media->guessed(peer->inbound, at, at + MS) > 0) << i;
+    }
+    return guessed;
+}
+
 /* The guard hears what came, with the echo that the canceller took out. rx_lock is held. */
-static void tell_guard(plane *p, plane_peer *peer, const float *samples, int64_t end)
+static void tell_guard(plane *p, plane_peer *peer, const float *samples, int64_t end,
+                       uint32_t guessed)
 {
     float came[PLANE_VAD_FRAME];
     const int other
@@ -53,7 +67,7 @@ static void tell_guard(plane *p, plane_peer *peer, const float *samples, int64_t
           && echo_canceller_heard(peer->canceller, p->config.pcm, end, PLANE_VAD_FRAME, came);
 
     echo_guard_hear(peer->echo, p->config.pcm, other ? came : samples, end,
-                    media_clock_time(&peer->clock, end));
+                    media_clock_time(&peer->clock, end), guessed);
 }
 
 /* The peer's next frame, if there is one; else it leaves the list. */
@@ -73,12 +87,13 @@ static int take_frame(plane *p, plane_peer *peer, float *samples, vad_frame *fra
         frame->repeated = __atomic_load_n(&p->sparing, __ATOMIC_RELAXED)
                           && speech_gate_may_repeat(&peer->gate);
         frame->failed = 0;
-        frame->guessed
-            = 2 * peer->media->guessed(peer->inbound, start, frame->end) >= PLANE_VAD_NEW;
+        const int64_t guessed = peer->media->guessed(peer->inbound, start, frame->end);
+        frame->guessed = 2 * guessed >= PLANE_VAD_NEW;
         peer->frame_end = frame->end;
         count_up(&peer->counters.vad_frames);
         speech_gate_powers(p->config.pcm, samples + CONTEXT, PLANE_VAD_NEW, frame->powers);
-        if (peer->echo) tell_guard(p, peer, samples, frame->end);
+        if (peer->echo)
+            tell_guard(p, peer, samples, frame->end, guessed ? guessed_ms(peer, start) : 0);
     } else {
         peer->vad_listed = 0;
     }
