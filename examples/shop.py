@@ -15,6 +15,8 @@ class Shop:
     """Answers what things cost; one object serves all calls."""
 
     greeting = "Welcome to the shop. Ask me what something costs."
+    speculative = True
+    """A price may be looked up in vain: a reply can begin while the caller still pauses."""
 
     async def reply(self, conversation: Conversation) -> AsyncIterator[str]:
         """Speak a first clause at once, look up while it is heard, then answer."""
