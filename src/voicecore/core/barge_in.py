@@ -191,5 +191,5 @@ class StagedBargeIn:
         )
 
 
-_LEAST_LOOK_MS = 5.0
+_LEAST_LOOK_MS = 10.0
 _MOST_LOOK_MS = 100.0

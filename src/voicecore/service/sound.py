@@ -1,7 +1,7 @@
 """A closer look at a sound of the caller's than the speech gate takes.
 
 Taken only while the agent is silent because of it, some few times for each: about
-0.2 ms. Three things are read off the last samples:
+0.1 ms. Three things are read off the last samples:
 
 - where the sound begins: a recurrent VAD is sure of speech late when it sets in
   softly (in recordings after 20 ms in the median, in one of ten after 130);
