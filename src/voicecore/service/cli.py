@@ -138,6 +138,8 @@ def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
 
 
 def _kind(default: object) -> str:
+    if isinstance(default, bool):
+        return "true|false"
     return "N" if isinstance(default, int | float) else "NAME"
 
 
