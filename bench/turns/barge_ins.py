@@ -2,7 +2,8 @@
 
 The real session and the real playout in virtual time (``virtual_call``); the agent speaks a
 steady tone, so its level is read off every packet. Times count from the stimulus's first speech
-sample, words come as from a perfect recogniser. Bars are of the reporting half.
+sample, words come as from a perfect recogniser. Bars are of the reporting half, which the policy's
+thresholds were chosen with in view: fresh recordings would tell more.
 """
 
 from __future__ import annotations
