@@ -36,11 +36,26 @@ class PeerError(VoicecoreError):
 
 
 class EngineError(VoicecoreError):
-    """An engine (STT, LLM, TTS, VAD) failed; the call survives, the reply doesn't."""
+    """An engine (STT, LLM, TTS, VAD) failed; the call survives, the reply doesn't.
 
-    def __init__(self, message: str, *, engine: str, code: str = "engine_failed") -> None:
+    ``permanent``: asking the same engine again can't help before somebody mends
+    something (a wrong key, a model that isn't there). ``retry_after_s``: how long it
+    asked to be left alone, 0 if it didn't say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        engine: str,
+        code: str = "engine_failed",
+        permanent: bool = False,
+        retry_after_s: float = 0.0,
+    ) -> None:
         super().__init__(message, code=code)
         self.engine = engine
+        self.permanent = permanent
+        self.retry_after_s = retry_after_s
 
 
 class CapacityError(VoicecoreError):

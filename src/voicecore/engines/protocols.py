@@ -12,7 +12,8 @@ it again).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,6 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecore.core.conversation import Conversation
+from voicecore.core.tool_exchange import ToolExchange
+from voicecore.core.transcript import Transcript
+from voicecore.errors import EngineError
 
 Pcm = NDArray[np.int16]
 
@@ -47,6 +51,17 @@ class SpeechChunk:
     words: tuple[WordMark, ...] = ()
 
 
+class EncodedPacket(NamedTuple):
+    """One packet as the caller sent it: an Opus packet, or G.711 bytes.
+
+    ``duration_ms`` of audio; a stretch without packets (lost, or DTX) is bridged by
+    packets of the codec's own silence or concealment, so that time is kept.
+    """
+
+    payload: bytes
+    duration_ms: float
+
+
 @runtime_checkable
 class SttStream(Protocol):
     """One utterance on its way through a recogniser."""
@@ -58,15 +73,80 @@ class SttStream(Protocol):
         """
 
     async def finish(self) -> str:
-        """End the utterance and return its final text (``""`` if nothing was understood)."""
+        """End the utterance and return its final text (``""`` if nothing was understood).
+
+        A :class:`~voicecore.core.transcript.Transcript` where the times of its words
+        are known.
+        """
 
     async def cancel(self) -> None:
         """Give the utterance up; no partial is reported afterwards."""
 
 
 @runtime_checkable
+class RemoteSttStream(SttStream, Protocol):
+    """A stream that can break under way, and be taken up on another one.
+
+    ``settled``: the text that will not change any more; ``settled_samples``: how
+    many samples from the first pushed on it covers, so that what was pushed after
+    them suffices to go on elsewhere. ``progress``: grows with every message of the
+    provider's that shows it hears (texts, not answers to pings). ``failure`` is done
+    with the error as soon as the stream is known to be dead; ``finish`` raises it too.
+    """
+
+    settled: Transcript
+    settled_samples: int
+    progress: int
+    failure: asyncio.Future[EngineError]
+
+
+@runtime_checkable
+class EncodedSttStream(SttStream, Protocol):
+    """A stream that takes the caller's own packets beside their decoded samples."""
+
+    def push_encoded(self, pcm: Pcm, packets: Sequence[EncodedPacket]) -> None:
+        """In place of ``push``: the packets that ended within ``pcm``."""
+
+
+@runtime_checkable
+class SttSession(Protocol):
+    """What a recogniser keeps for one call: a connection that stays, say.
+
+    ``encoded``: its streams are :class:`EncodedSttStream`.
+    """
+
+    encoded: bool
+
+    async def warm(self) -> None:
+        """Connect before the caller speaks; a failure is kept for :meth:`open`."""
+
+    async def open(self, on_partial: Callable[[str], None]) -> SttStream:
+        """As :meth:`SttEngine.open`."""
+        ...
+
+    async def close(self) -> None:
+        """Free everything; its streams are over. Twice is fine."""
+
+
+@runtime_checkable
+class SttWithSessions(Protocol):
+    """An :class:`SttEngine` that has :class:`SttSession`."""
+
+    def session(self, codec: str = "") -> SttSession:
+        """Make what a call needs.
+
+        ``codec``: what the caller sends, ``opus``, ``pcmu`` or ``pcma``, where his
+        packets may be had; ``""``: samples alone.
+        """
+        ...
+
+
+@runtime_checkable
 class SttEngine(Protocol):
     """Speech to text.
+
+    An engine that is also :class:`SttWithSessions` is asked for a session at the
+    beginning of a call, which takes the place of :meth:`open`.
 
     An engine with an attribute ``coarse`` that is true makes words of every sound: what
     it understands of one that was too short to interrupt doesn't count, but for
@@ -94,7 +174,9 @@ class LlmEngine(Protocol):
     ``greeting`` is spoken when a call begins (``""``: the caller speaks first). An
     engine with an attribute ``speculative`` that is true may be asked for replies
     that nobody will hear: in a pause of the caller's, with what he said so far,
-    and closed when he goes on. Its replies must do nothing but answer.
+    and closed when he goes on. Its replies must do nothing but answer. A method
+    ``async def warm()``, if there is one, is called when a call begins, so that a
+    connection is there when the first reply is wanted.
     """
 
     name: str
@@ -103,8 +185,12 @@ class LlmEngine(Protocol):
     async def start(self) -> None:
         """Load; raises MissingLibraryError or EngineError with what to do."""
 
-    def reply(self, conversation: Conversation) -> AsyncIterator[str]:
-        """Yield the answer's text in pieces as they become known."""
+    def reply(self, conversation: Conversation) -> AsyncIterator[str | ToolExchange]:
+        """Yield the answer's text in pieces as they become known.
+
+        A :class:`~voicecore.core.tool_exchange.ToolExchange` among them goes into the
+        conversation, unspoken.
+        """
         ...
 
     async def close(self) -> None:
@@ -112,8 +198,36 @@ class LlmEngine(Protocol):
 
 
 @runtime_checkable
+class TtsSession(Protocol):
+    """What a synthesiser keeps for one call: a connection that stays, say."""
+
+    async def warm(self) -> None:
+        """Connect before there is something to say; a failure is kept for :meth:`speak`."""
+
+    def speak(self, text: str, *, answer: int = 0) -> AsyncIterator[SpeechChunk]:
+        """As :meth:`TtsEngine.speak`; texts of one ``answer`` continue each other."""
+        ...
+
+    async def close(self) -> None:
+        """Free everything. Twice is fine."""
+
+
+@runtime_checkable
+class TtsWithSessions(Protocol):
+    """A :class:`TtsEngine` that has :class:`TtsSession`."""
+
+    def session(self) -> TtsSession:
+        """Make what a call needs."""
+        ...
+
+
+@runtime_checkable
 class TtsEngine(Protocol):
-    """Text to speech, streamed."""
+    """Text to speech, streamed.
+
+    An engine that is also :class:`TtsWithSessions` is asked for a session at the
+    beginning of a call, which takes the place of :meth:`speak`.
+    """
 
     name: str
     rate_hz: int

@@ -1,0 +1,1 @@
+"""How adapters reach providers: HTTP and WebSockets with deadlines, bounds, one kind of error."""
