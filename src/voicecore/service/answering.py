@@ -23,7 +23,7 @@ from voicecore.core.protected import Protected
 from voicecore.core.word_times import Word
 from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
 from voicecore.errors import EngineError
-from voicecore.service.patience import Patience
+from voicecore.engines.resilience.patience import Patience
 from voicecore.service.speech_energy import EnergyMeter
 from voicecore.transport.plane import MediaPlane
 from voicecore.transport.tasks import let_go
