@@ -80,8 +80,10 @@ class HeardUtterance:
         self._tries: Counter[Provider[SttEngine]] = Counter()
         self._opened_s = 0.0
         self._heard_something = False
+        self._opening: asyncio.Timeout | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
         self._failed_at_end: Counter[Provider[SttEngine]] = Counter()
+        self._spent_chances: Counter[Provider[SttEngine]] = Counter()
         self._trouble: asyncio.Future[EngineError] = loop.create_future()
         self._task: asyncio.Task[str] | None = None
         self._guest_of: _Closable | None = None
@@ -98,6 +100,7 @@ class HeardUtterance:
             except BaseException:
                 self._on_over(self)
                 raise
+            self._take_up(inner)
             self._task = self._loop.create_task(self._listen(provider, inner), name="hearing")
         else:
             self._task = self._loop.create_task(self._listen(), name="hearing")
@@ -120,6 +123,7 @@ class HeardUtterance:
         if not self._ended.done():
             self._ended.set_result(None)
         began_s = self._loop.time()
+        self._hurry(began_s + self._policy.final_s)
         try:
             text = await asyncio.shield(self._task)
         except asyncio.CancelledError:
@@ -137,6 +141,11 @@ class HeardUtterance:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._over()
+
+    def _hurry(self, when_s: float) -> None:
+        """What is being opened has less time now that somebody waits."""
+        if self._opening is not None and when_s < (self._opening.when() or when_s):
+            self._opening.reschedule(when_s)
 
     async def _over(self) -> None:
         self._on_over(self)
@@ -167,12 +176,12 @@ class HeardUtterance:
         while True:
             if provider is None or inner is None:
                 provider, inner = await self._connect()
-            self._take_up(inner)
+                self._take_up(inner)
             try:
                 text = await self._hear(provider, inner)
             except EngineError as error:
-                await self._let_go(inner)
                 self._note(provider, error)
+                await self._let_go(inner)
                 if self._ring is None:
                     raise
                 provider = inner = None
@@ -213,7 +222,8 @@ class HeardUtterance:
             provider = self._choose()
             if self._ended.done():
                 give_up_s = give_up_s or self._loop.time() + self._policy.final_s
-                if provider is None or self._loop.time() >= give_up_s:
+                late = self._loop.time() >= give_up_s
+                if provider is None or (late and self._failed_at_end[provider]):
                     raise last or self._chain.all_down()
             if provider is None:
                 if self._ring is None:
@@ -235,11 +245,13 @@ class HeardUtterance:
     def _choose(self) -> Provider[SttEngine] | None:
         """The first that was not tried too often; once all were, the first that may be asked.
 
-        After the end of the utterance each has another chance, if it isn't merely silent.
+        After the end of the utterance they take turns, and whoever lost it twice, or was
+        merely silent, is out.
         """
         usable = list(self._chain.usable())
         if self._ended.done():
-            return next((p for p in usable if self._failed_at_end[p] < _CHANCES), None)
+            left = (p for p in usable if self._spent_chances[p] < _CHANCES)
+            return min(left, key=self._failed_at_end.__getitem__, default=None)
         most = self._policy.attempts
         provider = next((p for p in usable if self._tries[p] < most), None)
         return provider or (usable[0] if usable else None)
@@ -260,7 +272,7 @@ class HeardUtterance:
                 self._take_partial(provider, text)
 
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as self._opening:
                 inner = await self._opener(provider).open(on_partial)
         except TimeoutError:
             raise _timed_out(provider, limit_s) from None
@@ -271,6 +283,8 @@ class HeardUtterance:
             raise
         except Exception as error:
             raise raised("stt", provider.name, error) from None
+        finally:
+            self._opening = None
         holder.append(inner)
         return inner
 
@@ -315,7 +329,9 @@ class HeardUtterance:
     def _note(self, provider: Provider[SttEngine], error: EngineError) -> None:
         """A connection that had worked and breaks says nothing of the next one."""
         if self._ended.done():
-            self._failed_at_end[provider] += _CHANCES if error.code in _SILENT else 1
+            self._failed_at_end[provider] += 1
+            if self._inner is not None:
+                self._spent_chances[provider] += _CHANCES if error.code in _SILENT else 1
         if error.code == "stt_closed" and self._heard_something:
             provider.broke(error)
         else:
