@@ -208,7 +208,9 @@ class SampleStream:
     async def finish(self) -> str:
         if self.failure.done():
             raise self.failure.result()
-        async for _ in play([self._engine.finish_steps.pop(0)] if self._engine.finish_steps else []):
+        async for _ in play(
+            [self._engine.finish_steps.pop(0)] if self._engine.finish_steps else []
+        ):
             pass
         self.over = True
         if self._engine.mute:
@@ -231,7 +233,9 @@ class SampleStream:
             if value and (length == WORD_SAMPLES or not whole_only):
                 text = str(value - 1000)
                 found.append(
-                    SpokenWord(text if length == WORD_SAMPLES else f"?{text}", start // 16, end // 16)
+                    SpokenWord(
+                        text if length == WORD_SAMPLES else f"?{text}", start // 16, end // 16
+                    )
                 )
             start = end
         return found

@@ -73,8 +73,11 @@ class CircuitBreaker:
         """An attempt failed."""
         self._failures += 1
         probed = self.state is Circuit.PROBING
-        if not (probed or error.permanent or error.retry_after_s or self._failures >= self._limit):
-            return
+        if probed or error.permanent or error.retry_after_s or self._failures >= self._limit:
+            self.trip(error, now_s)
+
+    def trip(self, error: EngineError, now_s: float) -> None:
+        """Open it, for ``error``."""
         if self.state is not Circuit.OPEN:
             self._openings += 1
         rest_s = min(self._rest_s * 2.0 ** (self._openings - 1), self._most_rest_s)

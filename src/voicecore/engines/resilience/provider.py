@@ -62,7 +62,7 @@ class Provider(Generic[E]):
         try:
             await self.engine.start()
         except EngineError as error:
-            self.failed(error)
+            self._take(error, self._breaker.trip)
             raise
         self._started = True
 
@@ -101,17 +101,7 @@ class Provider(Generic[E]):
 
     def failed(self, error: EngineError) -> None:
         """An attempt failed."""
-        self._known = True
-        self._reason = str(error)
-        self.meter.failed(self.stage, self.name, error.code)
-        was = self._breaker.state
-        self._breaker.failed(error, _now_s())
-        if self._breaker.state is Circuit.OPEN and was is not Circuit.OPEN:
-            _LOG.warning("%s %s is left alone for now: %s", self.stage, self.name, error)
-            self.meter.circuit(self.stage, self.name, Circuit.OPEN.value)
-            if self._prober is None:
-                loop = asyncio.get_running_loop()
-                self._prober = loop.create_task(self._ask_again(), name=f"probe-{self.name}")
+        self._take(error, self._breaker.failed)
 
     def broke(self, error: EngineError) -> None:
         """A connection that had worked ended: no reason not to ask for another."""
@@ -123,6 +113,19 @@ class Provider(Generic[E]):
         if self._breaker.state is not Circuit.CLOSED:
             return ProviderHealth(self.name, "down", self._reason)
         return ProviderHealth(self.name, "up" if self._known else "unknown")
+
+    def _take(self, error: EngineError, tell: Callable[[EngineError, float], None]) -> None:
+        self._known = True
+        self._reason = str(error)
+        self.meter.failed(self.stage, self.name, error.code)
+        was = self._breaker.state
+        tell(error, _now_s())
+        if self._breaker.state is Circuit.OPEN and was is not Circuit.OPEN:
+            _LOG.warning("%s %s is left alone for now: %s", self.stage, self.name, error)
+            self.meter.circuit(self.stage, self.name, Circuit.OPEN.value)
+            if self._prober is None:
+                loop = asyncio.get_running_loop()
+                self._prober = loop.create_task(self._ask_again(), name=f"probe-{self.name}")
 
     async def _ask_again(self) -> None:
         while self._breaker.state is not Circuit.CLOSED:
