@@ -51,6 +51,12 @@ async def play(steps: Sequence[Step]) -> AsyncIterator[Any]:
             yield step
 
 
+async def step_of(steps: list[Step]) -> None:
+    """Do the first of ``steps``, if there is one."""
+    async for _ in play([steps.pop(0)] if steps else []):
+        pass
+
+
 class ScriptedLlm:
     """Each reply plays the next script, the last one for ever."""
 
@@ -154,8 +160,7 @@ class SampleStt:
         return SampleSession(self)
 
     async def open(self, on_partial: Callable[[str], None]) -> SampleStream:
-        async for _ in play([self.open_steps.pop(0)] if self.open_steps else []):
-            pass
+        await step_of(self.open_steps)
         stream = SampleStream(self, on_partial)
         self.streams.append(stream)
         return stream

@@ -78,7 +78,7 @@ def test_an_undisturbed_utterance_passes_through() -> None:
     virtually(main())
 
 
-@pytest.mark.parametrize("break_at", range(0, 12))
+@pytest.mark.parametrize("break_at", range(12))
 def test_a_broken_connection_costs_no_word(break_at: int) -> None:
     async def main() -> None:
         engine = SampleStt()
