@@ -36,7 +36,7 @@ class Assembly:
     @property
     def whole(self) -> Transcript:
         """What is final and what isn't yet."""
-        return _joined(self.settled, self.interim)
+        return self.settled.followed_by(self.interim)
 
     def take_interim(self, heard: Interim) -> bool:
         """Replace the interim; False if it is of an earlier utterance."""
@@ -51,7 +51,7 @@ class Assembly:
         own = self._own(heard)
         if own is None:
             return False
-        self.settled = _joined(self.settled, own)
+        self.settled = self.settled.followed_by(own)
         self.settled_ms = max(self.settled_ms, heard.end_ms - self._origin_ms)
         self.interim = _NOTHING
         return True
@@ -84,11 +84,3 @@ class Assembly:
 
 def _middle_after(start_ms: int, end_ms: int, at_ms: int) -> bool:
     return start_ms + end_ms >= 2 * at_ms
-
-
-def _joined(first: Transcript, second: Transcript) -> Transcript:
-    if not second:
-        return first
-    if not first:
-        return second
-    return Transcript(f"{first} {second}", first.words + second.words)

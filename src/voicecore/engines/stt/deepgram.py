@@ -32,7 +32,7 @@ from voicecore.engines.stt.streaming import StreamingStt
 from voicecore.engines.wire.faults import Faults
 from voicecore.errors import MisuseError
 
-ENCODINGS: Mapping[str, tuple[str, int]]] = {
+ENCODINGS: Mapping[str, tuple[str, int]] = {
     "": ("linear16", 16_000),
     "opus": ("opus", 48_000),
     "pcmu": ("mulaw", 8_000),

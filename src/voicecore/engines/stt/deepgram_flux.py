@@ -50,7 +50,7 @@ _KEEP_ALIVE_S = 8.0
 _KEEP_ALIVE_MS = 80
 _BEHIND_MS = 500
 """How far a turn that we ended may lag behind the audio: two updates, each 250 ms of it."""
-_SILENCE: Mapping[str, bytes]] = {
+_SILENCE: Mapping[str, bytes] = {
     "": bytes(2 * 16 * _KEEP_ALIVE_MS),
     "pcmu": b"\xff" * (8 * _KEEP_ALIVE_MS),
     "pcma": b"\xd5" * (8 * _KEEP_ALIVE_MS),

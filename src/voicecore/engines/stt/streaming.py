@@ -18,7 +18,6 @@ import ssl
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
-from voicecore.engines.protocols import SttStream
 from voicecore.engines.stt.dialect import Dialect, EncodedDialect
 from voicecore.engines.stt.line import Line, LineLimits
 from voicecore.engines.stt.utterance import EncodedUtterance, Utterance
@@ -74,10 +73,21 @@ class StreamingStt:
         """
         return self._session(codec if codec in self.codecs else "")
 
-    async def open(self, on_partial: Callable[[str], None]) -> SttStream:
-        """Begin an utterance on a connection of its own, closed when it is over."""
+    async def open(self, on_partial: Callable[[str], None]) -> Utterance:
+        """Begin an utterance on a connection of its own, closed when it is over.
+
+        Waits until that stands; raises EngineError if it can't be made.
+        """
         session = self._session("", lambda: self._tasks.start(session.close()))
-        return await session.open(on_partial)
+        try:
+            stream = await session.open(on_partial)
+            await session.warm()
+            if stream.failure.done():
+                raise stream.failure.result()
+        except BaseException:
+            await session.close()
+            raise
+        return stream
 
     async def close(self) -> None:
         """End all sessions and streams. Twice is fine."""
@@ -136,16 +146,17 @@ class StreamingSession:
         self._closed = False
 
     async def warm(self) -> None:
-        """Connect, if no connection stands. Raises nothing.
+        """Connect, if no connection stands, and wait for it. Raises nothing.
 
         What can't be mended by trying again is raised by the next :meth:`open`; after
         anything else that connects anew.
         """
-        if self._closed or self._lines:
+        if self._closed:
             return
-        await self._new_line().connected()
+        line = self._lines[0] if self._lines else self._new_line()
+        await line.connected()
 
-    async def open(self, on_partial: Callable[[str], None]) -> SttStream:
+    async def open(self, on_partial: Callable[[str], None]) -> Utterance:
         """Begin an utterance, at once: its audio waits for the connection if need be.
 
         Raises EngineError ``stt_key`` and the like if :meth:`warm` was refused,

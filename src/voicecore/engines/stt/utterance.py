@@ -186,18 +186,15 @@ class EncodedUtterance(Utterance):
     """An utterance of the caller's own packets."""
 
     def push(self, pcm: Pcm) -> None:
-        """Samples can't be sent where packets are; MisuseError."""
-        raise MisuseError(
-            "this stream takes the caller's packets: use push_encoded(), or a session "
-            "without a codec"
-        )
+        """Samples in which no packet ended: they only count the time."""
+        self.push_encoded(pcm, ())
 
     def push_encoded(self, pcm: Pcm, packets: Sequence[EncodedPacket]) -> None:
-        """Send ``packets``, which ended within ``pcm``; the samples only count the time."""
+        """Send ``packets``, which ended within ``pcm``."""
         _check(pcm)
         if self._over or self._finishing or self.failure.done():
             return
-        if packets and not self._pushed:
+        if packets and not self._lead_samples:
             # The first may have begun before the first sample: what a final covers of
             # the packets is less than that of the samples, by that much at most.
             self._lead_samples = round(packets[0].duration_ms * self._rate_hz / 1000)
