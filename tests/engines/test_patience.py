@@ -9,7 +9,7 @@ import pytest
 
 from fakes.virtual_loop import virtually
 from voicecore.errors import EngineError
-from voicecore.service.patience import Patience
+from voicecore.engines.resilience.patience import Patience
 
 
 async def items(*waits_s: float) -> AsyncIterator[int]:
