@@ -112,9 +112,7 @@ BUILT_IN = (
         "openai_realtime:OpenAiRealtimeStt",
         "transcription over OpenAI's realtime WebSocket",
     ),
-    _own(
-        "stt", "sherpa", "sherpa:SherpaStt", "offline, a model directory of sherpa-onnx", "sherpa"
-    ),
+    _own("stt", "sherpa", "sherpa:SherpaStt", "offline, a sherpa-onnx model", "sherpa"),
     _own("stt", "whisper", "whisper:WhisperStt", "offline, a faster-whisper model", "whisper"),
     _own("stt", "stub", "stub:SttStub", "understands always the same, for tests"),
     _own("llm", "responder", "responder:Responder", "offline, a small script that says what it is"),

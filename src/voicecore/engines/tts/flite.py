@@ -66,9 +66,7 @@ class FliteTts:
             for name in ("libflite.so.1", f"libflite_cmu_us_{voice}.so.1"):
                 ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
         except OSError:
-            return [
-                f"flite's library or its voice {voice!r} was not found: apt-get install libflite1"
-            ]
+            return [f"there is no flite, or not its voice {voice!r}: apt-get install libflite1"]
         return []
 
     async def start(self) -> None:
