@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 
 from voicecore.engines.framing import MAX_PAYLOAD, Frame, Kind
+from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.pool import WorkerPool
 from voicecore.engines.protocols import Pcm, SttStream
 from voicecore.engines.worker import Channel
@@ -55,12 +56,12 @@ class PocketsphinxStt:
 
     def __init__(
         self,
-        workers: int = 1,
+        workers: Annotated[int, Option("recogniser processes, 1 to 64")] = 1,
         *,
-        model: str = "",
-        options: Mapping[str, Any] | None = None,
-        finish_timeout_s: float = 10.0,
-        wait_s: float = 3.0,
+        model: Annotated[str, LocalPath("a model laid out as model/en-us of the wheel")] = "",
+        options: Annotated[Mapping[str, Any] | None, Option("settings of the decoder")] = None,
+        finish_timeout_s: Annotated[float, Option("wait for the final text so long")] = 10.0,
+        wait_s: Annotated[float, Option("wait for a free process so long")] = 3.0,
     ) -> None:
         """Make the pool; nothing is started.
 
