@@ -25,6 +25,7 @@ import numpy as np
 from voicecore.core.transcript import Transcript
 from voicecore.engines.options import Option, Secret
 from voicecore.engines.protocols import Pcm
+from voicecore.engines.stt.remote_settings import checked_url, header_key
 from voicecore.engines.stt.transcription_answer import TranscriptionEvents, read_transcription
 from voicecore.engines.wire.client import HttpAnswer, HttpLimits, WireClient
 from voicecore.engines.wire.faults import Faults
@@ -329,18 +330,7 @@ def transcriptions_url(url: str) -> str:
     a full URL stays, as does one of whisper.cpp's own path, ``/inference``. A query is
     kept. MisuseError for anything but http(s), and for credentials in it.
     """
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    # Neither what stands before an @ nor a query is repeated: they hold secrets.
-    if "@" in url.partition("?")[0]:
-        raise MisuseError(f"{_NAME}.url holds credentials: give the key as {_NAME}.key")
-    if not good:
-        raise MisuseError(
-            f"{_NAME}.url {url.partition('?')[0]!r} is not of the form http(s)://host[:port][/path]"
-        )
+    parts = urlsplit(checked_url(_NAME, url, "http"))
     path = parts.path.rstrip("/")
     if not path.endswith(("/audio/transcriptions", "/inference")):
         path = (path or "/v1") + "/audio/transcriptions"
@@ -357,8 +347,7 @@ def wav(pcm: Pcm, rate_hz: int) -> bytes:
 
 
 def _headers(key: str, url: str) -> dict[str, str]:
-    # A key read from a file or a secret often ends in a newline.
-    key = key.strip()
+    key = header_key(_NAME, key)
     if not key:
         if urlsplit(url).hostname == _VENDOR:
             raise MisuseError(
@@ -366,8 +355,6 @@ def _headers(key: str, url: str) -> dict[str, str]:
                 "server of your own"
             )
         return {}
-    if not key.isascii() or not key.isprintable():
-        raise MisuseError(f"{_NAME}.key holds characters that no HTTP header can carry")
     return {"Authorization": f"Bearer {key}"}
 
 
