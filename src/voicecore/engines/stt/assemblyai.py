@@ -203,7 +203,7 @@ class AssemblyAiDialect:
         if len(self._kept) >= _SHORTEST_MS * self._bytes_per_ms > 0:
             messages.append(self._kept)
             self._kept = b""
-        self._forced_ms.append(-int(-self._given_ms // 1))
+        self._forced_ms.append(round(self._given_ms))
         return [*messages, _FORCE_ENDPOINT]
 
     def keep_alive(self) -> list[WireMessage]:
