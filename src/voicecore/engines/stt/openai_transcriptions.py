@@ -45,7 +45,7 @@ _OWN_FIELDS = frozenset(
 )
 
 
-class OpenAiTranscribeStt:
+class OpenAiTranscriptions:
     """One HTTP request for each utterance; shared by all calls.
 
     Belongs to the event loop. Errors are EngineError with the codes of
@@ -187,11 +187,11 @@ class OpenAiTranscribeStt:
 
 
 class TranscriptionsSession:
-    """One call's; made by :meth:`OpenAiTranscribeStt.session`."""
+    """One call's; made by :meth:`OpenAiTranscriptions.session`."""
 
     encoded = False
 
-    def __init__(self, engine: OpenAiTranscribeStt) -> None:
+    def __init__(self, engine: OpenAiTranscriptions) -> None:
         self._engine = engine
         self._streams: set[TranscriptionStream] = set()
 
@@ -200,7 +200,7 @@ class TranscriptionsSession:
         await self._engine.touch()
 
     async def open(self, on_partial: Callable[[str], None]) -> TranscriptionStream:
-        """As :meth:`OpenAiTranscribeStt.open`."""
+        """As :meth:`OpenAiTranscriptions.open`."""
         stream = TranscriptionStream(self._engine, on_partial, self._streams.discard)
         self._streams.add(stream)
         return stream
@@ -216,20 +216,14 @@ class TranscriptionStream:
     """One utterance: gathered, then sent.
 
     ``dropped_samples`` counts what was lost of an utterance of over 60 s, its beginning.
-    ``progress`` grows with what is pushed: a server that is asked at the end only can't
-    show before that it hears.
     """
 
     def __init__(
         self,
-        engine: OpenAiTranscribeStt,
+        engine: OpenAiTranscriptions,
         on_partial: Callable[[str], None],
         on_end: Callable[[TranscriptionStream], None] = lambda stream: None,
     ) -> None:
-        self.settled = Transcript("")
-        self.settled_samples = 0
-        self.progress = 0
-        self.failure: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()
         self.dropped_samples = 0
         self._engine = engine
         self._on_partial = on_partial
@@ -245,7 +239,6 @@ class TranscriptionStream:
             raise MisuseError(f"pcm must be int16, 1-D; got {pcm.dtype}, {pcm.ndim}-D")
         if self._cancelled or self._asking is not None or not len(pcm):
             return
-        self.progress += 1
         self._chunks.append(pcm.copy())
         self._samples += len(pcm)
         while (excess := self._samples - _MAX_SAMPLES) > 0:
@@ -289,19 +282,13 @@ class TranscriptionStream:
         try:
             if self._samples < _MIN_SAMPLES:
                 return Transcript("")
-            text = await self._engine.ask(
+            return await self._engine.ask(
                 np.concatenate(chunks), self.dropped_samples * 1000 // RATE_HZ, self._tell
             )
-        except EngineError as error:
-            self.failure.set_result(error)
-            raise
         finally:
             self._on_end(self)
-        self.settled, self.settled_samples = text, self.dropped_samples + self._samples
-        return text
 
     def _tell(self, text: str) -> None:
-        self.progress += 1
         if not self._cancelled:
             self._on_partial(text)
 
