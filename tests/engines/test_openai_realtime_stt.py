@@ -394,6 +394,23 @@ async def test_a_live_model_tells_texts_while_the_caller_speaks():
         assert stream.settled_samples == len(pcm)
 
 
+async def test_a_model_that_is_silent_until_the_commit_is_not_taken_for_dead():
+    async with (
+        OpenAiRealtimeSttServer(understand_24k) as server,
+        call(server, model="whisper-1", finalise_timeout_s=0.05) as session,
+    ):
+        await session.warm()
+        stream = await session.open(lambda text: None)
+        for _ in range(3):
+            before = stream.progress
+            stream.push(say("one"))
+            assert stream.progress > before
+        server.mute = True
+        with pytest.raises(EngineError) as caught:
+            await stream.finish()
+        assert caught.value.code == "stt_timeout"
+
+
 async def test_an_utterance_that_was_given_up_leaves_nothing_to_the_next():
     async with OpenAiRealtimeSttServer(understand_24k) as server, call(server) as session:
         await session.warm()

@@ -60,11 +60,9 @@ _LIMITS = LineLimits(socket=SocketLimits(backlog_bytes=2 << 20))
 _COMMIT = '{"type":"input_audio_buffer.commit"}'
 _CLEAR = '{"type":"input_audio_buffer.clear"}'
 
+_LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
-_SIGNS_OF_LIFE = (
-    "input_audio_buffer.",
-    "conversation.item.",
-)
+_SIGNS_OF_LIFE = ("input_audio_buffer.", "conversation.item.")
 _TOO_LONG = Broken("closed", "the session has lasted as long as it may")
 _REPORTED: Mapping[str, Broken] = {
     "invalid_api_key": Broken("key", "invalid_api_key", permanent=True),
@@ -152,7 +150,8 @@ class OpenAiRealtimeStt(StreamingStt):
         }
         if self._noise_reduction:
             heard["noise_reduction"] = {"type": self._noise_reduction}
-        return OpenAiRealtimeDialect(self._address, heard)
+        tells_late = not str(self._transcription["model"]).startswith(_LIVE_MODELS)
+        return OpenAiRealtimeDialect(self._address, heard, tells_late=tells_late)
 
 
 @dataclass(slots=True)
@@ -181,7 +180,8 @@ class OpenAiRealtimeDialect:
     keep_alive_ms = 0
     waits_for_ready = True
 
-    def __init__(self, address: Address, heard: Mapping[str, Any]) -> None:
+    def __init__(self, address: Address, heard: Mapping[str, Any], *, tells_late: bool) -> None:
+        self.tells_late = tells_late
         self._address = address
         self._heard = heard
         self._resampler = Resampler(_RATE_HZ, _WIRE_RATE_HZ)
