@@ -70,6 +70,7 @@ class Line:
         self.failure: EngineError | None = None
         self.sent_ms = 0.0
         """How much audio has gone, or waits to go, into the connection."""
+        self.tells_late: bool = getattr(dialect, "tells_late", False)
         self._client = client
         self._dialect = dialect
         self._limits = limits
