@@ -38,7 +38,9 @@ def chosen(found):
 
 
 def test_a_transducer_is_known_by_its_joiner_and_taken_quantised_but_for_its_decoder(tmp_path):
-    parts = [f"{p}-{EPOCH}{q}.onnx" for p in ("encoder", "decoder", "joiner") for q in ("", ".int8")]
+    parts = [
+        f"{p}-{EPOCH}{q}.onnx" for p in ("encoder", "decoder", "joiner") for q in ("", ".int8")
+    ]
     found = find_files(folder(tmp_path, "tokens.txt", "README.md", *parts), "auto")
     assert found.family == "transducer"
     assert chosen(found) == {
