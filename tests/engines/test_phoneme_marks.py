@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_marks_rise_whatever_the_phonemiser_makes_of_it(seed):
         assert all(m.end <= at for m in found)
         marks += found
     assert all(m.sample < m.end for m in marks)
-    for before, after in zip(marks, marks[1:], strict=False):
+    for before, after in pairwise(marks):
         assert before.char_end <= after.char_start
         assert before.sample < after.sample
         assert before.end <= after.sample
