@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from voicecore.engines.options import Option
+from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.stt.worker_stream import WorkerStt
 
 # fwdflat decodes the whole utterance once more when it ends (1-3 s for 11-27 s of
@@ -48,12 +48,12 @@ class PocketsphinxStt(WorkerStt):
 
     def __init__(
         self,
-        workers: int = 1,
+        workers: Annotated[int, Option("recogniser processes, 1 to 64")] = 1,
         *,
-        model: Annotated[str, Option("a directory laid out as the wheel's model/en-us")] = "",
-        options: Mapping[str, Any] | None = None,
-        finish_timeout_s: float = 10.0,
-        wait_s: float = 3.0,
+        model: Annotated[str, LocalPath("a model laid out as model/en-us of the wheel")] = "",
+        options: Annotated[Mapping[str, Any] | None, Option("settings of the decoder")] = None,
+        finish_timeout_s: Annotated[float, Option("wait for the final text so long")] = 10.0,
+        wait_s: Annotated[float, Option("wait for a free process so long")] = 3.0,
     ) -> None:
         """Make the pool; nothing is started.
 
