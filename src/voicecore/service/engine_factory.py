@@ -151,7 +151,7 @@ def _build_llm(settings: Settings) -> LlmEngine:
         return OpenAiChat(
             url=settings.llm_url,
             model=settings.llm_model,
-            api_key=settings.llm_key.get_secret_value(),
+            key=settings.llm_key.get_secret_value(),
             system_prompt=settings.llm_system_prompt,
             greeting=settings.greeting or "",
         )
