@@ -115,6 +115,14 @@ def test_oldest_turns_go_first_and_the_system_prompt_stays() -> None:
     assert 0 < 500 - sum(map(message_tokens, sent)) < message_tokens(messages[1]) * 2
 
 
+def test_a_system_message_under_way_keeps_its_place() -> None:
+    said = [{"role": "user", "content": str(i) * 60} for i in range(9)]
+    note = {"role": "system", "content": "The caller is known now."}
+    sent = within([*said[:7], note, *said[7:]], 140)
+    assert sent == [note, said[8]]
+    assert within([*said[:8], note, said[8]], 200) == [said[7], note, said[8]]
+
+
 async def sent_for(conversation: Conversation, **settings: Any) -> dict[str, Any]:
     async with ChatServer(answer("ok")) as server:
         async with running(server, **settings) as engine:

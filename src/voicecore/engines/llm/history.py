@@ -47,32 +47,44 @@ def within(messages: Sequence[JsonObject], budget_tokens: int) -> list[JsonObjec
     its middle. Then whole turns go, oldest first, so that a call never loses its
     result. If the newest turn alone is too much, its results share what is left.
     """
-    kept = [_shortened(message, budget_tokens // 4) for message in messages]
-    costs = [message_tokens(message) for message in kept]
-    total = sum(costs)
-    turns = _turns(kept)
-    dropped: set[int] = set()
-    for turn in turns[:-1]:
-        if total <= budget_tokens:
+    system = [message for message in messages if message["role"] == "system"]
+    left = budget_tokens - sum(map(message_tokens, system))
+    kept: list[JsonObject] = []
+    # From the newest: what doesn't fit is not even looked at.
+    for turn in reversed(_turns(messages)):
+        shortened = [_shortened(message, budget_tokens // 4) for message in turn]
+        cost = sum(map(message_tokens, shortened))
+        if kept and cost > left:
             break
-        total -= sum(costs[index] for index in turn)
-        dropped.update(turn)
-    kept = [message for index, message in enumerate(kept) if index not in dropped]
-    return kept if total <= budget_tokens else _squeezed(kept, total - budget_tokens)
+        left -= cost
+        kept = shortened + kept
+    if left < 0:
+        kept = _squeezed(kept, -left)
+    dropped = len(messages) - len(system) - len(kept)
+    sent: list[JsonObject] = []
+    rest = iter(kept)
+    for message in messages:
+        if message["role"] == "system":
+            sent.append(message)
+        elif dropped:
+            dropped -= 1
+        else:
+            sent.append(next(rest))
+    return sent
 
 
-def _turns(messages: Sequence[JsonObject]) -> list[list[int]]:
-    """The places of all but system messages; a user's message begins a turn.
+def _turns(messages: Sequence[JsonObject]) -> list[list[JsonObject]]:
+    """All but system messages; a user's message begins a turn.
 
     What stands before the first, a greeting say, is a turn too.
     """
-    turns: list[list[int]] = []
-    for index, message in enumerate(messages):
+    turns: list[list[JsonObject]] = []
+    for message in messages:
         if message["role"] == "system":
             continue
         if message["role"] == "user" or not turns:
             turns.append([])
-        turns[-1].append(index)
+        turns[-1].append(message)
     return turns
 
 
