@@ -15,6 +15,7 @@ import pytest
 from core.driver import PLAIN
 from fakes.media_threads import HandThreads
 from fakes.virtual_loop import VirtualLoop, virtually
+from voicecore._native.packet_tap import PacketTap
 from voicecore._native.ring import AudioRing
 from voicecore.core.conversation import Conversation
 from voicecore.core.session import Session
@@ -42,6 +43,7 @@ class FakePlane:
     """A plane whose playout runs in virtual time while :meth:`run` does."""
 
     play_rate_hz = 24_000
+    codec = "opus"
 
     def __init__(self) -> None:
         self.ring = AudioRing(1 << 16)
@@ -60,6 +62,9 @@ class FakePlane:
     @property
     def heard(self) -> int:
         return self.ring.position
+
+    def tap(self) -> PacketTap:
+        return PacketTap(self.ring, self.codec)
 
     def attach(self, sink: PlaneSink) -> None:
         self.sink = sink
