@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from voicecore._native.chunks import Chunks
 from voicecore._native.packet_tap import PacketTap, TappedPacket
 from voicecore._native.ring import AudioRing
-from voicecore.engines.protocols import EncodedPacket, EncodedSttStream, SttEngine, SttStream
+from voicecore.engines.protocols import (
+    EncodedPacket,
+    EncodedSttStream,
+    SttEngine,
+    SttSession,
+    SttStream,
+)
 from voicecore.errors import EngineError
 from voicecore.transport.tasks import let_go
 
@@ -49,7 +55,7 @@ class Utterance:
 
     def __init__(
         self,
-        engine: SttEngine,
+        engine: SttSession | SttEngine,
         ring: AudioRing,
         *,
         from_sample: int,
