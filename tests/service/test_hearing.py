@@ -7,14 +7,18 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fakes.virtual_loop import virtually
 from voicecore._native.inbound import Inbound
 from voicecore._native.packet_tap import PacketTap
 from voicecore._native.ring import AudioRing
 from voicecore._native.rtp import header
+from voicecore.core.actions import FinishListening, Listen
+from voicecore.core.events import TranscriptFinal
 from voicecore.engines.protocols import EncodedPacket
 from voicecore.errors import EngineError
+from voicecore.service.ears import Ears
 from voicecore.service.hearing import Utterance
 
 
@@ -81,8 +85,8 @@ class EncodedStt(FakeStt):
 class Caller:
     """One who speaks G.711: packet n has 160 bytes of n."""
 
-    def __init__(self, ring_ms: int = 4096) -> None:
-        self.inbound = Inbound(pcmu_pt=0, ring_ms=ring_ms)
+    def __init__(self, ring_ms: int = 4096, opus_pt: int = -1) -> None:
+        self.inbound = Inbound(pcmu_pt=0, opus_pt=opus_pt, ring_ms=ring_ms)
         self.ring, self.tap = self.inbound.ring, self.inbound.tap()
         self.said = 0
 
@@ -457,5 +461,69 @@ def test_a_cancelled_utterance_takes_no_more_packets() -> None:
         hearing.utterance.pump()
         assert await hearing.over() == []
         assert (stt.packets, stt.cancelled) == ([], 1)
+
+    virtually(main())
+
+
+def test_a_codec_that_the_recogniser_was_not_told_of_is_told_to_the_operator(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        caller = Caller(opus_pt=111)
+        caller.speak(5)
+        for packets, warned in ((10, True), (0, False)):
+            stt = EncodedStt()
+            begin = caller.ring.position
+            hearing = Hearing(stt, caller.ring, from_sample=begin, tap=caller.tap)
+            await stt.opened.wait()
+            caller.speak(packets)
+            caplog.clear()
+            hearing.utterance.finish(caller.ring.position)
+            assert await hearing.over() == [("final", "final words")]
+            assert [record.getMessage()[:10] for record in caplog.records] == [
+                "10 packets"
+            ] * warned
+            assert len(stt.packets) == packets, "of no content"
+            assert all(len(each.payload) == 1 for each in stt.packets)
+
+    virtually(main())
+
+
+def test_ears_turn_the_tap_on_only_for_who_takes_packets() -> None:
+    class Plane:
+        def __init__(self) -> None:
+            self.caller = Caller()
+            self.ring = self.caller.ring
+            self.asked = 0
+
+        def tap(self) -> PacketTap:
+            self.asked += 1
+            return self.caller.tap
+
+    async def main() -> None:
+        for encoded in (False, True):
+            plane, stt, told = Plane(), EncodedStt(), []
+            fakes: Any = (stt, plane)
+            ears = Ears(
+                *fakes,
+                chunk_ms=100,
+                report=told.append,
+                changed=lambda: None,
+                encoded=encoded,
+            )
+            assert plane.asked == encoded
+            for turn in (1, 2):
+                first = plane.caller.said
+                stt.opened.clear()
+                ears.listen(Listen(turn, plane.ring.position))
+                await stt.opened.wait()
+                plane.caller.speak(20)
+                ears.pump()
+                ears.finish(FinishListening(turn, plane.ring.position))
+                await asyncio.gather(*ears.tasks)
+                assert stt.payload() == (said(first, first + 20) if encoded else b"")
+                stt.packets.clear()
+            assert plane.asked == encoded
+            assert [type(event) for event in told] == [TranscriptFinal] * 2
 
     virtually(main())

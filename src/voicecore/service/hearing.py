@@ -70,6 +70,7 @@ class Utterance:
         start = max(from_sample, ring.position - ring.capacity, 0)
         self._chunks = Chunks(ring, chunk_ms, start)
         self._packets = None if tap is None else tap.reader(start)
+        self._foreign = 0 if tap is None else tap.foreign
         self._on_partial = on_partial
         self._on_final = on_final
         self._on_failed = on_failed
@@ -162,6 +163,8 @@ class Utterance:
         if len(rest) or packets:
             self._hand_on(rest, packets)
         self._complete = True
+        if self._packets is not None and (foreign := self._packets.tap.foreign - self._foreign):
+            _LOG.warning("%d packets of a codec that the recogniser wasn't told of", foreign)
 
     def _hand_on(self, pcm: NDArray[Any], packets: Sequence[TappedPacket]) -> None:
         if self._push is not None:
