@@ -8,27 +8,32 @@ can't be built is told for all stages at once.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from voicecore.engines.catalogue import find_engine, is_target
 from voicecore.engines.constructor import is_made
+from voicecore.engines.meter import EngineMeter
 from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, TurnEngine, VadEngine
+from voicecore.engines.resilience.llm import ResilientLlm
+from voicecore.engines.resilience.policy import AnswerPolicy, HearingPolicy
+from voicecore.engines.resilience.stt import ResilientStt
+from voicecore.engines.resilience.tts import ResilientTts
 from voicecore.errors import MissingLibraryError, MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_options import look_at
 from voicecore.service.engines import Engines
-from voicecore.service.secret_text import without
+from voicecore.service.secret_text import masked
 
 __all__ = ["Engines", "build_engines"]
 
 _E = TypeVar("_E")
 
 
-def build_engines(settings: Settings) -> Engines:
-    """The engines, not yet started.
+def build_engines(settings: Settings, meter: EngineMeter | None = None) -> Engines:
+    """The engines, not yet started; ``meter`` counts what becomes of their attempts.
 
     Raises ConfigError with all that has to be mended: options, keys, packages, files.
     """
@@ -40,14 +45,51 @@ def build_engines(settings: Settings) -> Engines:
     turns = builder.chain("turn", TurnEngine)  # type: ignore[type-abstract]
     if builder.problems:
         raise ConfigError(builder.problems)
-    llm = llms[0]
+    llm = _resilient_llm(llms, settings, meter)
+    try:
+        stt = ResilientStt(stts, policy=_hearing(settings), meter=meter)
+    except MisuseError as error:
+        raise ConfigError([f"stt = {settings.stt}: {error}"]) from error
+    first_sound = _answering(settings, settings.tts_first_byte_timeout_s)
     return Engines(
-        stt=stts[0],
+        stt=stt,
         llm=llm,
-        tts=ttss[0],
+        tts=ResilientTts(ttss, policy=first_sound, meter=meter),
         vad=vads[0],
         greeting=llm.greeting if settings.greeting is None else settings.greeting,
         turn=turns[0] if turns else None,
+    )
+
+
+def _resilient_llm(
+    llms: list[LlmEngine], settings: Settings, meter: EngineMeter | None
+) -> LlmEngine:
+    """What may not be asked in vain may not be asked twice: it could book twice.
+
+    Alone it is left as it is, without a watch over it that would ask it something.
+    """
+    harmless = all(getattr(llm, "speculative", False) for llm in llms)
+    if len(llms) == 1 and not harmless:
+        return llms[0]
+    policy = _answering(settings, settings.llm_first_token_timeout_s)
+    if not harmless:
+        policy = replace(policy, attempts=1, hedge_s=0.0)
+    return ResilientLlm(llms, policy=policy, meter=meter)
+
+
+def _answering(settings: Settings, first_item_s: float) -> AnswerPolicy:
+    return AnswerPolicy(
+        first_item_s=first_item_s,
+        hedge_s=settings.engine_hedge_ms / 1000.0,
+        rest_s=settings.engine_retry_s,
+    )
+
+
+def _hearing(settings: Settings) -> HearingPolicy:
+    return HearingPolicy(
+        final_s=settings.stt_final_timeout_s,
+        stall_s=settings.engine_stall_s,
+        rest_s=settings.engine_retry_s,
     )
 
 
@@ -91,10 +133,9 @@ class _Builder:
             engine: Any = look.found(**look.values) if is_made(look.found) else look.found
         except (MisuseError, MissingLibraryError) as error:
             # An engine knows the limits of its parameters better than the settings do.
-            return None, [without(str(error), look.secrets)]
+            return None, [masked(str(error))]
         except Exception as error:
-            told = f"can't be made: {type(error).__name__}: {error}"
-            return None, [without(told, look.secrets)]
+            return None, [masked(f"can't be made: {type(error).__name__}: {error}")]
         if not isinstance(engine, protocol):
             lacks = [member for member in _members(protocol) if not hasattr(engine, member)]
             return None, [f"no {protocol.__name__}, it lacks {', '.join(lacks)}"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from types import UnionType
@@ -28,8 +28,8 @@ from voicecore.service.secret_text import (
     FILE_SUFFIX,
     check_secret,
     from_environment,
+    masked,
     read_secret,
-    without,
 )
 from voicecore.service.sentences import given, wanted
 from voicecore.service.setting_types import nearest, to_list
@@ -77,9 +77,9 @@ def look_at(
         reader.read(parameters, keywords_of(found))
     reader.refuse_unknown(parameters)
     problems = [*_absent(entry), *reader.problems]
-    if not problems:
-        problems = _missing(found, reader.values)
-    return Look(entry, found, parameters, reader.values, reader.origins, tuple(problems))
+    look = Look(entry, found, parameters, reader.values, reader.origins, tuple(problems))
+    masked.add(look.secrets)
+    return look if problems else replace(look, problems=tuple(_missing(found, reader.values)))
 
 
 def from_settings(stage: str, name: str, settings: Settings) -> dict[str, tuple[Any, str]]:
@@ -267,11 +267,10 @@ def _missing(found: Any, values: Mapping[str, Any]) -> list[str]:
     if ask is None or not is_made(found):
         return []
     try:
-        return [str(sentence) for sentence in ask(**values)]
+        return [masked(str(sentence)) for sentence in ask(**values)]
     except Exception as error:
         # Of a plugin: whatever it is, it says that the engine can't be used like this.
-        told = without(str(error), [str(value) for value in values.values()])
-        return [f"its missing() failed: {type(error).__name__}: {told}"]
+        return [masked(f"its missing() failed: {type(error).__name__}: {error}")]
 
 
 def _option_names(parameters: tuple[Parameter, ...]) -> set[str]:
