@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from voicecore.service import cli
 from voicecore.service.__main__ import main
-from voicecore.service.config import Settings, cores
+from voicecore.service.config import Settings
 from voicecore.service.config_load import NAMES, ConfigError, Loaded, flag_name, load, variable_name
+from voicecore.service.engine_fields import cores
 
 pytestmark = pytest.mark.usefixtures("clean_surroundings")
 

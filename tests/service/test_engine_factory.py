@@ -16,7 +16,7 @@ from voicecore.engines.stt.stub import SttStub
 from voicecore.engines.tts.stub import TtsStub
 from voicecore.engines.vad.energy import EnergyVad
 from voicecore.errors import EngineError
-from voicecore.service import engine_factory
+from voicecore.service import engines as engines_module
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_factory import Engines, build_engines
@@ -132,7 +132,7 @@ async def test_one_failure_does_not_keep_the_others_from_ending() -> None:
 
 
 async def test_long_loading_shows_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_factory, "PROGRESS_PERIOD_S", 0.001)
+    monkeypatch.setattr(engines_module, "PROGRESS_PERIOD_S", 0.001)
     monkeypatch.setattr(SlowLlm, "enough", asyncio.Event())
     lines: list[str] = []
 

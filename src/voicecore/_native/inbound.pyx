@@ -23,6 +23,7 @@ from voicecore._native.jitter cimport (JB_CNG, JB_CONCEAL, JB_DISCONTINUITY, JB_
                                        JB_MAX_PAYLOAD, JB_OK, JB_PROBE, JB_RESET,
                                        JB_STALL_BEGIN, JB_STALL_END, JB_TOO_BIG,
                                        JB_VOID_FLAG, JB_WAIT, jb_stats)
+from voicecore._native.packet_tap cimport TAP_GAP, TAP_LOST, PacketTap
 from voicecore._native.rtp cimport rtp_parse, rtp_red_parse, rtp_transport_sequence
 from voicecore._native.simd cimport kernels, vc_meter
 
@@ -242,6 +243,14 @@ cdef class Inbound:
             at += taken
         return self.ring.end_position() + self.canceller.held
 
+    cdef int64_t _reached(self) noexcept nogil:
+        # Where in the ring that which is decoded next will begin.
+        return self.ring.end_position() + (0 if self.canceller == NULL else self.canceller.held)
+
+    cdef void _blank(self, int kind, int samples) noexcept nogil:
+        if self.tapped is not None:
+            self.tapped.blank(kind, samples, self._reached() + samples)
+
     cdef int _samples(self, int ticks) noexcept nogil:
         return ticks * 2 if self.narrow else ticks // 3
 
@@ -260,6 +269,9 @@ cdef class Inbound:
             return
         wanted = self._decode(event)
         if wanted > 0:
+            if self.tapped is not None:
+                self.tapped.packet(event.tag, event.data, event.len, wanted,
+                                   self._reached() + wanted)
             end = self._write(wanted)
             if event.tag == PAYLOAD_OPUS and event.len <= 2:
                 marks_add(&self.pauses, end - wanted, end)
@@ -293,6 +305,7 @@ cdef class Inbound:
         if event.tag != PAYLOAD_OPUS or samples <= 0 or samples > BLOCK:
             self._conceal(self._samples(event.samples))
         elif self.opus.decode_into(event.data, event.len, self.pcm, samples, True) == samples:
+            self._blank(TAP_LOST, samples)    # there is no packet of its own
             self._write(samples)
         else:
             self._conceal(samples)
@@ -301,6 +314,7 @@ cdef class Inbound:
         cdef int64_t end
         cdef int n = self._synthesise(min(samples, <int>BLOCK))
         if n > 0:
+            self._blank(TAP_LOST, n)
             end = self._write(n)
             self.concealed_samples += n
             marks_add(&self.concealments, end - n, end)
@@ -329,6 +343,7 @@ cdef class Inbound:
             else:
                 comfort_noise_make(&self.noise, self.pcm, n)
             self.paused_samples += n
+            self._blank(TAP_GAP, n)
             end = self._write(n)
             marks_add(&self.pauses, end - n, end)
 
@@ -360,6 +375,9 @@ cdef class Inbound:
         if self.canceller != NULL:
             self.ring.write_from(self.canceller.frame, self.canceller.held)
         self.canceller = canceller
+
+    cdef void tap_by(self, PacketTap tap) noexcept:
+        self.tapped = tap
 
     cdef void attach(self) noexcept nogil:
         self.attached = True
@@ -429,6 +447,27 @@ cdef class Inbound:
         isn't a pause.
         """
         return self.pause_reach(position)
+
+    def tap(self) -> PacketTap:
+        """Return the tap on the packets of :attr:`codec`, made when it is first asked for.
+
+        It notes what is decoded from then on; nothing allocates after it.  It stays readable
+        after :meth:`close`.
+        """
+        self._begin()
+        try:
+            if self.tapped is None:
+                self.tap_by(PacketTap(self.ring, self.codec))
+        finally:
+            self.busy = 0
+        return self.tapped
+
+    @property
+    def codec(self) -> str:
+        """The best codec that was negotiated: ``"opus"``, else ``"pcmu"``, else ``"pcma"``."""
+        if self.types.opus >= 0:
+            return "opus"
+        return "pcmu" if self.types.pcmu >= 0 else "pcma"
 
     @property
     def stalled(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
 
@@ -113,6 +114,14 @@ class ReplyText(Event):
     text: str
     protected: bool = False
     whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsUsed(Event):
+    """The model's answer to ``turn`` has used tools, with these results."""
+
+    turn: int
+    exchange: ToolExchange
 
 
 @dataclass(frozen=True, slots=True)

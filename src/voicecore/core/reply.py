@@ -9,6 +9,7 @@ from voicecore.core.clauses import ClauseCutter
 from voicecore.core.conversation import Message
 from voicecore.core.events import SpeechQueued, Stretches
 from voicecore.core.ledger import PlayoutLedger
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.turn_clock import TurnClock
 from voicecore.core.word_times import Pace
 
@@ -21,7 +22,8 @@ class Reply:
 
     ``lost``: stretches of the playout that never reached the caller.
     ``started_ns``: when its first packet went out. ``told_chars``: how much of it
-    the client knows to be heard.
+    the client knows to be heard. ``exchanges``: what its tools did, while it is not
+    known whether it is wanted.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Reply:
         self.told_chars = 0
         self.started_ns: int | None = None
         self.lost: Stretches = ()
+        self.exchanges: list[ToolExchange] = []
         self._cutter = ClauseCutter()
         self._protected: set[int] = set()
         self._guarding = False

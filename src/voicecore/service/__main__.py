@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(error.problems)
     if show:
-        sys.stdout.write(cli.render(loaded))
+        sys.stdout.write(_shown(show, loaded))
         return 0
     configure_logging(loaded.settings.log_level, loaded.settings.log_format)
     for warning in loaded.warnings:
@@ -48,6 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             return runner.run(_run(loaded, _reporter(loaded.settings.log_format)))
     except KeyboardInterrupt:
         return 130
+
+
+def _shown(what: str, loaded: Loaded) -> str:
+    # Late, for it looks at engines' modules, which a service that runs does by itself.
+    if what == "config":
+        from voicecore.service.print_config import render
+
+        return render(loaded)
+    from voicecore.service import engine_list
+
+    listed = engine_list.collect(loaded.settings)
+    return engine_list.as_json(listed) if what == "engines-json" else engine_list.render(listed)
 
 
 def _complain(problems: Sequence[str]) -> int:

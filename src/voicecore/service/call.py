@@ -25,6 +25,7 @@ from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
 from voicecore.service.apology import Apology
+from voicecore.service.call_engines import CallEngines
 from voicecore.service.client_events import ClientEvents
 from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
@@ -96,6 +97,7 @@ class Call:
         self._began_ns = context.now()
         self._plane: MediaPlane | None = None
         self._session: Session | None = None
+        self._engines: CallEngines | None = None
         self._ears: Ears | None = None
         self._voice: Voice | None = None
         self._judge: PauseJudge | None = None
@@ -192,6 +194,9 @@ class Call:
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._ears = self._voice = self._judge = None
+        engines, self._engines = self._engines, None
+        if engines is not None:
+            await engines.close()
 
     # -- peer events ----------------------------------------------------------------
 
@@ -213,8 +218,9 @@ class Call:
                 play_rate_hz=plane.play_rate_hz,
                 now=self._now,
             )
+        mine = self._engines = CallEngines(engines)
         self._ears = Ears(
-            engines.stt,
+            mine.stt,
             plane,
             chunk_ms=self._context.stt_chunk_ms,
             report=self._dispatch,
@@ -222,8 +228,8 @@ class Call:
         )
         self._voice = Voice(
             plane,
-            engines.llm,
-            engines.tts,
+            mine.llm,
+            mine.tts,
             apology=self._context.apology.pcm,
             report=self._dispatch,
             on_played=self._recorder.played,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from voicecore.core import actions as act
 from voicecore.core import events as ev
-from voicecore.engines.protocols import SttEngine
+from voicecore.engines.protocols import SttEngine, SttSession
 from voicecore.service.hearing import Utterance
 from voicecore.transport.plane import MediaPlane
 
@@ -24,7 +24,7 @@ class Ears:
 
     def __init__(
         self,
-        engine: SttEngine,
+        engine: SttSession | SttEngine,
         plane: MediaPlane,
         *,
         chunk_ms: int,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voicecore._native.chunks import Chunks
 from voicecore._native.ring import AudioRing
-from voicecore.engines.protocols import SttEngine, SttStream
+from voicecore.engines.protocols import SttEngine, SttSession, SttStream
 from voicecore.errors import EngineError
 from voicecore.transport.tasks import let_go
 
@@ -40,7 +40,7 @@ class Utterance:
 
     def __init__(
         self,
-        engine: SttEngine,
+        engine: SttSession | SttEngine,
         ring: AudioRing,
         *,
         from_sample: int,

@@ -7,6 +7,7 @@ from voicecore.core import events as ev
 from voicecore.core.conversation import Message
 from voicecore.core.reply import Reply
 from voicecore.core.state import State
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.turns.memory import Actions, CallMemory, agent_text
 from voicecore.core.turns.resting import rest
 from voicecore.core.units import ms_to_ns
@@ -41,6 +42,9 @@ def commit(call: CallMemory, now_ns: int) -> Actions:
     reply, call.speculating = call.reply, False
     assert reply is not None
     call.cut_short = None
+    call.asked = reply.turn
+    for exchange in reply.exchanges:
+        _add(call, exchange)
     actions: Actions = [act.RecordSpeculation("used"), act.Resume()]
     if reply.text:
         actions.append(agent_text(reply))
@@ -73,6 +77,25 @@ def on_reply_text(call: CallMemory, event: ev.ReplyText, now_ns: int) -> Actions
     if reply.spoken_s > call.settings.max_monologue_s > 0 and not reply.is_broken_off:
         actions += reply.break_off(call.settings.monologue_question)
     return actions if call.speculating else [*actions, agent_text(reply)]
+
+
+def on_tools_used(call: CallMemory, event: ev.ToolsUsed, now_ns: int) -> Actions:
+    """Keep what tools did, before the words it led to.
+
+    It has happened even if nobody hears of it any more; only what was done for a turn
+    that isn't over waits for its end, and goes with it if the caller speaks on.
+    """
+    reply = call.reply
+    current = reply is not None and reply.turn == event.turn
+    if current and call.speculating:
+        assert reply is not None
+        reply.exchanges.append(event.exchange)
+        return []
+    if not current:
+        call.stale_events += 1
+    if current or event.turn <= call.asked:
+        _add(call, event.exchange)
+    return []
 
 
 def on_reply_end(call: CallMemory, event: ev.ReplyEnd, now_ns: int) -> Actions:
@@ -252,6 +275,11 @@ def mark(reply: Reply, stage: str, now_ns: int) -> None:
 def _look_again(call: CallMemory, now_ns: int) -> None:
     waits = call.suspicion is not None or call.keypad.due_ns is not None
     call.deadline_ns = now_ns + ms_to_ns(PROTECTED_LOOK_MS if waits else _PROGRESS_MS)
+
+
+def _add(call: CallMemory, exchange: ToolExchange) -> None:
+    for message in exchange.messages:
+        call.conversation.add(message)
 
 
 def _current(call: CallMemory, turn: int) -> Reply | None:

@@ -1,0 +1,112 @@
+"""The engines of one server: started, asked how they are, and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, TurnEngine, VadEngine
+
+PROGRESS_PERIOD_S = 2.0
+
+Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """How one engine of a chain is: ``up``, ``down`` or ``unknown``, and why it is down."""
+
+    engine: str
+    state: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Engines:
+    """The engines of one server and what the agent says first.
+
+    They are shared by all calls. ``greeting`` is the setting if given, else
+    the agent's own; ``""`` lets the caller speak first.
+    """
+
+    stt: SttEngine
+    llm: LlmEngine
+    tts: TtsEngine
+    vad: VadEngine
+    greeting: str
+    turn: TurnEngine | None = None
+    _ready: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The engine of each stage, for people."""
+        return {stage: engine.name for stage, engine in self._stages()}
+
+    async def start(self, report: Callable[[str], None]) -> None:
+        """Load all at once; ``report`` gets a line for each that is there, and while waiting.
+
+        The first failure is raised after the others have come to an end; :meth:`close`
+        is then still due. Called again, it loads those that failed.
+        """
+        results = await asyncio.gather(
+            *(
+                self._start(stage, engine, report)
+                for stage, engine in self._stages()
+                if stage not in self._ready
+            ),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def close(self) -> None:
+        """Free all, also when one of them fails to; raises the first failure at the end."""
+        results = await asyncio.gather(
+            *(engine.close() for _, engine in self._stages()), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def health(self) -> dict[str, list[EngineState]]:
+        """How the engines of each stage are, those of a chain in its order.
+
+        Wrappers of chains tell it by a method ``health``; any other engine is ``up``
+        once it has started.
+        """
+        return {stage: self._health(stage, engine) for stage, engine in self._stages()}
+
+    def _health(self, stage: str, engine: Engine) -> list[EngineState]:
+        ask = getattr(engine, "health", None)
+        if callable(ask):
+            return [EngineState(one.engine, one.state, one.reason) for one in ask()]
+        return [EngineState(engine.name, "up" if stage in self._ready else "unknown")]
+
+    def _stages(self) -> list[tuple[str, Engine]]:
+        stages: list[tuple[str, Engine]] = [
+            ("stt", self.stt),
+            ("llm", self.llm),
+            ("tts", self.tts),
+            ("vad", self.vad),
+        ]
+        return stages if self.turn is None else [*stages, ("turn", self.turn)]
+
+    async def _start(self, stage: str, engine: Engine, report: Callable[[str], None]) -> None:
+        began = time.monotonic()
+
+        async def tell_progress() -> None:
+            while True:
+                await asyncio.sleep(PROGRESS_PERIOD_S)
+                report(f"{stage} {engine.name}: still loading, {time.monotonic() - began:.0f} s")
+
+        progress = asyncio.create_task(tell_progress())
+        try:
+            await engine.start()
+        finally:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+        self._ready.add(stage)
+        report(f"{stage} {engine.name}: ready in {time.monotonic() - began:.1f} s")
