@@ -102,7 +102,9 @@ def voice_ms(text: str) -> int:
 class RealtimeCall:
     """One connection and the conversation on it."""
 
-    def __init__(self, server: RealtimeServer, socket: web.WebSocketResponse, headers: Json) -> None:
+    def __init__(
+        self, server: RealtimeServer, socket: web.WebSocketResponse, headers: Json
+    ) -> None:
         self.headers = headers
         self.received: list[Json] = []
         """All that came but audio."""
@@ -148,7 +150,7 @@ class RealtimeCall:
 
     async def cut(self) -> None:
         """Drop the connection without a word."""
-        transport = self._socket._req.transport if self._socket._req else None  # noqa: SLF001
+        transport = self._socket._req.transport if self._socket._req else None
         if transport is not None:
             transport.abort()
 

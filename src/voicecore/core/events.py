@@ -184,7 +184,10 @@ class Flushed(Event):
 
 @dataclass(frozen=True, slots=True)
 class EngineFailed(Event):
-    """Stage ``stt``, ``llm``, ``tts`` or ``s2s`` failed for ``turn`` (``part`` of it: stt alone)."""
+    """An engine failed for ``turn`` (``part`` of it: stt alone).
+
+    ``stage``: ``stt``, ``llm``, ``tts`` or ``s2s``.
+    """
 
     turn: int
     stage: str

@@ -47,9 +47,7 @@ class Reply:
 
     # -- the text ---------------------------------------------------------------------
 
-    def add_text(
-        self, text: str, *, protected: bool = False, whole: bool = False
-    ) -> list[Speak]:
+    def add_text(self, text: str, *, protected: bool = False, whole: bool = False) -> list[Speak]:
         """Take a piece of the model's text; return the clauses it completes.
 
         A ``protected`` one makes clauses of its own, which may not be interrupted. A

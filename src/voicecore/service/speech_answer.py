@@ -1,5 +1,4 @@
-"""One answer of a speech-to-speech model on its way: its text to the session, its audio
-to the playout, side by side.
+"""One answer of a speech-to-speech model on its way: text to the session, audio to the playout.
 
 Audio waits for nothing: it is played as it comes. The session cuts the text into
 clauses as ever; they are not synthesised here but name stretches of the audio
@@ -22,10 +21,11 @@ from numpy.typing import NDArray
 from voicecore._native.resample import Resampler
 from voicecore.core import events as ev
 from voicecore.core.actions import Speak
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.word_times import Pace
+from voicecore.engines.resilience.patience import Patience
 from voicecore.engines.s2s.protocol import UNKNOWN_WORDS, SpeechReply, SpeechSession
 from voicecore.errors import EngineError
-from voicecore.service.patience import Patience
 from voicecore.service.speech_energy import EnergyMeter
 from voicecore.service.speech_shares import Share, SpeechShares
 from voicecore.transport.plane import MediaPlane
@@ -133,9 +133,7 @@ class SpeechAnswer:
         meter = EnergyMeter(self._plane.play_rate_hz)
         async for position, piece in self._played(pcm):
             energy = meter.push(piece)
-            self._tell(
-                ev.SpeechQueued(self.turn, speak.segment, position, len(piece), (), energy)
-            )
+            self._tell(ev.SpeechQueued(self.turn, speak.segment, position, len(piece), (), energy))
         self._tell(ev.SegmentEnd(self.turn, speak.segment))
 
     # -- one reply of the model's ------------------------------------------------------------
@@ -180,7 +178,9 @@ class SpeechAnswer:
                 if isinstance(piece, str):
                     if told and (text := spoken.words.push(piece)):
                         self._tell(ev.ReplyText(self.turn, text))
-                elif isinstance(piece, np.ndarray):
+                elif isinstance(piece, ToolExchange):
+                    self._tell(ev.ToolsUsed(self.turn, piece))
+                else:
                     spoken.put(piece if resampler is None else resampler.process(piece))
                 # Hand over, so that what was read is heard before more is.
                 await asyncio.sleep(0)
@@ -194,9 +194,7 @@ class SpeechAnswer:
                     self._tell(ev.ReplyText(self.turn, "", whole=True))
         spoken.all_played.set()
 
-    async def _played(
-        self, pcm: NDArray[np.int16]
-    ) -> AsyncIterator[tuple[int, NDArray[np.int16]]]:
+    async def _played(self, pcm: NDArray[np.int16]) -> AsyncIterator[tuple[int, NDArray[np.int16]]]:
         """Put ``pcm`` into the playout as it has room; yields what went in, and where."""
         while len(pcm):
             placed = self._plane.play(pcm, self._generation)

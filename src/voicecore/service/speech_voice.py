@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,14 @@ from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
 from voicecore.core.word_times import Pace
 from voicecore.engines.s2s.protocol import SpeechSession
+from voicecore.service.call_engines import CallEngines
 from voicecore.service.speech_answer import SpeechAnswer
+from voicecore.service.voice import Voice
 from voicecore.transport.plane import MediaPlane
 
 
 class SpeechVoice:
-    """Takes the place of :class:`~voicecore.service.voice.Voice`, and owns ``session``.
+    """Takes the place of :class:`~voicecore.service.voice.Voice`.
 
     Belongs to the event loop and to one call, which awaits :attr:`tasks` at its end.
     """
@@ -35,7 +36,7 @@ class SpeechVoice:
         report: Callable[[ev.Event], None],
         on_played: Callable[[int, NDArray[np.int16]], None],
     ) -> None:
-        """``rate_hz``: of the model's voice. Begins to connect."""
+        """``rate_hz``: of the model's voice."""
         self._plane = plane
         self._session = session
         self._apology = apology
@@ -46,7 +47,6 @@ class SpeechVoice:
         self._pace = Pace()
         equal = rate_hz == plane.play_rate_hz
         self._resampler = None if equal else Resampler(rate_hz, plane.play_rate_hz)
-        self._keep(session.warm(), "s2s-warm")
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -73,10 +73,9 @@ class SpeechVoice:
             task.add_done_callback(self._ending.discard)
 
     def close(self) -> None:
-        """Stop, and hang up on the model; nothing is told any more."""
+        """Stop; nothing is told any more."""
         if self._answer is not None:
             self._answer.cancel()
-        self._keep(self._session.close(), "s2s-close")
 
     def _answer_for(self, turn: int) -> SpeechAnswer:
         if self._answer is None or self._answer.turn != turn:
@@ -92,7 +91,28 @@ class SpeechVoice:
             )
         return self._answer
 
-    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+
+AgentVoice = Voice | SpeechVoice
+
+
+def voice_of(
+    engines: CallEngines,
+    plane: MediaPlane,
+    *,
+    apology: Callable[[int], NDArray[np.int16]],
+    report: Callable[[ev.Event], None],
+    on_played: Callable[[int, NDArray[np.int16]], None],
+) -> AgentVoice:
+    """What speaks in a call with these engines."""
+    if engines.speech is None:
+        return Voice(
+            plane, engines.llm, engines.tts, apology=apology, report=report, on_played=on_played
+        )
+    return SpeechVoice(
+        plane,
+        engines.speech,
+        engines.speech_rate_hz,
+        apology=apology,
+        report=report,
+        on_played=on_played,
+    )
