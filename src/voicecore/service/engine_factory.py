@@ -14,12 +14,15 @@ from typing import Any, TypeVar
 
 from voicecore.engines.catalogue import find_engine, is_target
 from voicecore.engines.constructor import is_made
+from voicecore.engines.llm.stub import LlmStub
 from voicecore.engines.meter import EngineMeter
 from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, TurnEngine, VadEngine
 from voicecore.engines.resilience.llm import ResilientLlm
 from voicecore.engines.resilience.policy import AnswerPolicy, HearingPolicy
 from voicecore.engines.resilience.stt import ResilientStt
 from voicecore.engines.resilience.tts import ResilientTts
+from voicecore.engines.s2s.protocol import SpeechToSpeechEngine
+from voicecore.engines.stt.stub import SttStub
 from voicecore.errors import MissingLibraryError, MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
@@ -38,13 +41,14 @@ def build_engines(settings: Settings, meter: EngineMeter | None = None) -> Engin
     Raises ConfigError with all that has to be mended: options, keys, packages, files.
     """
     builder = _Builder(settings)
-    llms = builder.agent() if settings.agent else builder.chain("llm", LlmEngine)  # type: ignore[type-abstract]
-    stts = builder.chain("stt", SttEngine)  # type: ignore[type-abstract]
+    s2ss = builder.chain("s2s", SpeechToSpeechEngine)  # type: ignore[type-abstract]
+    llms, stts = builder.talkers()
     ttss = builder.chain("tts", TtsEngine)  # type: ignore[type-abstract]
     vads = builder.chain("vad", VadEngine)  # type: ignore[type-abstract]
     turns = builder.chain("turn", TurnEngine)  # type: ignore[type-abstract]
     if builder.problems:
         raise ConfigError(builder.problems)
+    s2s = s2ss[0] if s2ss else None
     llm = _resilient_llm(llms, settings, meter)
     try:
         stt = ResilientStt(stts, policy=_hearing(settings), meter=meter)
@@ -56,8 +60,9 @@ def build_engines(settings: Settings, meter: EngineMeter | None = None) -> Engin
         llm=llm,
         tts=ResilientTts(ttss, policy=first_sound, meter=meter),
         vad=vads[0],
-        greeting=llm.greeting if settings.greeting is None else settings.greeting,
+        greeting=_greeting(settings, s2s or llm),
         turn=turns[0] if turns else None,
+        s2s=s2s,
     )
 
 
@@ -75,6 +80,10 @@ def _resilient_llm(
     if not harmless:
         policy = replace(policy, attempts=1, hedge_s=0.0)
     return ResilientLlm(llms, policy=policy, meter=meter)
+
+
+def _greeting(settings: Settings, agent: LlmEngine | SpeechToSpeechEngine) -> str:
+    return agent.greeting if settings.greeting is None else settings.greeting
 
 
 def _answering(settings: Settings, first_item_s: float) -> AnswerPolicy:
@@ -110,7 +119,19 @@ class _Builder:
                 made.append(engine)
         return made
 
-    def agent(self) -> list[LlmEngine]:
+    def talkers(self) -> tuple[list[LlmEngine], list[SttEngine]]:
+        """Who answers, and who hears.
+
+        A speech-to-speech model does both: what stands here then is never started.
+        """
+        if self.settings.s2s:
+            return [LlmStub()], [SttStub()]
+        stts = self.chain("stt", SttEngine)  # type: ignore[type-abstract]
+        if self.settings.agent:
+            return self._agent(), stts
+        return self.chain("llm", LlmEngine), stts  # type: ignore[type-abstract]
+
+    def _agent(self) -> list[LlmEngine]:
         """The user's own agent, alone."""
         from voicecore.engines.llm.callback import load_agent
 

@@ -102,6 +102,9 @@ def _setting(name: str) -> _Setting:
 
 _OF_SETTINGS: dict[tuple[str, str], dict[str, _Setting]] = {
     ("stt", "pocketsphinx"): {"workers": ("stt_workers", attrgetter("stt_worker_count"))},
+    # Unset, these make one process, not one for each core: each has its model in memory.
+    ("stt", "sherpa"): {"workers": ("stt_workers", lambda s: s.stt_workers or None)},
+    ("stt", "whisper"): {"workers": ("stt_workers", lambda s: s.stt_workers or None)},
     ("stt", "stub"): {"text": _setting("stub_stt_text")},
     ("llm", "openai"): {
         "url": _setting("llm_url"),
@@ -124,6 +127,7 @@ _OF_SETTINGS: dict[tuple[str, str], dict[str, _Setting]] = {
         "model_path": _setting("vad_model_path"),
         "backend": _setting("vad_backend"),
     },
+    ("s2s", "openai-realtime"): {"greeting": _setting("greeting")},
     ("turn", "onnx"): {"path": ("turn = onnx:FILE", lambda s: s.turn.partition(":")[2])},
 }
 """Which setting is which keyword of an engine; an option given by ``engine`` wins."""

@@ -12,10 +12,11 @@ from voicecore.engines.resilience.llm import ResilientLlm
 from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.engines.resilience.stt import ResilientStt
 from voicecore.engines.resilience.tts import ResilientTts
+from voicecore.engines.s2s.protocol import SpeechToSpeechEngine
 
 PROGRESS_PERIOD_S = 2.0
 
-Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine
+Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine | SpeechToSpeechEngine
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Engines:
     """The engines of one server and what the agent says first.
 
     They are shared by all calls. ``greeting`` is the setting if given, else
-    the agent's own; ``""`` lets the caller speak first.
+    the agent's own; ``""`` lets the caller speak first. With ``s2s`` that model is the
+    agent: ``stt`` and ``llm`` are neither started nor used, ``tts`` makes the apology alone.
     """
 
     stt: SttEngine
@@ -32,12 +34,23 @@ class Engines:
     vad: VadEngine
     greeting: str
     turn: TurnEngine | None = None
+    s2s: SpeechToSpeechEngine | None = None
     _ready: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def names(self) -> dict[str, str]:
         """The engine of each stage, for people."""
         return {stage: engine.name for stage, engine in self._stages()}
+
+    @property
+    def speculative(self) -> bool:
+        """Whether the core may ask for replies in vain; an ``s2s`` sees to that itself."""
+        return self.s2s is None and getattr(self.llm, "speculative", False)
+
+    @property
+    def trust_words(self) -> bool:
+        """Whether what is understood of a short sound was said."""
+        return self.s2s is not None or not getattr(self.stt, "coarse", False)
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Load all at once; ``report`` gets a line for each that is there, and while waiting.
@@ -80,12 +93,9 @@ class Engines:
         return [ProviderHealth(engine.name, "up" if stage in self._ready else "unknown")]
 
     def _stages(self) -> list[tuple[str, Engine]]:
-        stages: list[tuple[str, Engine]] = [
-            ("stt", self.stt),
-            ("llm", self.llm),
-            ("tts", self.tts),
-            ("vad", self.vad),
-        ]
+        hearing: list[tuple[str, Engine]] = [("stt", self.stt), ("llm", self.llm)]
+        agent = hearing if self.s2s is None else [("s2s", self.s2s)]
+        stages = [*agent, ("tts", self.tts), ("vad", self.vad)]
         return stages if self.turn is None else [*stages, ("turn", self.turn)]
 
     async def _start(self, stage: str, engine: Engine, report: Callable[[str], None]) -> None:
