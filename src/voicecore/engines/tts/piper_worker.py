@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+
 from voicecore.engines.framing import Kind
 from voicecore.engines.protocols import WordMark
 from voicecore.engines.tts.phoneme_marks import PhonemeMarker, Piece
@@ -65,7 +66,7 @@ class Piper:
         return phonemes
 
     def sentences(self, text: str) -> Iterator[Any]:
-        """Piper's own chunks, one for each sentence, made as they are asked for."""
+        """piper's own chunks, one for each sentence, made as they are asked for."""
         return iter(self._voice.synthesize(text, self._speaking, include_alignments=True))
 
 
