@@ -154,6 +154,19 @@ async def test_what_may_not_be_asked_in_vain_is_left_as_it_is() -> None:
     await engines.close()
 
 
+def test_with_a_speech_to_speech_model_nobody_else_hears_or_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "openai-key-1")
+    engines = build(s2s="openai-realtime", stt="own_engines:NoEngine", llm="no_such_module:X")
+    assert engines.s2s is not None
+    assert engines.names == {"s2s": "openai-realtime", "tts": "stub", "vad": "energy"}
+    assert build(s2s="openai-realtime", greeting="Hello.").greeting == "Hello."
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ConfigError, match="s2s = openai-realtime: openai-realtime needs its API"):
+        build(s2s="openai-realtime")
+
+
 def test_all_problems_of_all_stages_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         build(
