@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from fakes.distribution import ACME, ACME_POINTS, install, install_acme
+from voicecore import info
 from voicecore.engines.catalogue import (
     BUILT_IN,
     STAGES,
@@ -26,6 +29,18 @@ def test_no_stage_has_a_name_twice() -> None:
     keys = [(entry.stage, entry.name) for entry in BUILT_IN]
     assert len(keys) == len(set(keys))
     assert {entry.stage for entry in BUILT_IN} == set(STAGES)
+
+
+PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("entry", [e for e in BUILT_IN if e.extra], ids=lambda entry: entry.name)
+def test_an_extra_brings_what_its_engines_need(entry: EngineEntry) -> None:
+    extra = PYPROJECT["project"]["optional-dependencies"][entry.extra]
+    brought = {re.split(r"[<>=!~;\[ ]", line)[0] for line in extra}
+    assert entry.needs
+    assert set(entry.needs) <= brought
+    assert entry.extra in info.EXTRAS
 
 
 @pytest.mark.parametrize("text", ["a:B", "a.b:C.d", "_a1:B_2"])
