@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from fakes.distribution import install_acme
+from fakes.distribution import install, install_acme
 from voicecore.service import cli
 from voicecore.service.__main__ import main
 from voicecore.service.config import Settings
@@ -117,6 +117,12 @@ def test_options_of_engines_add_up_over_the_layers(monkeypatch: pytest.MonkeyPat
 def test_options_that_nobody_reads_are_a_warning() -> None:
     (warning,) = load_from("--engine", "deepgram.model=x").warnings
     assert warning == "engine.deepgram is given, but no stage has chosen deepgram"
+
+
+def test_a_plugin_that_takes_a_name_of_ours_is_a_warning(packages: Path) -> None:
+    install(packages, "usurper", {"voicecore.stt": {"deepgram": "usurper:Stt"}}, {})
+    (warning,) = load_from().warnings
+    assert warning.startswith("the plugin usurper 1.5 registers stt 'deepgram'")
 
 
 def test_a_plugins_name_is_as_good_as_ours(packages: Path) -> None:

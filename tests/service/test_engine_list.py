@@ -63,7 +63,7 @@ def test_plugins_are_listed_with_their_distribution(
     text = render(collect(Settings()))
     lines = whole(text, "acme", "stt")
     assert lines[0] == "acme not ready Acme's recogniser [plugin acme-voice 1.5]"
-    assert lines[1].startswith("! acme needs its API key: set ACME_API_KEY, or ACME_API_KEY_FILE")
+    assert lines[1].startswith("! needs its API key: set ACME_API_KEY, or ACME_API_KEY_FILE")
     assert "key: not set, ACME_API_KEY or ACME_API_KEY_FILE API key" in lines
     assert "model = large which model" in lines
     assert "folder: path its model" in lines

@@ -142,7 +142,7 @@ def test_several_problems_at_once(acme: EngineEntry) -> None:
 def test_a_missing_key_names_every_way_to_give_it(acme: EngineEntry) -> None:
     (problem,) = look(acme, {}).problems
     assert problem == (
-        "acme needs its API key: set ACME_API_KEY, or ACME_API_KEY_FILE to a file"
+        "needs its API key: set ACME_API_KEY, or ACME_API_KEY_FILE to a file"
         " (or engine.acme.key_file)"
     )
 
@@ -172,9 +172,7 @@ def test_an_extra_that_is_missing_is_named_with_its_cure() -> None:
         "stt", "big", "voicecore.engines.stt.stub:SttStub", extra="big", needs=("no-such-thing",)
     )
     (problem,) = look_at(entry, Settings()).problems
-    assert problem == (
-        'big needs no-such-thing, which is not installed: pip install "voicecore[big]"'
-    )
+    assert problem == ('needs no-such-thing, which is not installed: pip install "voicecore[big]"')
 
 
 def test_what_looks_at_an_engine_does_not_show_its_key(acme: EngineEntry) -> None:

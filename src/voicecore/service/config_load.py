@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from voicecore.engines.catalogue import read_plugins
 from voicecore.errors import MisuseError
 from voicecore.service.config import ENV_PREFIX, Settings
 from voicecore.service.engine_spec import EngineOptions, merge_options, option_name, to_options
@@ -92,7 +93,7 @@ def load(flags: Mapping[str, Any], config_file: str | None = None) -> Loaded:
     if settings.llm != Settings.model_fields["llm"].default and "llm" not in origins:
         origins["llm"] = "llm_url is given"
     masked.add(_secrets_of(settings))
-    warnings = (*_unknown_variables(), *settings.warnings)
+    warnings = (*_unknown_variables(), *settings.warnings, *read_plugins().warnings)
     return Loaded(settings, origins, path, warnings)
 
 

@@ -210,10 +210,10 @@ class _Reader:
         if one.secret:
             variable = one.secret.variable
             ways = f"{variable}, or {variable}{FILE_SUFFIX} to a file" if variable else where
-            return f"{name} needs its {one.option.help}: set {ways} (or {where}{_FILE})"
+            return f"needs its {one.option.help}: set {ways} (or {where}{_FILE})"
         setting = _OF_SETTINGS.get((self._entry.stage, name), {}).get(one.name)
         also = f"{setting[0]} or " if setting else ""
-        return f"{name} needs {one.name}, {one.option.help}: give {also}{where}"
+        return f"needs {one.name}, {one.option.help}: give {also}{where}"
 
 
 def _checked(one: Parameter, value: Any, where: str) -> Any:
@@ -263,7 +263,7 @@ def _alternatives(kind: Any) -> set[Any]:
 
 def _absent(entry: EngineEntry) -> list[str]:
     mend = f'pip install "voicecore[{entry.extra}]"'
-    return [f"{entry.name} needs {name}, which is not installed: {mend}" for name in entry.absent()]
+    return [f"needs {name}, which is not installed: {mend}" for name in entry.absent()]
 
 
 def _missing(found: Any, values: Mapping[str, Any]) -> list[str]:
