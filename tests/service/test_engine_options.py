@@ -15,6 +15,18 @@ from voicecore.service.engine_spec import merge_options, option_name, to_chain, 
 
 pytestmark = pytest.mark.usefixtures("clean_surroundings")
 KEY = "acme-0123456789"
+ANY_SERVER = """
+from typing import Annotated
+from voicecore.engines.options import Option, Secret
+
+class Llm:
+    def __init__(
+        self,
+        *,
+        key: Annotated[str, Secret("API key", variable="K")] = "",
+        url: Annotated[str, Option("the server")] = "https://home.example/v1",
+    ) -> None: ...
+"""
 
 
 @pytest.fixture
@@ -165,6 +177,28 @@ def test_an_option_wins_over_an_older_setting() -> None:
 def test_unset_settings_say_nothing() -> None:
     assert from_settings("llm", "openai", Settings()).keys() == {"system_prompt"}
     assert from_settings("turn", "onnx", Settings()) == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        (None, True),
+        ("https://home.example/v2", True),
+        ("http://other.example/v1", False),
+        ("http://home.example.org/v1", False),
+        ("not a URL", False),
+    ],
+)
+def test_a_key_in_the_environment_goes_to_its_vendor_alone(
+    packages: Path, url: str | None, taken: bool
+) -> None:
+    (packages / "any_server.py").write_text(ANY_SERVER)
+    entry = EngineEntry("llm", "any_server:Llm", "any_server:Llm")
+    options = {} if url is None else {"url": url}
+    seen = look_at(entry, Settings(engine={entry.name: options}), {"K": KEY})
+    assert ("key" in seen.values) is taken
+    given = Settings(engine={entry.name: {**options, "key": "given-for-it"}})
+    assert look_at(entry, given, {"K": KEY}).values["key"] == "given-for-it"
 
 
 def test_an_extra_that_is_missing_is_named_with_its_cure() -> None:

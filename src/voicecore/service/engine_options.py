@@ -15,6 +15,7 @@ from operator import attrgetter
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import PydanticUserError, SecretStr, TypeAdapter, ValidationError
 
@@ -152,9 +153,10 @@ class _Reader:
         for name, (value, origin) in self._settings.items():
             if name in keywords:
                 self.values[name], self.origins[name] = value, origin
-        for one in parameters:
+        # Keys last: whether one may be taken depends on the address.
+        for one in sorted(parameters, key=lambda one: one.secret is not None):
             try:
-                found = self._secret(one) if one.secret else self._plain(one)
+                found = self._secret(one, parameters) if one.secret else self._plain(one)
             except ValueError as error:
                 self.problems.append(str(error))
                 continue
@@ -181,7 +183,7 @@ class _Reader:
         value = _checked(one, self._given[one.name], where)
         return value, where
 
-    def _secret(self, one: Parameter) -> tuple[str, str] | None:
+    def _secret(self, one: Parameter, parameters: tuple[Parameter, ...]) -> tuple[str, str] | None:
         assert one.secret is not None
         direct, by_file = one.name in self._given, one.name + _FILE in self._given
         where = option_name(self._entry.name, one.name)
@@ -192,7 +194,19 @@ class _Reader:
         if one.name in self.values:
             return self.values[one.name], self.origins[one.name]
         variable = one.secret.variable
-        return from_environment(variable, self._environment) if variable else None
+        if not variable or (not one.required and self._goes_elsewhere(parameters)):
+            return None
+        return from_environment(variable, self._environment)
+
+    def _goes_elsewhere(self, parameters: tuple[Parameter, ...]) -> bool:
+        """Whether the engine was given another server than its vendor's.
+
+        Where it can do without a key, the vendor's must not reach that server only
+        because it stands in the environment.
+        """
+        home = next((one.default for one in parameters if one.name == "url"), None)
+        url = self.values.get("url", home)
+        return bool(home) and urlsplit(str(url)).hostname != urlsplit(str(home)).hostname
 
     def _given_secret(self, one: Parameter, where: str, by_file: bool) -> tuple[str, str]:
         value = self._given[one.name + _FILE if by_file else one.name]

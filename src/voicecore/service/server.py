@@ -158,15 +158,7 @@ class Server:
         settings = self.settings
         assert self._manager is not None
         assert self._engines is not None
-        names = ", ".join(
-            f"{stage} {engine.name}"
-            for stage, engine in (
-                ("stt", self._engines.stt),
-                ("llm", self._engines.llm),
-                ("tts", self._engines.tts),
-                ("vad", self._engines.vad),
-            )
-        )
+        names = ", ".join(f"{stage} {name}" for stage, name in self._engines.names.items())
         lines = [f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})"]
         lines += [f"  open {url}" for url in self.urls]
         if self._fingerprint:
