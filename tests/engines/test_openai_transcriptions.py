@@ -339,6 +339,8 @@ async def test_a_session_connects_early_and_takes_its_streams_with_it():
         await session.close()
         assert await finishing == ""
         await session.close()
+        with pytest.raises(MisuseError):
+            await session.open(lambda text: None)
         assert isinstance(session, SttSession)
         assert not session.encoded
 

@@ -62,7 +62,6 @@ _CLEAR = '{"type":"input_audio_buffer.clear"}'
 
 _LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
-_SIGNS_OF_LIFE = ("input_audio_buffer.", "conversation.item.")
 _TOO_LONG = Broken("closed", "the session has lasted as long as it may")
 _REPORTED: Mapping[str, Broken] = {
     "invalid_api_key": Broken("key", "invalid_api_key", permanent=True),
@@ -244,7 +243,8 @@ class OpenAiRealtimeDialect:
             return [Ready()]
         if kind == "error":
             return self._take_error(fields["error"])
-        return [Alive()] if kind.startswith(_SIGNS_OF_LIFE) else []
+        # That a commit has arrived says nothing of a text to come.
+        return [Alive()] if kind.startswith("input_audio_buffer.speech_") else []
 
     def closed(self, code: int) -> Broken | None:
         """See :class:`~voicecore.engines.stt.dialect.Dialect`."""
@@ -272,7 +272,7 @@ class OpenAiRealtimeDialect:
         piece = self._asked.popleft() if self._asked else self._cut()
         piece.item_id = item_id
         self._committed[item_id] = piece
-        return [Alive()]
+        return []
 
     def _take_void(self) -> list[Heard]:
         """Nothing will be told of the piece that was asked about first."""

@@ -194,6 +194,7 @@ class TranscriptionsSession:
     def __init__(self, engine: OpenAiTranscriptions) -> None:
         self._engine = engine
         self._streams: set[TranscriptionStream] = set()
+        self._closed = False
 
     async def warm(self) -> None:
         """Connect, so that the first utterance doesn't wait for TLS."""
@@ -201,12 +202,15 @@ class TranscriptionsSession:
 
     async def open(self, on_partial: Callable[[str], None]) -> TranscriptionStream:
         """As :meth:`OpenAiTranscriptions.open`."""
+        if self._closed:
+            raise MisuseError("the session is closed")
         stream = TranscriptionStream(self._engine, on_partial, self._streams.discard)
         self._streams.add(stream)
         return stream
 
     async def close(self) -> None:
         """Give up what is under way. Twice is fine."""
+        self._closed = True
         for stream in tuple(self._streams):
             await stream.cancel()
         self._engine.forget(self)
