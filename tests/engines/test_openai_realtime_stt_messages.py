@@ -222,6 +222,17 @@ def test_audio_that_holds_no_words_settles_an_empty_text():
     assert made.take(failed) == [Final(Transcript(""), 0, 500), Finalised(500)]
 
 
+def test_what_has_no_end_is_given_up():
+    made = dialect()
+    with pytest.raises(ValueError):
+        for _ in range(3):
+            made.take(delta("x" * 60_000))
+    made = dialect()
+    with pytest.raises(ValueError):
+        for count in range(100):
+            made.take(committed(f"item_{count}"))
+
+
 def test_the_session_is_ready_once_its_settings_are_confirmed():
     made = dialect()
     assert made.waits_for_ready

@@ -104,3 +104,13 @@ def test_events_that_are_none_are_told_without_what_was_said(data, code):
         TranscriptionEvents(FAULTS).feed(data)
     assert caught.value.code == code
     assert "private" not in str(caught.value)
+
+
+def test_a_text_without_end_is_given_up():
+    events = TranscriptionEvents(FAULTS)
+    delta = b'data: {"type":"transcript.text.delta","delta":"%b"}\n\n' % (b"x" * 60_000)
+    events.feed(delta)
+    events.feed(delta)
+    with pytest.raises(EngineError) as caught:
+        events.feed(delta)
+    assert caught.value.code == "stt_bad_message"
