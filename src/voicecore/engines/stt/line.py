@@ -131,6 +131,10 @@ class Line:
         else:
             self._finalise_due = True
 
+    def condemn(self, error: EngineError) -> None:
+        """Take it for dead, as ``error`` says, though it looks alive."""
+        self._fail(error)
+
     async def close(self) -> None:
         """Say good-bye and free all; twice is fine."""
         if self._keep_alive is not None:

@@ -106,6 +106,10 @@ class Utterance:
             self._line.finalise()
         self._leave()
 
+    def condemn(self, error: EngineError) -> None:
+        """See :class:`~voicecore.engines.protocols.RemoteSttStream`."""
+        self._line.condemn(error)
+
     def hear(self, heard: Interim | Final | Finalised | Alive) -> None:
         """From the line."""
         if isinstance(heard, Interim):
