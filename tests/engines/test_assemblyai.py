@@ -151,6 +151,22 @@ async def test_packets_of_g711_go_as_they_are():
         assert server.sessions[0].query["encoding"] == "pcm_mulaw"
 
 
+async def test_opus_packets_reach_it_one_by_one_as_they_came():
+    packets = [EncodedPacket(bytes([n, n]), 20.0) for n in range(1, 31)]
+    async with (
+        # Two bytes a packet: "one" is told once 400 ms of them are there.
+        AssemblyAiServer(lambda data: [("one", 0.0, 0.4)] if len(data) >= 40 else []) as server,
+        call(server, codec="opus") as session,
+    ):
+        stream = await session.open(lambda text: None)
+        for start in range(0, len(packets), 2):
+            stream.push_encoded(np.zeros(640, np.int16), packets[start : start + 2])
+        assert await stream.finish() == "one"
+        [seen] = server.sessions
+        assert seen.query["encoding"] == "opus"
+        assert seen.pieces == [packet.payload for packet in packets]
+
+
 async def test_a_codec_that_it_does_not_take_comes_as_samples():
     async with AssemblyAiServer(understand) as server, call(server, codec="pcma") as session:
         assert not session.encoded
