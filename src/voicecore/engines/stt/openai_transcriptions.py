@@ -97,7 +97,6 @@ class OpenAiTranscriptions:
         self._url = transcriptions_url(url)
         self._headers = _headers(key, self._url)
         self._form = _form_fields(model, language, prompt, words, stream, options or {})
-        self._wants_stream = stream
         self._timeout_s = timeout_s
         self._limits = limits or HttpLimits(first_byte_s=timeout_s, next_byte_s=timeout_s)
         hint = "check OPENAI_API_KEY" if urlsplit(self._url).hostname == _VENDOR else ""
