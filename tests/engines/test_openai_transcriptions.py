@@ -329,6 +329,7 @@ async def test_a_session_connects_early_and_takes_its_streams_with_it():
         gate.set()
         assert await stream.finish() == "hello there"
         assert server.touched == 1
+        assert server.touched_by == server.requests[0].peer, "the connection was not kept"
 
         gate.clear()
         server.arrived.clear()

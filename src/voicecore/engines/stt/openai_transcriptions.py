@@ -129,7 +129,7 @@ class OpenAiTranscriptions:
         self._sessions.discard(session)
 
     async def touch(self) -> None:
-        """Have a connection in the pool: a HEAD, which transcribes nothing.
+        """Have a connection in the pool, by an OPTIONS, which transcribes nothing.
 
         Whatever the answer is, and if there is none: the next request will tell.
         """
@@ -137,7 +137,8 @@ class OpenAiTranscriptions:
         try:
             async with (
                 asyncio.timeout(limits.connect_s),
-                self._client.session.head(
+                # After a HEAD aiohttp closes the connection where no length is told.
+                self._client.session.options(
                     self._url, headers=self._headers, allow_redirects=False
                 ) as answer,
             ):
