@@ -20,6 +20,7 @@ from voicecore.core.word_times import Word
 from voicecore.engines.protocols import SpeechChunk, WordMark
 from voicecore.errors import EngineError
 from voicecore.service.answering import Answer
+from voicecore.service.call_engines import CallVoice
 from voicecore.transport.plane import Placed
 
 TURN = 4
@@ -107,7 +108,7 @@ class Rig:
         self.answer = Answer(
             TURN,
             anything,
-            voice,
+            CallVoice(voice),
             resampler=resampler_for(self.tts, self.plane),
             apology=lambda rate_hz: np.full(rate_hz // 10, 5, np.int16),
             report=self.told.append,
@@ -228,7 +229,12 @@ def test_nothing_of_an_answer_cut_off_is_in_the_next() -> None:
         # A second chunk that never comes: the answer is cut off between the two.
         voice: Any = FakeTts(SpeechChunk(pcm), 100.0, rate_hz=22_050)
         answer = Answer(
-            TURN, plane, voice, resampler=resampler, apology=lambda _: pcm, report=lambda _: None
+            TURN,
+            plane,
+            CallVoice(voice),
+            resampler=resampler,
+            apology=lambda _: pcm,
+            report=lambda _: None,
         )
         answer.say(Speak(TURN, 0, "one", False))
         await asyncio.sleep(seconds)
@@ -346,7 +352,12 @@ def test_a_model_far_ahead_of_the_voice_waits() -> None:
         anything: Any = rig.plane
         voice: Any = rig.tts
         rig.answer = Answer(
-            TURN, anything, voice, resampler=None, apology=lambda _: chunk(1).pcm, report=report
+            TURN,
+            anything,
+            CallVoice(voice),
+            resampler=None,
+            apology=lambda _: chunk(1).pcm,
+            report=report,
         )
         llm = rig.ask(*[f"clause {n}. " for n in range(200)])
         await asyncio.sleep(0.5)

@@ -56,14 +56,15 @@ class Reply:
 
     # -- the text ---------------------------------------------------------------------
 
-    def add_text(self, text: str, *, protected: bool = False) -> list[Speak]:
+    def add_text(self, text: str, *, protected: bool = False, whole: bool = False) -> list[Speak]:
         """Take a piece of the model's text; return the clauses it completes.
 
-        A ``protected`` one makes clauses of its own, which may not be interrupted.
-        What isn't for ears is left out (``core/plain_speech.py``): :attr:`text` is what
-        is said.
+        A ``protected`` one makes clauses of its own, which may not be interrupted. A
+        ``whole`` one ends a clause wherever it ends. What isn't for ears is left out
+        (``core/plain_speech.py``): :attr:`text` is what is said.
         """
-        return self._add(text, protected, self._plain)
+        spoken = self._add(text, protected, self._plain)
+        return [*spoken, *self._flush()] if whole else spoken
 
     def add_words(self, text: str, *, protected: bool = False) -> list[Speak]:
         """Take words as they are to be said; as :meth:`add_text` in all else."""
@@ -180,7 +181,10 @@ class Reply:
     def _flush(self) -> list[Speak]:
         spoken = [] if self._plain is None else self._cut(self._plain.flush())
         rest = self._cutter.flush()
-        return [*spoken, self._speak(rest)] if rest.strip() else spoken
+        if rest.strip():
+            return [*spoken, self._speak(rest)]
+        self._cutter.push(rest)  # white space: it belongs to what follows
+        return spoken
 
     def _speak(self, clause: str, *, canned: bool = False) -> Speak:
         number = self.ledger.open_segment(clause)

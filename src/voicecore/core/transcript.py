@@ -33,3 +33,17 @@ class Transcript(str):
         made = super().__new__(cls, text)
         made.words = words
         return made
+
+    def later(self, ms: int) -> Transcript:
+        """The same with all times moved by ``ms``."""
+        moved = (
+            word._replace(start_ms=word.start_ms + ms, end_ms=word.end_ms + ms)
+            for word in self.words
+        )
+        return Transcript(self, tuple(moved))
+
+    def followed_by(self, rest: str) -> Transcript:
+        """With ``rest`` behind it, and a space between where both have text."""
+        gap = " " if self and rest else ""
+        words = rest.words if isinstance(rest, Transcript) else ()
+        return Transcript(f"{self}{gap}{rest}", self.words + words)

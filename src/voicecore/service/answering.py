@@ -22,9 +22,10 @@ from voicecore.core.conversation import Conversation
 from voicecore.core.protected import Protected
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.word_times import Word
-from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
+from voicecore.engines.protocols import LlmEngine, WordMark
+from voicecore.engines.resilience.patience import Patience
 from voicecore.errors import EngineError
-from voicecore.service.patience import Patience
+from voicecore.service.call_engines import CallVoice
 from voicecore.service.speech_energy import EnergyMeter
 from voicecore.transport.plane import MediaPlane
 from voicecore.transport.tasks import let_go
@@ -57,7 +58,7 @@ class Answer:
         self,
         turn: int,
         plane: MediaPlane,
-        tts: TtsEngine,
+        tts: CallVoice,
         *,
         resampler: Resampler | None,
         apology: Callable[[int], NDArray[np.int16]],
@@ -155,7 +156,7 @@ class Answer:
         resampler = self._resampler
         meter = EnergyMeter(play_hz)
         async with (
-            _closing(self._tts.speak(speak.text)) as chunks,
+            _closing(self._tts.speak(speak.text, self.turn)) as chunks,
             Patience(_CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout") as patience,
         ):
             while (chunk := await patience.next(chunks)) is not None:

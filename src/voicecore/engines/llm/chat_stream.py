@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicecore.core.conversation import ToolCall
-from voicecore.engines.llm.sse import SseEvent, SseParser
 from voicecore.engines.wire.faults import Faults
+from voicecore.engines.wire.sse import SseEvent, SseParser
 from voicecore.errors import EngineError, PeerError
 
 _CALLS_LIMIT = 32

@@ -1,0 +1,396 @@
+"""One utterance, on as many connections as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any, Protocol
+
+from voicecore.core.transcript import Transcript
+from voicecore.engines.protocols import (
+    EncodedPacket,
+    EncodedSttStream,
+    Pcm,
+    RemoteSttStream,
+    SttEngine,
+    SttSession,
+    SttStream,
+)
+from voicecore.engines.resilience.chain import Chain
+from voicecore.engines.resilience.mute_watch import MuteWatch
+from voicecore.engines.resilience.policy import HearingPolicy
+from voicecore.engines.resilience.provider import Provider, raised
+from voicecore.engines.resilience.replay import Piece, ReplayRing
+from voicecore.errors import EngineError, MisuseError
+
+_RATE_HZ = 16_000
+_SAMPLES_PER_MS = _RATE_HZ // 1000
+_CATCH_UP = 0.5
+"""A recogniser that is given the past at once needs less than this of its length for it."""
+_MOST_MUTES = 2
+"""Then it is the sound that nobody understands, not the connection."""
+_LOOK_S = 0.25
+_CHANCES = 2
+"""To give the final text, on two connections."""
+_UNHEARD_SAMPLES = 4_800
+"""So much speech may go without a sign at the end: a short word, a breath."""
+
+Opener = Callable[[Provider[SttEngine]], SttSession | SttEngine]
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+class HeardUtterance:
+    """An :class:`SttStream` over streams that may break. Event-loop thread only.
+
+    ``finish`` and ``cancel`` end it; what it owns is gone when they return. With
+    ``keeps_audio`` all audio that no final text covers is kept for another stream.
+    """
+
+    def __init__(
+        self,
+        chain: Chain[SttEngine],
+        opener: Opener,
+        on_partial: Callable[[str], None],
+        policy: HearingPolicy,
+        random: Random,
+        *,
+        keeps_audio: bool,
+        on_over: Callable[[HeardUtterance], None],
+    ) -> None:
+        """Made by :meth:`ResilientSttSession.open`."""
+        loop = asyncio.get_running_loop()
+        self._chain = chain
+        self._opener = opener
+        self._tell = on_partial
+        self._policy = policy
+        self._random = random
+        self._on_over = on_over
+        self._loop = loop
+        self._ring = ReplayRing(round(policy.replay_s * _RATE_HZ)) if keeps_audio else None
+        self._watch = MuteWatch(round(policy.stall_s * _RATE_HZ))
+        self._settled = Transcript("")
+        self._covered = 0
+        self._inner: SttStream | None = None
+        self._remote: RemoteSttStream | None = None
+        self._from_sample = 0
+        self._mutes = 0
+        self._doubted = False
+        self._tries: Counter[Provider[SttEngine]] = Counter()
+        self._opened_s = 0.0
+        self._last: EngineError | None = None
+        self._heard_something = False
+        self._opening: asyncio.Timeout | None = None
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._failed_at_end: Counter[Provider[SttEngine]] = Counter()
+        self._spent_chances: Counter[Provider[SttEngine]] = Counter()
+        self._trouble: asyncio.Future[EngineError] = loop.create_future()
+        self._task: asyncio.Task[str] | None = None
+        self._guest_of: _Closable | None = None
+
+    def when_over(self, session: _Closable) -> None:
+        """Close ``session``, made for this utterance alone, at its end."""
+        self._guest_of = session
+
+    async def begin(self) -> None:
+        """Open the first stream: in the background where the audio is kept, else now."""
+        if self._ring is None:
+            try:
+                provider, inner = await self._connect()
+            except BaseException:
+                self._on_over(self)
+                raise
+            self._take_up(inner)
+            self._task = self._loop.create_task(self._listen(provider, inner), name="hearing")
+        else:
+            self._task = self._loop.create_task(self._listen(), name="hearing")
+        self._task.add_done_callback(_look_at_error)
+
+    # -- the stream ---------------------------------------------------------------------
+
+    def push(self, pcm: Pcm) -> None:
+        """Take samples at 16 kHz."""
+        self._push(Piece(pcm))
+
+    def push_encoded(self, pcm: Pcm, packets: Sequence[EncodedPacket]) -> None:
+        """Take samples and the packets they came in."""
+        self._push(Piece(pcm, packets))
+
+    async def finish(self) -> str:
+        """End the utterance; its text, or the EngineError of the last engine that was asked."""
+        if self._task is None:
+            raise MisuseError("the utterance was not begun")
+        if not self._ended.done():
+            self._ended.set_result(None)
+        began_s = self._loop.time()
+        self._hurry(began_s + self._policy.final_s)
+        try:
+            text = await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            await self.cancel()
+            raise
+        finally:
+            await self._over()
+        self._chain.meter.finalised("stt", self._chain.name, self._loop.time() - began_s)
+        return text
+
+    async def cancel(self) -> None:
+        """Give it up; no partial is told afterwards. Harmless when it is over."""
+        self._tell = _tell_nobody
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._over()
+
+    def _hurry(self, when_s: float) -> None:
+        """What is being opened has less time now that somebody waits."""
+        if self._opening is not None and when_s < (self._opening.when() or when_s):
+            self._opening.reschedule(when_s)
+
+    async def _over(self) -> None:
+        self._on_over(self)
+        session, self._guest_of = self._guest_of, None
+        if session is not None:
+            await session.close()
+
+    def _push(self, piece: Piece) -> None:
+        if self._ended.done():
+            return
+        if self._ring is not None:
+            self._ring.add(piece, self._covered_by_now())
+        if self._inner is None:
+            return
+        _hand_on(self._inner, piece)
+        if self._remote is not None:
+            self._watch.listen(piece.pcm, self._remote.progress)
+            mute = self._watch.is_mute and self._mutes < _MOST_MUTES
+            if mute and not self._trouble.done():
+                self._mutes += 1
+                self._trouble.set_result(_mute(self._chain.name, self._policy.stall_s))
+
+    # -- one connection after another -----------------------------------------------------
+
+    async def _listen(
+        self, provider: Provider[SttEngine] | None = None, inner: SttStream | None = None
+    ) -> str:
+        """The final text, from the first provider that gives one."""
+        while True:
+            if provider is None or inner is None:
+                provider, inner = await self._connect()
+                self._take_up(inner)
+            try:
+                text = await self._hear(provider, inner)
+            except EngineError as error:
+                self._note(provider, error)
+                await self._let_go(inner, error)
+                if self._ring is None:
+                    raise
+                provider = inner = None
+            except BaseException:
+                await self._let_go(inner)
+                raise
+            else:
+                provider.succeeded()
+                return self._settled.followed_by(_later(text, self._from_sample))
+
+    async def _hear(self, provider: Provider[SttEngine], inner: SttStream) -> str:
+        """Wait for the end of the utterance, then for the text."""
+        troubles = [self._trouble]
+        if self._remote is not None:
+            troubles.append(self._remote.failure)
+        what: list[asyncio.Future[Any]] = [self._ended, *troubles]
+        await asyncio.wait(what, return_when=asyncio.FIRST_COMPLETED)
+        for trouble in troubles:
+            if trouble.done():
+                raise trouble.result()
+        limit_s = self._policy.final_s if self._remote else self._policy.batch_final_s
+        limit_s += _CATCH_UP * self._replayed_s
+        signs = self._remote.progress if self._remote is not None else 0
+        try:
+            async with asyncio.timeout(limit_s):
+                text = await inner.finish()
+        except TimeoutError:
+            raise _timed_out(provider, limit_s) from None
+        except EngineError:
+            raise
+        except Exception as error:
+            raise raised("stt", provider.name, error) from None
+        if self._remote is not None and self._remote.progress == signs:
+            self._doubt(provider)
+        return text
+
+    def _doubt(self, provider: Provider[SttEngine]) -> None:
+        """Not a word came of the utterance's end: once, another connection is asked for it."""
+        if not self._doubted and self._watch.unanswered_samples > _UNHEARD_SAMPLES:
+            self._doubted = True
+            raise _mute(provider.name, self._watch.unanswered_samples / _RATE_HZ)
+
+    async def _connect(self) -> tuple[Provider[SttEngine], SttStream]:
+        """A stream of the first provider that opens one."""
+        give_up_s = 0.0
+        while True:
+            provider = self._choose()
+            if self._ended.done():
+                give_up_s = give_up_s or self._loop.time() + self._policy.final_s
+                late = self._loop.time() >= give_up_s
+                if provider is None or (late and self._failed_at_end[provider]):
+                    raise self._last or self._chain.all_down()
+            if provider is None:
+                if self._ring is None:
+                    raise self._last or self._chain.all_down()
+                await self._pause(_LOOK_S)
+                continue
+            tries = self._tries[provider]
+            if tries:
+                await self._pause(self._policy.backoff.delay_s(tries, self._random))
+            self._tries[provider] = tries + 1
+            try:
+                return provider, await self._open(provider)
+            except EngineError as error:
+                self._note(provider, error)
+                if self._ring is None:
+                    raise
+
+    def _choose(self) -> Provider[SttEngine] | None:
+        """The first that was not tried too often; once all were, the first that may be asked.
+
+        After the end of the utterance they take turns, and whoever lost it twice, or was
+        merely silent, is out.
+        """
+        usable = list(self._chain.usable())
+        if self._ended.done():
+            left = (p for p in usable if self._spent_chances[p] < _CHANCES)
+            return min(left, key=self._failed_at_end.__getitem__, default=None)
+        most = self._policy.attempts
+        provider = next((p for p in usable if self._tries[p] < most), None)
+        return provider or (usable[0] if usable else None)
+
+    async def _open(self, provider: Provider[SttEngine]) -> SttStream:
+        limit_s = self._policy.final_s if self._ended.done() else self._policy.open_s
+        self._opened_s = self._loop.time()
+        preferred = self._chain.providers[0]
+        if provider is not preferred and self._tries[provider] == 1:
+            reason = "failed" if self._tries[preferred] else "open"
+            self._chain.meter.fell_back("stt", preferred.name, provider.name, reason)
+        elif self._tries[provider] > 1:
+            self._chain.meter.reconnected("stt", provider.name)
+        holder: list[SttStream] = []
+
+        def on_partial(text: str) -> None:
+            if holder and holder[0] is self._inner:
+                self._take_partial(provider, text)
+
+        try:
+            async with asyncio.timeout(limit_s) as self._opening:
+                inner = await self._opener(provider).open(on_partial)
+        except TimeoutError:
+            raise _timed_out(provider, limit_s) from None
+        except EngineError:
+            raise
+        except asyncio.CancelledError:
+            provider.abandoned()
+            raise
+        except Exception as error:
+            raise raised("stt", provider.name, error) from None
+        finally:
+            self._opening = None
+        holder.append(inner)
+        return inner
+
+    def _take_up(self, inner: SttStream) -> None:
+        """Give ``inner`` what is not covered yet; what comes goes straight to it."""
+        self._trouble = self._loop.create_future()
+        self._watch.reset()
+        self._inner = inner
+        self._remote = inner if isinstance(inner, RemoteSttStream) else None
+        if self._ring is not None:
+            self._ring.release(self._covered)
+            self._from_sample = self._ring.start
+            for piece in self._ring:
+                _hand_on(inner, piece)
+
+    async def _let_go(self, inner: SttStream, error: EngineError | None = None) -> None:
+        """Keep what is settled; leave the stream."""
+        if self._remote is not None:
+            if error is not None and error.code == "stt_mute":
+                self._remote.condemn(error)
+            settled = _later(self._remote.settled, self._from_sample)
+            self._settled = self._settled.followed_by(settled)
+            self._covered = self._covered_by_now()
+        self._inner = self._remote = None
+        await inner.cancel()
+
+    def _take_partial(self, provider: Provider[SttEngine], text: str) -> None:
+        if not self._heard_something:
+            self._heard_something = True
+            self._chain.meter.first_byte("stt", provider.name, self._loop.time() - self._opened_s)
+        if text:
+            provider.succeeded()
+        self._tell(self._settled.followed_by(_later(text, self._from_sample)))
+
+    def _covered_by_now(self) -> int:
+        if self._remote is None:
+            return self._covered
+        return self._from_sample + self._remote.settled_samples
+
+    @property
+    def _replayed_s(self) -> float:
+        return 0.0 if self._ring is None else (self._ring.end - self._ring.start) / _RATE_HZ
+
+    def _note(self, provider: Provider[SttEngine], error: EngineError) -> None:
+        """A connection that had worked and breaks says nothing of the next one."""
+        self._last = error
+        if self._ended.done():
+            self._failed_at_end[provider] += 1
+            if self._inner is not None:
+                self._spent_chances[provider] += _CHANCES if error.code == "stt_timeout" else 1
+        if error.code == "stt_closed" and self._heard_something:
+            provider.broke(error)
+        else:
+            provider.failed(error)
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, shorter when the utterance ends meanwhile."""
+        if not self._ended.done():
+            await asyncio.wait([self._ended], timeout=wait_s)
+        else:
+            await asyncio.sleep(min(wait_s, _LOOK_S))
+
+
+def _hand_on(inner: SttStream, piece: Piece) -> None:
+    if piece.packets and isinstance(inner, EncodedSttStream):
+        inner.push_encoded(*piece)
+    else:
+        inner.push(piece.pcm)
+
+
+def _later(text: str, samples: int) -> Transcript:
+    transcript = text if isinstance(text, Transcript) else Transcript(text)
+    return transcript.later(samples // _SAMPLES_PER_MS) if samples else transcript
+
+
+def _timed_out(provider: Provider[SttEngine], limit_s: float) -> EngineError:
+    return EngineError(
+        f"{provider.name}: no answer within {limit_s:g} s",
+        engine=provider.name,
+        code="stt_timeout",
+    )
+
+
+def _mute(engine: str, stall_s: float) -> EngineError:
+    return EngineError(
+        f"{engine}: no word for {stall_s:.1f} s of speech", engine=engine, code="stt_mute"
+    )
+
+
+def _tell_nobody(text: str) -> None: ...
+
+
+def _look_at_error(task: asyncio.Task[str]) -> None:
+    # Nobody may come for it: a caller who hung up never calls finish().
+    if not task.cancelled():
+        task.exception()
