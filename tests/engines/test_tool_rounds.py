@@ -41,7 +41,8 @@ class Switch:
 
 
 async def all_of(reply: Replying) -> list[str | ToolExchange]:
-    return [piece async for piece in reply]
+    """The pieces, but for signs of life."""
+    return [piece async for piece in reply if piece]
 
 
 def results(exchange: object) -> list[tuple[str, str]]:
@@ -104,9 +105,10 @@ async def test_the_caller_hears_a_word_when_tools_take_long(own: str, said: list
         tools = [Tool(look, name="look", progress=own)]
         async with running(server, tools=tools, progress_after_s=0.01) as engine:
             reply = engine.reply(talk())
+            assert await anext(reply) == ""
             pieces = [await anext(reply)]
             look.go.set()
-            pieces += [piece async for piece in reply]
+            pieces += await all_of(reply)
     assert pieces[:-2] == said
     assert results(pieces[-2]) == [("look", "found")]
     assert pieces[-1] == "Clear."
@@ -123,10 +125,11 @@ async def test_it_is_said_once_a_reply_and_apart_from_what_was_said_before() -> 
         ]
         async with running(server, tools=tools, progress_after_s=0.01) as engine:
             reply = engine.reply(talk())
-            assert [await anext(reply), await anext(reply)] == ["Let me see.", " One moment. "]
+            said = [await anext(reply), await anext(reply), await anext(reply)]
+            assert said == ["Let me see.", "", " One moment. "]
             looks[0].go.set()
             looks[1].go.set()
-            texts = [piece async for piece in reply if isinstance(piece, str)]
+            texts = [piece for piece in await all_of(reply) if isinstance(piece, str)]
     assert texts == ["Clear."]
 
 
@@ -304,6 +307,7 @@ async def test_after_too_many_rounds_what_was_done_is_told_all_the_same() -> Non
         running(server, tools=tools, max_tool_rounds=1) as engine,
     ):
         reply = engine.reply(talk())
+        assert await anext(reply) == ""
         assert results(await anext(reply)) == [("look", "x")]
         with pytest.raises(EngineError) as caught:
             await anext(reply)

@@ -26,7 +26,7 @@ from voicecore.engines.llm.chat_messages import (
 from voicecore.engines.llm.chat_stream import ChatStream
 from voicecore.engines.llm.chat_wire import ChatTimeouts, ChatWire, chat_url
 from voicecore.engines.llm.history import tokens_of, within
-from voicecore.engines.llm.tool_loader import load_tools
+from voicecore.engines.llm.tool_loader import all_tools
 from voicecore.engines.llm.tool_rounds import ToolRound, ToolRounds
 from voicecore.engines.llm.tools import Tool, ToolBox
 from voicecore.engines.options import Option, Secret
@@ -40,6 +40,9 @@ _REPLY_TOKENS = 512
 """Left free for a reply of which no length is set."""
 
 _LEAST_HISTORY_TOKENS = 256
+
+_ALIVE_S = 3.0
+"""How often a reply gives a sign of life while its tools run."""
 
 SYSTEM_PROMPT = (
     "You are talking with a caller on the phone. Answer in one to three short spoken "
@@ -88,7 +91,7 @@ class OpenAiChat:
         system_prompt: Annotated[str, Option("what the model is told first")] = SYSTEM_PROMPT,
         greeting: Annotated[str, Option("what is said when a call begins")] = "",
         tools: Annotated[
-            str | Iterable[Tool | Callable[..., Any]],
+            str | Iterable[str | Tool | Callable[..., Any]],
             Option("functions the model may call: module:name of a list, or a module"),
         ] = (),
         max_tool_rounds: Annotated[int, Option("how often a reply may call tools")] = 4,
@@ -126,8 +129,7 @@ class OpenAiChat:
         self._system_prompt = system_prompt
         self._max_tool_rounds = max_tool_rounds
         self._options = {**(options or {}), **_length(max_reply_tokens, max_reply_field, options)}
-        functions = load_tools(tools) if isinstance(tools, str) and tools else tools
-        self._tools = ToolBox(functions or (), timeout_s=tool_timeout_s)
+        self._tools = ToolBox(all_tools(tools), timeout_s=tool_timeout_s)
         self._rounds = ToolRounds(self._tools)
         self._progress = progress
         self._progress_after_s = progress_after_s
@@ -154,7 +156,8 @@ class OpenAiChat:
 
         A :class:`ToolExchange` among the pieces tells what tools did, for the
         conversation: of this reply, or first of all what an earlier reply to the same
-        :class:`Conversation` object left behind when it was closed.
+        :class:`Conversation` object left behind when it was closed. While tools run
+        an empty piece comes now and then, and one before they do.
 
         Closing the iterator or cancelling the task closes the HTTP connection at
         once and cancels tools but for uninterruptible ones. Raises MisuseError outside
@@ -207,7 +210,7 @@ class OpenAiChat:
                 async for item in items:
                     if isinstance(item, ToolExchange):
                         results = exchange_messages(item)[1:]
-                    else:
+                    elif item:
                         phrase = ""
                     yield item
             messages += [*assistant_message("".join(said), calls), *results]
@@ -222,10 +225,14 @@ class OpenAiChat:
         """Run a round of tools; yield what is said meanwhile, then what they did."""
         tools: ToolRound = self._rounds.begin(conversation, calls)
         try:
+            # Whoever waits for the answer learns that the model has given one; from here
+            # on nobody else may be asked, for what tools do is done.
+            yield ""
             if phrase and not await tools.wait(self._progress_after_s):
                 glue = "" if not said or said[-1][-1:].isspace() else " "
                 yield f"{glue}{tools.phrase(phrase)} "
-            await tools.wait()
+            while not await tools.wait(_ALIVE_S):
+                yield ""
             tools.told += 1
             yield tools.exchange()
         finally:
