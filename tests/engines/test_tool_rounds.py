@@ -14,6 +14,9 @@ import pytest
 from fakes.chat_calls import SOON_S, collect, running, talk
 from fakes.chat_server import ChatServer, Reply, answer, asks_for, say
 from voicecore.core.conversation import Conversation, Message, ToolCall
+from voicecore.core.events import ToolsUsed
+from voicecore.core.record_blocks import RECORD, pack
+from voicecore.core.timeline import TIMELINE, Step
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.engines.llm.tool_rounds import CANCELLED, RUNNING, ToolRounds
@@ -312,3 +315,17 @@ async def test_after_too_many_rounds_what_was_done_is_told_all_the_same() -> Non
         with pytest.raises(EngineError) as caught:
             await anext(reply)
     assert caught.value.code == "llm_tool_rounds"
+
+
+@pytest.mark.parametrize("count", [1, 4, 32])
+async def test_results_share_what_a_record_can_hold(count: int) -> None:
+    rounds = ToolRounds(ToolBox([Tool(lambda: "ü" * 40_000, name="look", parameters={})]))
+    share = (1 << 15) // count - 4
+    calls = [ToolCall(str(i), "look", "{" + " " * share + "}") for i in range(count)]
+    made = rounds.begin(talk(), calls)
+    await made.wait()
+    exchange = made.exchange()
+    assert sum(len(m.text) for m in exchange.messages) == min(count * 32_768, 1 << 17)
+    text = json.dumps(TIMELINE.encode(Step(0, ToolsUsed(1, exchange), ())))
+    assert len(pack(RECORD, text.encode())) < 1 << 20
+    await rounds.close()

@@ -24,6 +24,15 @@ import re
 import string
 from html.entities import html5
 
+from voicecore.core.html_tags import (
+    AUTOLINK,
+    BLOCK_TAGS,
+    SILENT_TAGS,
+    TAG,
+    TAG_LIMIT,
+    TAGS,
+    may_be_tag,
+)
 from voicecore.core.markdown_lines import LINE_LIMIT, begin_line
 
 _PICTURES = (
@@ -48,7 +57,6 @@ _RUN_LIMIT = 32
 _WORD_LIMIT = 64
 _LINK_LIMIT = 300
 _ADDRESS_LIMIT = 2000
-_TAG_LIMIT = 256
 """Of characters: so far something is looked for that would make a sign one of markup."""
 
 _LINK = re.compile(rf"([^\[\]\n]{{0,{_LINK_LIMIT}}})\]")
@@ -56,26 +64,6 @@ _ADDRESS = re.compile(r"\((?:[^()\n]|\([^()\n]*\))*\)")
 _REFERENCE = re.compile(rf"\[[^\[\]\n]{{0,{_LINK_LIMIT - 2}}}\]")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _ENTITY_BEGUN = re.compile(r"&(?:#[xX]?)?[A-Za-z0-9]{0,31}$")
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]{0,15})(?:\s[^<>\n]*)?(/?)>")
-_TAG_NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*)")
-_AUTOLINK = re.compile(r"<(?:mailto:)?((?:https?://[^<>\s]+)|(?:[^<>\s@:/]+@[^<>\s]+))>")
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(re.split(r"\s+", text.strip()))
-
-
-_INLINE_TAGS = _names("""
-    a abbr b big cite code del em font i img ins kbd mark q s samp small span strike strong
-    sub sup tt u var wbr hr input label button audio video source iframe svg path
-    speak prosody emphasis voice break say-as phoneme lang
-""")
-_BLOCK_TAGS = _names("""
-    br p div li ul ol tr td th table thead tbody h1 h2 h3 h4 h5 h6 pre blockquote section
-    article header footer details summary dl dt dd
-""")
-_SILENT_TAGS = _names("think thinking reasoning script style")
-_TAGS = _INLINE_TAGS | _BLOCK_TAGS | _SILENT_TAGS
 
 _WAIT = -1
 
@@ -282,20 +270,20 @@ class PlainSpeech:
 
     def _tag(self, at: int, final: bool) -> int:
         raw = self._raw
-        near = raw[at : at + _TAG_LIMIT]
-        if found := _AUTOLINK.match(near):
+        near = raw[at : at + TAG_LIMIT]
+        if found := AUTOLINK.match(near):
             self._give(found[1])
             return at + found.end()
-        if found := _TAG.match(near):
+        if found := TAG.match(near):
             name = found[2].lower()
-            if name not in _TAGS:
+            if name not in TAGS:
                 return self._literal(at, at, wait=False)
             end = at + found.end()
-            if name in _SILENT_TAGS:
+            if name in SILENT_TAGS:
                 if not found[1] and not found[3]:
                     self._until = f"</{name}>"
                 self._drop()
-            elif name in _BLOCK_TAGS and (found[1] or name == "br") and self._line_out:
+            elif name in BLOCK_TAGS and (found[1] or name == "br") and self._line_out:
                 # As a line's end, which the line that follows then begins behind.
                 self._raw = f"{raw[:at]}\n{raw[end:]}"
                 return at
@@ -305,7 +293,7 @@ class PlainSpeech:
         if near.startswith("<!--"):
             self._until = "-->"
             return at + 4
-        return self._literal(at, at, wait=not final and _may_be_tag(near))
+        return self._literal(at, at, wait=not final and may_be_tag(near))
 
     def _entity(self, at: int, final: bool) -> int:
         if found := _ENTITY.match(self._raw, at):
@@ -406,19 +394,3 @@ class PlainSpeech:
 
     def _in_address(self) -> bool:
         return "://" in self._word[:_WORD_LIMIT] or self._word.startswith("www.")
-
-
-def _may_be_tag(begun: str) -> bool:
-    """Whether ``begun`` may become a tag that is known, or an address in angle brackets."""
-    if len(begun) >= _TAG_LIMIT or not set(begun[1:]).isdisjoint("<>\n"):
-        return False
-    if begun in ("<", "</", "<!", "<!-"):
-        return True
-    name = _TAG_NAME.match(begun)
-    if name is None:
-        return False
-    if name.end() == len(begun):
-        return True
-    if begun[name.end()].isspace() or begun[name.end()] == "/":
-        return name[1].lower() in _TAGS
-    return not begun[1:].isspace() and " " not in begun

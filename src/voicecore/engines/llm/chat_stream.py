@@ -19,7 +19,7 @@ from voicecore.engines.wire.sse import SseEvent, SseParser
 from voicecore.errors import EngineError, PeerError
 
 _CALLS_LIMIT = 32
-_ARGUMENTS_LIMIT = 1 << 18
+_ARGUMENTS_LIMIT = 1 << 15
 
 
 @dataclass(slots=True)
@@ -44,6 +44,7 @@ class ChatStream:
         self._done = False
         self._calls: dict[int, _Fragments] = {}
         self._last_index = -1
+        self._arguments = 0
 
     def feed(self, data: bytes) -> Iterator[str]:
         """Yield the pieces of text in ``data``; exhaust it before the next call.
@@ -122,8 +123,9 @@ class ChatStream:
         if name != part.name:
             part.name += name
         part.arguments += arguments
-        if len(part.arguments) > _ARGUMENTS_LIMIT:
-            raise self._bad(f"a tool call's arguments exceed {_ARGUMENTS_LIMIT} characters")
+        self._arguments += len(arguments)
+        if self._arguments > _ARGUMENTS_LIMIT:
+            raise self._bad(f"the tool calls' arguments exceed {_ARGUMENTS_LIMIT} characters")
         self.tokens += 1
 
     def _index_without_one(self, call_id: str, position: int) -> int:
