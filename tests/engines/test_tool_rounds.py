@@ -156,6 +156,24 @@ async def test_a_tool_has_its_own_time() -> None:
     assert results(pieces[0]) == [("look", json.dumps({"error": "the tool took too long"}))]
 
 
+async def test_ids_that_a_server_counts_anew_in_each_answer_are_told_apart() -> None:
+    seen = iter(("rain", "sun", "snow"))
+    twice = asks_for(("1", "look", "{}"), ("1", "look", "{}"))
+    async with (
+        ChatServer(ASKED, answer("Wet."), twice, answer("Well.")) as server,
+        running(server, tools=[Tool(lambda: next(seen), name="look")]) as engine,
+    ):
+        conversation = talk()
+        record(conversation, await all_of(engine.reply(conversation)))
+        conversation.add(Message("user", "Now?"))
+        record(conversation, await all_of(engine.reply(conversation)))
+        last = server.exchanges[-1].messages
+    told = [m["content"] for m in last if m["role"] == "tool"]
+    assert sorted(told) == ["rain", "snow", "sun"]
+    assert told[0] == "rain"
+    assert len({m["tool_call_id"] for m in last if m["role"] == "tool"}) == 3
+
+
 # --- cut off ---------------------------------------------------------------------------
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import ssl
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import aiohttp
 
-from voicecore.core.conversation import Conversation
+from voicecore.core.conversation import Conversation, ToolCall
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.llm.chat_messages import (
     JsonObject,
@@ -201,7 +203,7 @@ class OpenAiChat:
                 async for piece in pieces:
                     said.append(piece)
                     yield piece
-            calls = stream.tool_calls()
+            calls = _with_ids_of_their_own(stream.tool_calls(), messages)
             if not calls:
                 return
             if rounds_left == 0:
@@ -220,7 +222,11 @@ class OpenAiChat:
         )
 
     async def _run(
-        self, conversation: Conversation, calls: Any, phrase: str, said: list[str]
+        self,
+        conversation: Conversation,
+        calls: tuple[ToolCall, ...],
+        phrase: str,
+        said: list[str],
     ) -> AsyncGenerator[str | ToolExchange, None]:
         """Run a round of tools; yield what is said meanwhile, then what they did."""
         tools: ToolRound = self._rounds.begin(conversation, calls)
@@ -255,6 +261,19 @@ class OpenAiChat:
                 f"take {fixed} of it, and what was said needs {_LEAST_HISTORY_TOKENS} at least"
             )
         return context_tokens - reply_tokens - specs
+
+
+def _with_ids_of_their_own(
+    calls: Iterable[ToolCall], messages: Iterable[JsonObject]
+) -> tuple[ToolCall, ...]:
+    """The calls, renamed where a server counts them anew in each answer."""
+    taken = {call["id"] for message in messages for call in message.get("tool_calls", ())}
+    own = []
+    for call in calls:
+        named = replace(call, call_id=uuid.uuid4().hex[:9]) if call.call_id in taken else call
+        taken.add(named.call_id)
+        own.append(named)
+    return tuple(own)
 
 
 def _length(tokens: int, field: str, options: Mapping[str, Any] | None) -> JsonObject:
