@@ -11,6 +11,7 @@ from core.replies import REPLIES
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.plain_speech import PlainSpeech
+from voicecore.core.reply import Reply
 
 
 def plain(text: str, sizes: list[int] | None = None) -> str:
@@ -176,3 +177,25 @@ def test_an_answer_of_nothing_but_code_is_no_answer() -> None:
 def test_what_the_operator_wrote_is_said_as_it_is() -> None:
     call = ScriptedCall(greeting="Press * now. *")
     assert spoken(call) == ["Press * now.", "*"]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_reply_speaks_its_text_and_no_other(seed: int) -> None:
+    print("seed", seed)
+    rng = random.Random(seed)
+    text = "".join(rng.choice(ODD) for _ in range(60))
+    reply = Reply(1, 24_000, None, language="de")
+    clauses, at = [], 0
+    protected = rng.random() < 0.3
+    while at < len(text):
+        size = rng.randrange(1, 9)
+        guarded = protected and rng.random() < 0.3
+        clauses += reply.add_text(text[at : at + size], protected=guarded)
+        at += size
+    clauses += reply.end_text()
+    # White space behind the last clause is nobody's.
+    assert reply.text.startswith(reply.ledger.text)
+    assert not reply.text[len(reply.ledger.text) :].strip()
+    assert "".join("".join(c.text for c in clauses).split()) == "".join(reply.text.split())
+    if not protected:
+        assert reply.text == plain(text)
