@@ -14,14 +14,12 @@ import unittest
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from voicecore.engines.protocols import Pcm
 from voicecore.errors import EngineError, MisuseError, VoicecoreError
 
 T = TypeVar("T")
-
-_SETTLE_S: Final = 2.0  # for tasks that were told to end
 
 
 class NotConforming(AssertionError):
@@ -38,6 +36,7 @@ class Bench:
 
     ``make``: a fresh engine, not started. ``limit_s``: how long any single call may
     take. ``stall_ms``: how long the event loop may stand still while the engine works.
+    ``settle_s``: how long what was told to end may take to be gone.
     ``audio``: int16 at the engine's rate, None: a sound that is made. ``texts``: what is
     said, to be answered or spoken. ``broken``: makes an engine whose provider is not
     there, to see how it fails. ``shared``: an engine already started, in place of a
@@ -47,6 +46,7 @@ class Bench:
     make: Callable[[], Any]
     limit_s: float = 30.0
     stall_ms: float = 100.0
+    settle_s: float = 2.0
     audio: Pcm | None = None
     texts: Sequence[str] = ("What time is it now?", "Well, it is half past two.")
     broken: Callable[[], Any] | None = None
@@ -175,22 +175,22 @@ async def run_check(check: Check, bench: Bench) -> None:
             f"{type(error).__name__} came out of the engine, only EngineError may: {error}"
         ) from error
     if bench.shared is None:  # else some may be the engine's own, until it is closed
-        await no_task_is_left(before)
+        await no_task_is_left(before, bench.settle_s)
 
 
-async def piles_nothing_up(work: Callable[[], Awaitable[object]]) -> None:
+async def piles_nothing_up(bench: Bench, work: Callable[[], Awaitable[object]]) -> None:
     """Do ``work`` four times: after the last there are no more tasks than after the first."""
     await work()
     await asyncio.sleep(0.05)
     before = asyncio.all_tasks()
     for _ in range(3):
         await work()
-    await no_task_is_left(before)
+    await no_task_is_left(before, bench.settle_s)
 
 
-async def no_task_is_left(before: set[asyncio.Task[Any]]) -> None:
-    """NotConforming if there are more tasks than ``before``, two seconds from now still."""
-    until_s = time.monotonic() + _SETTLE_S
+async def no_task_is_left(before: set[asyncio.Task[Any]], settle_s: float) -> None:
+    """NotConforming if there are more tasks than ``before``, ``settle_s`` from now still."""
+    until_s = time.monotonic() + settle_s
     while True:
         now = asyncio.all_tasks()
         left = now - before
@@ -214,7 +214,7 @@ async def run_checks(stage: str, checks: Sequence[Check], bench: Bench) -> Repor
     try:
         async with bench.started() as engine:
             results += [await _outcome(check, replace(bench, shared=engine)) for check in others]
-        await no_task_is_left(before)
+        await no_task_is_left(before, bench.settle_s)
     except Exception as error:
         results = _blamed(results, others, str(error))
     order = {check.name: at for at, check in enumerate(checks)}
@@ -258,7 +258,7 @@ async def refused_or_works(
     work: Awaitable[object], what: str, *errors: type[VoicecoreError]
 ) -> None:
     """``work`` must do, or raise one of ``errors`` (MisuseError always): nothing else."""
-    allowed = (MisuseError, *errors)
+    allowed: tuple[type[VoicecoreError], ...] = (MisuseError, *errors)
     try:
         await work
     except NotConforming:

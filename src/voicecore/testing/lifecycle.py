@@ -47,7 +47,7 @@ async def start_and_close_twice(bench: Bench, use: Use) -> None:
     finally:
         await bench.within(engine.close(), "close()")
     await bench.within(engine.close(), "a second close()")
-    await _no_process_is_left(before)
+    await _no_process_is_left(bench, before)
 
 
 async def close_unstarted(bench: Bench) -> None:
@@ -64,11 +64,11 @@ async def nothing_is_left(bench: Bench, use: Use) -> None:
         await use(bench, engine)
     finally:
         await bench.within(engine.close(), "close()")
-    await _no_process_is_left(before)
+    await _no_process_is_left(bench, before)
 
 
-async def _no_process_is_left(before: set[int]) -> None:
-    until_s = time.monotonic() + 2.0
+async def _no_process_is_left(bench: Bench, before: set[int]) -> None:
+    until_s = time.monotonic() + bench.settle_s
     while left := child_processes() - before:
         expect(time.monotonic() < until_s, f"{len(left)} processes are left behind")
         await asyncio.sleep(0.01)

@@ -165,7 +165,7 @@ async def piles_up_nothing(bench: Bench) -> None:
             await bench.within(anext(reply, None), "the first piece")
             await bench.within(_aclose(reply), "closing the iterator")
 
-        await piles_nothing_up(closed_early)
+        await piles_nothing_up(bench, closed_early)
 
 
 async def serves_two_at_once(bench: Bench) -> None:

@@ -211,7 +211,7 @@ async def piles_up_nothing(bench: Bench) -> None:
             await asyncio.sleep(0)
             await bench.within(stream.cancel(), "cancel()")
 
-        await piles_nothing_up(cancelled)
+        await piles_nothing_up(bench, cancelled)
 
 
 async def is_silent_when_over(bench: Bench) -> None:

@@ -205,7 +205,7 @@ async def piles_up_nothing(bench: Bench) -> None:
         async def closed_early() -> None:
             await bench.within(_aclose(await _begin(bench, engine)), "closing the iterator")
 
-        await piles_nothing_up(closed_early)
+        await piles_nothing_up(bench, closed_early)
 
 
 async def serves_two_at_once(bench: Bench) -> None:

@@ -118,7 +118,7 @@ async def can_be_cancelled(bench: Bench) -> None:
 async def piles_up_nothing(bench: Bench) -> None:
     """Questions leave no task."""
     async with bench.started() as engine:
-        await piles_nothing_up(lambda: _judge(bench, engine))
+        await piles_nothing_up(bench, lambda: _judge(bench, engine))
 
 
 async def serves_several_at_once(bench: Bench) -> None:
