@@ -106,12 +106,14 @@ class Digit(Event):
 class ReplyText(Event):
     """The next piece of the model's answer to ``turn``.
 
-    ``protected``: it may not be interrupted.
+    ``protected``: it may not be interrupted. ``whole``: a clause ends with it, since
+    what was said so far is being heard already (speech to speech).
     """
 
     turn: int
     text: str
     protected: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,10 @@ class Flushed(Event):
 
 @dataclass(frozen=True, slots=True)
 class EngineFailed(Event):
-    """Stage ``stt``, ``llm`` or ``tts`` failed for ``turn`` (``part`` of it: stt alone)."""
+    """An engine failed for ``turn`` (``part`` of it: stt alone).
+
+    ``stage``: ``stt``, ``llm``, ``tts`` or ``s2s``.
+    """
 
     turn: int
     stage: str

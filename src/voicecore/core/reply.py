@@ -47,17 +47,19 @@ class Reply:
 
     # -- the text ---------------------------------------------------------------------
 
-    def add_text(self, text: str, *, protected: bool = False) -> list[Speak]:
+    def add_text(self, text: str, *, protected: bool = False, whole: bool = False) -> list[Speak]:
         """Take a piece of the model's text; return the clauses it completes.
 
-        A ``protected`` one makes clauses of its own, which may not be interrupted.
+        A ``protected`` one makes clauses of its own, which may not be interrupted. A
+        ``whole`` one ends a clause wherever it ends.
         """
         if self._broken_off:
             return []
         spoken = [] if protected == self._guarding else self._flush()
         self._guard(protected)
         self.text += text
-        return spoken + [self._speak(clause) for clause in self._cutter.push(text)]
+        spoken += [self._speak(clause) for clause in self._cutter.push(text)]
+        return [*spoken, *self._flush()] if whole else spoken
 
     def end_text(self) -> list[Speak]:
         """The model is done; return the last clause, if there is one."""
@@ -153,7 +155,10 @@ class Reply:
 
     def _flush(self) -> list[Speak]:
         rest = self._cutter.flush()
-        return [self._speak(rest)] if rest.strip() else []
+        if rest.strip():
+            return [self._speak(rest)]
+        self._cutter.push(rest)  # white space: it belongs to what follows
+        return []
 
     def _speak(self, clause: str, *, canned: bool = False) -> Speak:
         number = self.ledger.open_segment(clause)

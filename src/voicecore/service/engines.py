@@ -8,19 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, TurnEngine, VadEngine
+from voicecore.engines.resilience.llm import ResilientLlm
+from voicecore.engines.resilience.provider import ProviderHealth
+from voicecore.engines.resilience.stt import ResilientStt
+from voicecore.engines.resilience.tts import ResilientTts
+from voicecore.engines.s2s.protocol import SpeechToSpeechEngine
 
 PROGRESS_PERIOD_S = 2.0
 
-Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """How one engine of a chain is: ``up``, ``down`` or ``unknown``, and why it is down."""
-
-    engine: str
-    state: str
-    reason: str = ""
+Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine | SpeechToSpeechEngine
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,8 @@ class Engines:
     """The engines of one server and what the agent says first.
 
     They are shared by all calls. ``greeting`` is the setting if given, else
-    the agent's own; ``""`` lets the caller speak first.
+    the agent's own; ``""`` lets the caller speak first. With ``s2s`` that model is the
+    agent: ``stt`` and ``llm`` are neither started nor used, ``tts`` makes the apology alone.
     """
 
     stt: SttEngine
@@ -37,12 +34,23 @@ class Engines:
     vad: VadEngine
     greeting: str
     turn: TurnEngine | None = None
+    s2s: SpeechToSpeechEngine | None = None
     _ready: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def names(self) -> dict[str, str]:
         """The engine of each stage, for people."""
         return {stage: engine.name for stage, engine in self._stages()}
+
+    @property
+    def speculative(self) -> bool:
+        """Whether the core may ask for replies in vain; an ``s2s`` sees to that itself."""
+        return self.s2s is None and getattr(self.llm, "speculative", False)
+
+    @property
+    def trust_words(self) -> bool:
+        """Whether what is understood of a short sound was said."""
+        return self.s2s is not None or not getattr(self.stt, "coarse", False)
 
     async def start(self, report: Callable[[str], None]) -> None:
         """Load all at once; ``report`` gets a line for each that is there, and while waiting.
@@ -71,27 +79,23 @@ class Engines:
             if isinstance(result, BaseException):
                 raise result
 
-    def health(self) -> dict[str, list[EngineState]]:
+    def health(self) -> dict[str, list[ProviderHealth]]:
         """How the engines of each stage are, those of a chain in its order.
 
-        Wrappers of chains tell it by a method ``health``; any other engine is ``up``
-        once it has started.
+        One that nothing watches over (a VAD, an agent of one's own) is up once it has
+        started.
         """
         return {stage: self._health(stage, engine) for stage, engine in self._stages()}
 
-    def _health(self, stage: str, engine: Engine) -> list[EngineState]:
-        ask = getattr(engine, "health", None)
-        if callable(ask):
-            return [EngineState(one.engine, one.state, one.reason) for one in ask()]
-        return [EngineState(engine.name, "up" if stage in self._ready else "unknown")]
+    def _health(self, stage: str, engine: Engine) -> list[ProviderHealth]:
+        if isinstance(engine, ResilientStt | ResilientLlm | ResilientTts):
+            return engine.health()
+        return [ProviderHealth(engine.name, "up" if stage in self._ready else "unknown")]
 
     def _stages(self) -> list[tuple[str, Engine]]:
-        stages: list[tuple[str, Engine]] = [
-            ("stt", self.stt),
-            ("llm", self.llm),
-            ("tts", self.tts),
-            ("vad", self.vad),
-        ]
+        hearing: list[tuple[str, Engine]] = [("stt", self.stt), ("llm", self.llm)]
+        agent = hearing if self.s2s is None else [("s2s", self.s2s)]
+        stages = [*agent, ("tts", self.tts), ("vad", self.vad)]
         return stages if self.turn is None else [*stages, ("turn", self.turn)]
 
     async def _start(self, stage: str, engine: Engine, report: Callable[[str], None]) -> None:

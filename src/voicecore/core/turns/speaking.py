@@ -22,6 +22,7 @@ _FAILURES = {
     "stt": "The speech recogniser failed; please say that again.",
     "llm": "The language model failed; please ask again.",
     "tts": "The voice failed; please ask again.",
+    "s2s": "The agent failed; please ask again.",
 }
 
 
@@ -71,7 +72,7 @@ def on_reply_text(call: CallMemory, event: ev.ReplyText, now_ns: int) -> Actions
     if reply is None:
         return []
     mark(reply, "llm", now_ns)
-    spoken = reply.add_text(event.text, protected=event.protected)
+    spoken = reply.add_text(event.text, protected=event.protected, whole=event.whole)
     actions: Actions = [*spoken]
     if reply.spoken_s > call.settings.max_monologue_s > 0 and not reply.is_broken_off:
         actions += reply.break_off(call.settings.monologue_question)
@@ -132,7 +133,7 @@ def on_engine_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> A
         # It was broken off: nothing is missing.
         return []
     actions: Actions = []
-    if event.stage == "tts":
+    if event.stage in ("tts", "s2s"):
         actions.append(act.CancelReply(reply.turn))
         reply.abandon_audio()
     reply.give_up_text()

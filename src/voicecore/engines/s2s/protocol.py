@@ -15,11 +15,14 @@ The rules of :mod:`voicecore.engines.protocols` hold here too.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from voicecore.core.conversation import Conversation
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.protocols import Pcm, SttStream
+
+UNKNOWN_WORDS: Final = "[speech]"
+"""Stands for what was said where its words are not known (in time), though its sound is."""
 
 SpeechItem = str | Pcm | ToolExchange
 """Of an answer: the next of its text, the next of its audio, or tools that were run."""
@@ -47,7 +50,13 @@ class SpeechReply(Protocol):
 
 @runtime_checkable
 class SpeechSession(Protocol):
-    """One call's conversation with the model. Belongs to the event loop."""
+    """One call's conversation with the model. Belongs to the event loop.
+
+    It is an :class:`~voicecore.engines.protocols.SttSession` to who feeds it.
+    ``encoded`` is False: it takes samples.
+    """
+
+    encoded: bool
 
     async def warm(self) -> None:
         """Connect before anybody speaks; where that fails, it is tried again when needed."""

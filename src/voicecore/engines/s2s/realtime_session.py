@@ -30,11 +30,12 @@ from voicecore.core.units import NS_PER_S
 from voicecore.engines.llm.tools import ToolBox
 from voicecore.engines.protocols import Pcm, SttStream
 from voicecore.engines.s2s import realtime_wire as wire
+from voicecore.engines.s2s.protocol import UNKNOWN_WORDS
 from voicecore.engines.s2s.realtime_link import Endpoint, RealtimeLink
 from voicecore.engines.s2s.realtime_queue import ResponseQueue
 from voicecore.engines.s2s.realtime_reply import RealtimeReply, ReplyLimits
 from voicecore.engines.s2s.realtime_response import Response
-from voicecore.engines.s2s.realtime_utterance import UNKNOWN_WORDS, RealtimeUtterance
+from voicecore.engines.s2s.realtime_utterance import RealtimeUtterance
 from voicecore.engines.s2s.realtime_wire import Json
 from voicecore.engines.wire.client import WireClient
 from voicecore.errors import EngineError
@@ -72,6 +73,7 @@ class RealtimeSession:
         transcribed: bool,
         limits: SessionLimits,
     ) -> None:
+        self.encoded = False
         self._client = client
         self._endpoint = endpoint
         self._conversation = conversation
@@ -141,11 +143,7 @@ class RealtimeSession:
 
     async def _connected(self) -> RealtimeLink:
         link = self._link
-        if (
-            link is not None
-            and link.is_open
-            and not (self._idle and link.age_s > self._limits.age_s)
-        ):
+        if link is not None and link.is_open and not self._is_worn(link):
             return link
         if self._closed:
             raise self._client.faults.error("closed", "the call is over")

@@ -10,15 +10,13 @@ import numpy as np
 
 from voicecore._native.resample import Resampler
 from voicecore.engines.protocols import Pcm
+from voicecore.engines.s2s.protocol import UNKNOWN_WORDS
 from voicecore.engines.s2s.realtime_wire import COMMIT_MIN_SAMPLES, RATE_HZ
 from voicecore.errors import EngineError
 
 HEAR_RATE_HZ: Final = 16_000
 _MOST_WAITING_S: Final = 60
 """Of audio that waits while another utterance has the input buffer; the oldest goes."""
-
-UNKNOWN_WORDS: Final = "[speech]"
-"""Stands for what was said where its words are not known (in time): the model heard it."""
 
 
 class TakesAudio(Protocol):
