@@ -40,6 +40,8 @@ def write_voice(tmp_path, config):
 def test_a_voice_tells_its_rate_and_speakers(tmp_path):
     assert read_voice(write_voice(tmp_path, PLAIN), "") == Voice(16_000, None)
     model = write_voice(tmp_path, MANY)
+    assert PiperTts.missing(model=model, speaker="bob", speed=2.0) == []
+    assert "one of: ann, bob" in PiperTts.missing(model=model, speaker="eve")[0]
     assert [read_voice(model, wanted).speaker for wanted in ("", "bob", "1")] == [0, 2, 1]
 
 

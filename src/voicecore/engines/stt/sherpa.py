@@ -8,13 +8,14 @@ downloaded.
 from __future__ import annotations
 
 import asyncio
+from os import PathLike
 from pathlib import Path
 from typing import Annotated
 
 from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.stt.sherpa_files import Family, find_files
 from voicecore.engines.stt.worker_stream import WorkerStt
-from voicecore.errors import MisuseError
+from voicecore.errors import MisuseError, VoicecoreError
 
 
 class SherpaStt(WorkerStt):
@@ -59,6 +60,15 @@ class SherpaStt(WorkerStt):
             wait_s=wait_s,
             ready_timeout_s=120.0,
         )
+
+    @staticmethod
+    def missing(model: str | PathLike[str] = "", family: str = "auto", **_: object) -> list[str]:
+        """What is wrong with the model's directory, if anything."""
+        try:
+            find_files(Path(model), family)
+        except VoicecoreError as error:
+            return [str(error)]
+        return []
 
     async def start(self) -> None:
         """Load the model in all workers; twice is fine.

@@ -8,13 +8,14 @@ directory is never looked for anywhere else, and nothing is downloaded.
 from __future__ import annotations
 
 import asyncio
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from voicecore.engines.local_model import model_directory, need_files
 from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.stt.worker_stream import WorkerStt
-from voicecore.errors import MisuseError
+from voicecore.errors import MisuseError, VoicecoreError
 
 OPTION: Final = "whisper.model"
 # Without a tokenizer of its own faster-whisper would fetch one.
@@ -54,7 +55,7 @@ class WhisperStt(WorkerStt):
 
         Partials decode all that was said so far once more: they are at least
         ``partial_s`` of speech apart, take at most a quarter of a worker's time, and
-        are left out while anything else waits. ``finish_timeout_s``: how long
+        are left out while anything else waits, and in pauses. ``finish_timeout_s``: how long
         ``finish()`` waits. ``wait_s``: how long ``open()`` waits for a worker with room.
         """
         for label, value, low, high in (
@@ -86,6 +87,15 @@ class WhisperStt(WorkerStt):
             # A decode can't be interrupted.
             piece_limit_s=finish_timeout_s,
         )
+
+    @staticmethod
+    def missing(model: str | PathLike[str] = "", **_: object) -> list[str]:
+        """What is wrong with the model's directory, if anything."""
+        try:
+            _check(Path(model))
+        except VoicecoreError as error:
+            return [str(error)]
+        return []
 
     async def start(self) -> None:
         """Load the model in all workers; twice is fine.
