@@ -37,8 +37,8 @@ class SherpaStt(WorkerStt):
         workers: Annotated[int, Option("processes, each with the model in memory, 1..64")] = 1,
         streams: Annotated[int, Option("utterances a worker takes at once, 1..64")] = 16,
         nice: Annotated[int, Option("by how much workers give way to other processes, 0..19")] = 5,
-        finish_timeout_s: float = 10.0,
-        wait_s: float = 3.0,
+        finish_timeout_s: Annotated[float, Option("wait for the final text so long")] = 10.0,
+        wait_s: Annotated[float, Option("wait for a worker with room so long")] = 3.0,
     ) -> None:
         """Make the pool; nothing is started, ``model`` isn't looked at.
 

@@ -42,7 +42,7 @@ class PiperTts:
         threads: Annotated[int, Option("threads of a worker, 1..16")] = 1,
         workers: Annotated[int, Option("processes, each with the voice in memory, 1..16")] = 1,
         nice: Annotated[int, Option("by how much workers give way to other processes, 0..19")] = 5,
-        timeout_s: float = 10.0,
+        timeout_s: Annotated[float, Option("a process silent for so long is replaced")] = 10.0,
     ) -> None:
         """Make the pool; nothing is started, ``model`` isn't looked at.
 
