@@ -18,9 +18,21 @@ from engines.local_voices import piper_voice, whisper_directory
 from engines.test_pocketsphinx import speech, with_silence
 from engines.test_turn_onnx import POWER, SHARE, SOFT, runnable, waveform
 from engines.tone_transducer import HIGH_HZ, LOW_HZ, silence, tone, write_transducer
+from fakes.assemblyai_server import AssemblyAiServer
+from fakes.chat_server import ChatServer, answer
+from fakes.deepgram_flux_server import FluxServer
+from fakes.deepgram_server import DeepgramServer
+from fakes.openai_realtime_stt_server import OpenAiRealtimeSttServer
+from fakes.openai_transcriptions_server import OpenAiTranscriptionsServer
 from voicecore.engines.llm.callback import CallbackLlm
+from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.engines.llm.responder import Responder
 from voicecore.engines.llm.stub import LlmStub
+from voicecore.engines.stt.assemblyai import AssemblyAiStt
+from voicecore.engines.stt.deepgram import DeepgramStt
+from voicecore.engines.stt.deepgram_flux import DeepgramFluxStt
+from voicecore.engines.stt.openai_realtime import OpenAiRealtimeStt
+from voicecore.engines.stt.openai_transcriptions import OpenAiTranscriptions
 from voicecore.engines.stt.pocketsphinx import PocketsphinxStt
 from voicecore.engines.stt.sherpa import SherpaStt
 from voicecore.engines.stt.stub import SttStub
@@ -63,6 +75,7 @@ def pocketsphinx(folder: Path) -> Given:
     return {
         "factory": lambda: PocketsphinxStt(workers=2),
         "audio": with_silence(speech("speech_livekit/hello_world.wav")),
+        "said": "hello world",
         "broken": lambda: PocketsphinxStt(model=str(folder / "nowhere")),
     }
 
@@ -74,6 +87,7 @@ def sherpa(folder: Path) -> Given:
     return {
         "factory": lambda: SherpaStt(model=model),
         "audio": np.concatenate(said),
+        "said": "lower high",
         "broken": lambda: SherpaStt(model=folder / "nowhere"),
     }
 
@@ -84,6 +98,7 @@ def whisper(folder: Path) -> Given:
     return {
         "factory": lambda: WhisperStt(model=model, language="en"),
         "audio": with_silence(speech("speech_livekit/weather_question.wav")),
+        "said": "weather",
         "broken": lambda: WhisperStt(model=folder),
     }
 
@@ -143,11 +158,52 @@ def silero(folder: Path) -> Given:
     return {"factory": SileroVad, "broken": lambda: SileroVad(folder / "nowhere.onnx")}
 
 
+NOBODY = "127.0.0.1:9"
+"""Where nothing answers: the port of a service (discard) that nobody runs any more."""
+
+
+def counted(pcm: bytes) -> list[tuple[str, float, float]]:
+    """What a local server understands: a "word" in each 400 ms of audio."""
+    return [("word", i * 0.4, i * 0.4 + 0.3) for i in range(int(len(pcm) / 32_000 / 0.4))]
+
+
+def remote_stt(
+    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
+) -> Row:
+    """A recogniser whose local server takes the key ``test``."""
+
+    @asynccontextmanager
+    async def context(folder: Path) -> AsyncIterator[Given]:
+        async with server(counted, keys={"test"}) as running:
+            yield {
+                "factory": lambda: engine(key="test", url=running.url),
+                "said": "word",
+                "broken": lambda: engine(key="test", url=f"{scheme}://{NOBODY}"),
+            }
+
+    return Row("stt", name, context)
+
+
+@asynccontextmanager
+async def openai_chat(folder: Path) -> AsyncIterator[Given]:
+    async with ChatServer(*(answer("Good ", "day", ".") for _ in range(100))) as server:
+        yield {
+            "factory": lambda: OpenAiChat(url=server.url, model="test"),
+            "broken": lambda: OpenAiChat(url=f"http://{NOBODY}", model="test"),
+        }
+
+
 ROWS = [
     row("stt", "pocketsphinx", pocketsphinx),
     row("stt", "sherpa", sherpa),
     row("stt", "whisper", whisper),
     row("stt", "stub", lambda folder: {"factory": SttStub}),
+    remote_stt("deepgram", DeepgramServer, DeepgramStt, "ws"),
+    remote_stt("deepgram-flux", FluxServer, DeepgramFluxStt, "ws"),
+    remote_stt("assemblyai", AssemblyAiServer, AssemblyAiStt, "ws"),
+    remote_stt("openai-realtime-stt", OpenAiRealtimeSttServer, OpenAiRealtimeStt, "ws"),
+    remote_stt("openai-transcribe", OpenAiTranscriptionsServer, OpenAiTranscriptions, "http"),
+    Row("llm", "openai", openai_chat),
     row("llm", "responder", lambda folder: {"factory": Responder}),
     row("llm", "callback", callback),
     row(

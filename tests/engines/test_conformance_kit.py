@@ -135,6 +135,15 @@ async def test_an_engine_that_does_not_start_fails_all_the_rest():
     assert len(report.results) == len(conformance.stt_checks())
 
 
+async def test_what_was_said_must_be_heard():
+    only = ("hears_an_utterance", "takes_any_cut", "serves_two_at_once", "hears_nothing_in_nothing")
+    report = await check_engine("stt", f.GoodStt, said="Word!", only=only)
+    assert report.passed, str(report)
+    report = await check_engine("stt", f.GoodStt, said="word for word", only=only)
+    assert [result.check.name for result in report.failed] == [*only[:1], *only[1:3]]
+    assert "for word" not in str(report)
+
+
 @pytest.mark.parametrize("check", conformance.llm_checks(), ids=str)
 async def test_each_check_runs_alone(check):
     try:

@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the checks, print the report."""
     arguments = _parser().parse_args(argv)
     given: dict[str, Any] = {"limit_s": arguments.limit_s, "stall_ms": arguments.stall_ms}
+    given["said"] = arguments.said
     try:
         factory = engine_factory(arguments.stage, arguments.engine, arguments.engine_option)
         if arguments.audio:
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         help="an argument for the engine's constructor; may be repeated",
     )
     parser.add_argument("--audio", type=Path, help="WAV, 16 bits, one channel, the engine's rate")
+    parser.add_argument("--said", default="", help="words that are surely heard in --audio")
     parser.add_argument("--text", action="append", help="what is asked or spoken; may be repeated")
     parser.add_argument("--only", action="append", default=[], help="one check; may be repeated")
     parser.add_argument(

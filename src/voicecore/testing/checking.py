@@ -37,7 +37,8 @@ class Bench:
     ``make``: a fresh engine, not started. ``limit_s``: how long any single call may
     take. ``stall_ms``: how long the event loop may stand still while the engine works.
     ``settle_s``: how long what was told to end may take to be gone.
-    ``audio``: int16 at the engine's rate, None: a sound that is made. ``texts``: what is
+    ``audio``: int16 at the engine's rate, None: a sound that is made. ``said``: words that
+    are surely heard in ``audio``, in any case and order. ``texts``: what is
     said, to be answered or spoken. ``broken``: makes an engine whose provider is not
     there, to see how it fails. ``shared``: an engine already started, in place of a
     fresh one.
@@ -48,6 +49,7 @@ class Bench:
     stall_ms: float = 100.0
     settle_s: float = 2.0
     audio: Pcm | None = None
+    said: str = ""
     texts: Sequence[str] = ("What time is it now?", "Well, it is half past two.")
     broken: Callable[[], Any] | None = None
     shared: Any = None

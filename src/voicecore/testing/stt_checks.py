@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -65,6 +67,14 @@ async def _open(bench: Bench, engine: Any, partials: Callable[[str], None]) -> S
     return stream
 
 
+def _look_at(bench: Bench, text: object) -> None:
+    """A final text must be a ``str`` and, where it is known, have what was said."""
+    expect(isinstance(text, str), f"finish() gives a {type(text).__name__}, not a str")
+    heard = set(re.findall(r"\w+", str(text).lower()))
+    lacking = set(re.findall(r"\w+", bench.said.lower())) - heard
+    expect(not lacking, f"{len(lacking)} of the words that were said are not in the text")
+
+
 async def _hear(bench: Bench, engine: Any, pcm: Pcm | None = None) -> str:
     """A whole utterance."""
     partials = Partials()
@@ -73,7 +83,7 @@ async def _hear(bench: Bench, engine: Any, pcm: Pcm | None = None) -> str:
         stream.push(chunk)
         await asyncio.sleep(0)
     text = await bench.within(stream.finish(), "finish()")
-    expect(isinstance(text, str), f"finish() gives a {type(text).__name__}, not a str")
+    _look_at(replace(bench, said="") if pcm is not None and not len(pcm) else bench, text)
     expect(not partials.wrong, partials.wrong)
     return text
 
@@ -171,7 +181,7 @@ async def takes_any_cut(bench: Bench) -> None:
         for size in (1, 0, 7, 333, engine.rate_hz // 50, len(pcm)):
             stream.push(pcm[at : at + size])
             at += size
-        await bench.within(stream.finish(), "finish()")
+        _look_at(bench, await bench.within(stream.finish(), "finish()"))
 
 
 async def leaves_the_audio_alone(bench: Bench) -> None:
@@ -257,8 +267,8 @@ async def serves_two_at_once(bench: Bench) -> None:
             first.push(chunk)
             second.push(chunk)
             await asyncio.sleep(0)
-        texts = await bench.within(asyncio.gather(first.finish(), second.finish()), "finish()")
-        expect(all(isinstance(text, str) for text in texts), "finish() gives no str")
+        for text in await bench.within(asyncio.gather(first.finish(), second.finish()), "finish()"):
+            _look_at(bench, text)
 
 
 async def keeps_the_loop_free(bench: Bench) -> None:
