@@ -16,7 +16,9 @@ from fakes.speech_calls import LATER, TEXT, Heard, hear, leaves_nothing, noticed
 from fakes.tone_speech import speak
 from fakes.virtual_loop import virtually
 from voicecore.engines.protocols import TtsEngine, TtsSession, TtsWithSessions, WordMark
-from voicecore.engines.tts.cartesia import CartesiaTts
+from voicecore.engines.tts.cartesia import CartesiaDialect, CartesiaTts
+from voicecore.engines.tts.speech_socket import Address, Clause
+from voicecore.engines.wire.faults import Faults
 from voicecore.errors import MisuseError
 
 
@@ -141,6 +143,39 @@ async def test_what_is_sent() -> None:
     ]
 
 
+def test_a_flush_that_is_told_twice_ends_one_text() -> None:
+    """Once for the transcript, as nothing is buffered, and once as it was asked for."""
+    faults = Faults("tts", "cartesia")
+    dialect = CartesiaDialect(Address("", {}), 24_000, {}, True, faults)
+    first, second = Clause("one", 1, faults), Clause("two", 1, faults)
+    frame = {"context_id": "answer-1-1", "done": False}
+    chunk = {"type": "chunk", "data": "AAAA", **frame}
+    flushed = {"type": "flush_done", "flush_done": True, "flush_id": 1, **frame}
+    dialect.begin(first, 0.0)
+    for message in (chunk, flushed):
+        dialect.take(message, 0.0)
+    assert first.buffer.is_over
+    dialect.begin(second, 0.1)
+    assert second.context == first.context
+    dialect.take(flushed, 0.2)
+    assert not second.buffer.is_over
+    for message in (chunk, flushed):
+        dialect.take(message, 0.2)
+    assert second.buffer.is_over
+    assert list(dialect.clauses()) == []
+
+
+def test_what_is_cancelled_is_forgotten() -> None:
+    faults = Faults("tts", "cartesia")
+    dialect = CartesiaDialect(Address("", {}), 24_000, {}, True, faults)
+    clause = Clause("one", 1, faults)
+    dialect.begin(clause, 0.0)
+    assert list(dialect.clauses()) == [clause]
+    assert dialect.stop(clause) == [{"context_id": "answer-1-1", "cancel": True}]
+    assert list(dialect.clauses()) == []
+    assert dialect.stop(clause) == []
+
+
 # --- interrupted --------------------------------------------------------------------------
 
 
@@ -244,6 +279,7 @@ async def test_an_expired_key_is_told_though_nobody_spoke() -> None:
         await noticed()
         error = await refused(session.speak("Hello"))
         assert (error.code, error.permanent) == ("tts_key", True)
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

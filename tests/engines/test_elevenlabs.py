@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -16,8 +17,12 @@ from fakes.speech_calls import LATER, TEXT, Heard, hear, leaves_nothing, noticed
 from fakes.tone_speech import speak
 from fakes.virtual_loop import virtually
 from voicecore.engines.protocols import TtsEngine, TtsSession, TtsWithSessions, WordMark
-from voicecore.engines.tts.elevenlabs import ElevenLabsTts
+from voicecore.engines.tts.elevenlabs import ElevenLabsDialect, ElevenLabsTts
+from voicecore.engines.tts.speech_socket import Address, Clause
+from voicecore.engines.wire.faults import Faults
 from voicecore.errors import MisuseError
+
+FAULTS = Faults("tts", "elevenlabs")
 
 
 @asynccontextmanager
@@ -46,6 +51,16 @@ def assert_near(heard: Heard, marks: list[WordMark], rate_hz: int = 24_000) -> N
         assert abs(mark.end - true.end) <= 3 * rate_hz // 1000
 
 
+def drained(clause: Clause) -> Heard:
+    async def main() -> Heard:
+        heard = Heard([])
+        while (chunk := await clause.buffer.next(0.0)) is not None:
+            heard.chunks.append(chunk)
+        return heard
+
+    return asyncio.run(main())
+
+
 # --- speech and words -------------------------------------------------------------------
 
 
@@ -71,8 +86,11 @@ async def test_other_rates(rate_hz: int) -> None:
     assert_near(heard, truth(TEXT, rate_hz), rate_hz)
 
 
-async def test_times_may_come_all_at_once_before_their_audio() -> None:
-    async with ElevenLabsServer(sync=False) as server, calling(server) as session:
+@pytest.mark.parametrize("piece_ms", [30, 100, 170])
+@pytest.mark.parametrize("ahead", [0, 1, 2, 3])
+async def test_times_may_come_before_their_audio(ahead: int, piece_ms: float) -> None:
+    server = ElevenLabsServer(ahead=ahead, piece_ms=piece_ms)
+    async with server, calling(server) as session:
         assert_near(await hear(session.speak(TEXT)), truth(TEXT))
 
 
@@ -169,12 +187,54 @@ async def test_a_context_whose_words_don_t_fit_is_closed_after_some_quiet() -> N
 
 def test_an_idle_connection_is_kept_alive() -> None:
     async def main() -> None:
-        async with ElevenLabsServer() as server, calling(server) as session:
+        async with ElevenLabsServer(gate=asyncio.Event()) as server, calling(server) as session:
             await session.warm()
-            await server.until(lambda: server.messages.count({"text": ""}) >= 3, 60.0)
+            await server.until(lambda: server.messages.count({"text": ""}) == 3, 60.0)
+            speech = session.speak(TEXT)
+            await anext(speech)
+            context = {"text": "", "context_id": "text-1"}
+            await server.until(lambda: context in server.messages, 60.0)
+            await speech.aclose()
+            await server.until(lambda: server.messages.count({"text": ""}) == 6, 60.0)
+            assert server.messages.count(context) == 1
             assert len(server.requests) == 1
 
     virtually(main())
+
+
+def test_the_context_is_closed_as_soon_as_the_last_word_has_come() -> None:
+    async def main() -> None:
+        async with ElevenLabsServer() as server, calling(server) as session:
+            await session.warm()
+            began_s = asyncio.get_running_loop().time()
+            await hear(session.speak(TEXT))
+            assert asyncio.get_running_loop().time() - began_s < 0.2
+
+    virtually(main())
+
+
+def test_the_same_of_two_alignments_is_read_throughout() -> None:
+    dialect = ElevenLabsDialect(Address("", {}), 1_000, {}, FAULTS)
+    clause = Clause("one 2 three", 0, FAULTS)
+    dialect.begin(clause, 0.0)
+
+    def told(chars: str) -> dict[str, Any]:
+        times = range(0, 10 * len(chars), 10)
+        return {
+            "chars": list(chars),
+            "charStartTimesMs": list(times),
+            "charDurationsMs": [10] * len(chars),
+        }
+
+    audio = base64.b64encode(bytes(200)).decode()
+    for plain, normalised in (("one 2 ", "one two "), (None, "three "), ("three", None)):
+        message = {"contextId": "text-1", "audio": audio}
+        message["alignment"] = plain and told(plain)
+        message["normalizedAlignment"] = normalised and told(normalised)
+        dialect.take(message, 0.0)
+    dialect.take({"contextId": "text-1", "isFinal": True}, 0.0)
+    # "three" of the text lies in the third piece of audio.
+    assert [mark.sample for mark in drained(clause).marks] == [0, 40, 200]
 
 
 # --- interrupted --------------------------------------------------------------------------
@@ -348,6 +408,7 @@ async def test_an_expired_key_is_told_though_nobody_spoke() -> None:
         await noticed()
         error = await refused(session.speak("Hello"))
         assert (error.code, error.permanent) == ("tts_key", True)
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ class Context:
 
 
 class ElevenLabsServer(SpeechSite):
-    """``sync``: times come with each piece, as ``sync_alignment`` wants; else all at once.
+    """``ahead``: so many times as long as its audio is the stretch of which a piece tells
+    the times; 1 as ``sync_alignment`` wants, 0: the first tells all.
 
     ``reads``: how a text is read, for ``normalizedAlignment``; with ``only_normalised``
     there is no other. ``gate``: waited for before each piece but the first of a text.
@@ -44,7 +45,7 @@ class ElevenLabsServer(SpeechSite):
         *,
         keys: Collection[str] = ("key",),
         expired: Collection[str] = (),
-        sync: bool = True,
+        ahead: int = 1,
         reads: Callable[[str], str] = lambda text: text,
         only_normalised: bool = False,
         gate: asyncio.Event | None = None,
@@ -55,7 +56,7 @@ class ElevenLabsServer(SpeechSite):
     ) -> None:
         super().__init__()
         self.keys, self.expired = keys, expired
-        self.sync, self.reads, self.only_normalised = sync, reads, only_normalised
+        self.ahead, self.reads, self.only_normalised = ahead, reads, only_normalised
         self.gate, self.refuses = gate, refuses
         self.piece_ms, self.odd_bytes, self.delay_s = piece_ms, odd_bytes, delay_s
         self.requests: list[web.Request] = []
@@ -159,9 +160,11 @@ class ElevenLabsServer(SpeechSite):
             if start and self.gate is not None:
                 await self.gate.wait()
             piece = read.data[2 * start : 2 * (start + step)]
-            span = (start, start + step) if self.sync else (0, len(read.pcm))
-            known = self.sync or start == 0
-            alignment = _alignment(read, span, start, rate_hz) if known else None
+            first = start * self.ahead
+            last = first + step * self.ahead if self.ahead else 0 if start else len(read.pcm)
+            # What runs ahead counts from where the times before it ended, as clients add up.
+            base = None if start and self.ahead != 1 else start
+            alignment = _alignment(read, (first, last), base, rate_hz)
             same = self.reads(written) == written and not self.only_normalised
             await self._send(socket, name, piece, alignment if same else None, alignment)
         if contexts[name].closing:
@@ -203,12 +206,13 @@ class ElevenLabsServer(SpeechSite):
 
 
 def _alignment(
-    speech: ToneSpeech, span: tuple[int, int], base: int, rate_hz: int
+    speech: ToneSpeech, span: tuple[int, int], base: int | None, rate_hz: int
 ) -> dict[str, Any] | None:
-    """Of the characters that begin within ``span``, in ms from ``base``."""
+    """Of the characters that begin within ``span``, in ms from ``base`` (None: the first)."""
     chars = [timed for timed in speech.chars if span[0] <= timed[1] < span[1]]
     if not chars:
         return None
+    base = chars[0][1] if base is None else base
     return {
         "chars": [char for char, _, _ in chars],
         "charStartTimesMs": [round((begin - base) * 1000 / rate_hz) for _, begin, _ in chars],

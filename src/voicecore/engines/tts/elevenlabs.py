@@ -39,7 +39,7 @@ _INACTIVITY_S: Final = 180
 """After which the provider closes an idle context or connection; the longest it takes."""
 _KEEP_ALIVE_S: Final = 10.0
 """As often as public clients do."""
-_SLACK_MS: Final = 150
+_SLACK_MS: Final = 20
 """By so much the times of an alignment may differ from the audio's without meaning it."""
 
 # Words of `error` in messages of the provider, from its documentation of errors and
@@ -265,10 +265,12 @@ class ElevenLabsDialect:
         clause, rate_hz = context.clause, self.rate_hz
         chars, begins = told["chars"], told["charStartTimesMs"]
         lengths = told["charDurationsMs"]
-        # Without sync_alignment, or where a server ignores it, the first piece brings the
-        # times of several: then they run ahead of the audio.
-        ahead = context.aligned - clause.buffer.samples > _SLACK_MS * rate_hz // 1000
-        base = context.aligned if ahead else clause.buffer.samples
+        # Without sync_alignment, or where a server ignores it, times run ahead of the
+        # audio they come with: counted from it, they would begin before the last ended.
+        base = clause.buffer.samples
+        first = base + round((begins[0] + _SLACK_MS) * rate_hz / 1000) if begins else base
+        if first < context.aligned:
+            base = context.aligned
         for char, begin_ms, length_ms in zip(chars, begins, lengths, strict=True):
             begin = base + round(begin_ms * rate_hz / 1000)
             context.aligned = begin + round(length_ms * rate_hz / 1000)
