@@ -51,6 +51,12 @@ async def play(steps: Sequence[Step]) -> AsyncIterator[Any]:
             yield step
 
 
+async def step_of(steps: list[Step]) -> None:
+    """Do the first of ``steps``, if there is one."""
+    async for _ in play([steps.pop(0)] if steps else []):
+        pass
+
+
 class ScriptedLlm:
     """Each reply plays the next script, the last one for ever."""
 
@@ -154,8 +160,7 @@ class SampleStt:
         return SampleSession(self)
 
     async def open(self, on_partial: Callable[[str], None]) -> SampleStream:
-        async for _ in play([self.open_steps.pop(0)] if self.open_steps else []):
-            pass
+        await step_of(self.open_steps)
         stream = SampleStream(self, on_partial)
         self.streams.append(stream)
         return stream
@@ -185,6 +190,8 @@ class SampleStream:
         self.settled = Transcript("")
         self.settled_samples = 0
         self.progress = 0
+        self.gives_up_quietly = False
+        self.condemned: EngineError | None = None
         self.failure: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()
         self.over = False
         self.samples = 0
@@ -213,13 +220,18 @@ class SampleStream:
         ):
             pass
         self.over = True
-        if self._engine.mute:
+        if self._engine.mute and not self.gives_up_quietly:
             raise broken("stt_timeout")
+        if self._engine.mute:
+            return self.settled
         words = self._words(whole_only=False)
         return Transcript(" ".join(w.text for w in words), tuple(words))
 
     async def cancel(self) -> None:
         self.over = True
+
+    def condemn(self, error: EngineError) -> None:
+        self.condemned = error
 
     def break_off(self, error: EngineError | None = None) -> None:
         if not self.failure.done():

@@ -14,11 +14,13 @@ from fakes.virtual_loop import virtually
 from voicecore._native.resample import Resampler
 from voicecore.core import events as ev
 from voicecore.core.actions import Speak
-from voicecore.core.conversation import Conversation
+from voicecore.core.conversation import Conversation, Message
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.word_times import Word
 from voicecore.engines.protocols import SpeechChunk, WordMark
 from voicecore.errors import EngineError
 from voicecore.service.answering import Answer
+from voicecore.service.call_engines import CallVoice
 from voicecore.transport.plane import Placed
 
 TURN = 4
@@ -72,12 +74,12 @@ class FakeLlm:
     name = "fake"
     greeting = ""
 
-    def __init__(self, *pieces: str | Exception | float) -> None:
+    def __init__(self, *pieces: str | ToolExchange | Exception | float) -> None:
         self.pieces = pieces
         self.given = 0
         self.closed = 0
 
-    async def reply(self, conversation: Conversation) -> AsyncIterator[str]:
+    async def reply(self, conversation: Conversation) -> AsyncIterator[str | ToolExchange]:
         try:
             for piece in self.pieces:
                 if isinstance(piece, Exception):
@@ -106,13 +108,13 @@ class Rig:
         self.answer = Answer(
             TURN,
             anything,
-            voice,
+            CallVoice(voice),
             resampler=resampler_for(self.tts, self.plane),
             apology=lambda rate_hz: np.full(rate_hz // 10, 5, np.int16),
             report=self.told.append,
         )
 
-    def ask(self, *pieces: str | Exception | float) -> FakeLlm:
+    def ask(self, *pieces: str | ToolExchange | Exception | float) -> FakeLlm:
         llm = FakeLlm(*pieces)
         model: Any = llm
         self.answer.ask(model, Conversation())
@@ -166,6 +168,24 @@ def test_a_model_in_trouble(trouble: Exception | float, code: str) -> None:
     virtually(main())
 
 
+def test_what_tools_did_is_told_and_not_spoken() -> None:
+    exchange = ToolExchange((Message("assistant", ""),))
+
+    async def main() -> None:
+        rig = Rig()
+        rig.ask("One moment. ", exchange, "Done.")
+        await asyncio.sleep(1)
+        assert rig.told == [
+            ev.ReplyText(TURN, "One moment. "),
+            ev.ToolsUsed(TURN, exchange),
+            ev.ReplyText(TURN, "Done."),
+            ev.ReplyEnd(TURN),
+        ]
+        await rig.end()
+
+    virtually(main())
+
+
 def test_clauses_are_spoken_in_order_with_words_at_their_places() -> None:
     async def main() -> None:
         rig = Rig(FakeTts(chunk(1000, WordMark(0, 3, 0)), chunk(500, WordMark(4, 7, 1000))))
@@ -209,7 +229,12 @@ def test_nothing_of_an_answer_cut_off_is_in_the_next() -> None:
         # A second chunk that never comes: the answer is cut off between the two.
         voice: Any = FakeTts(SpeechChunk(pcm), 100.0, rate_hz=22_050)
         answer = Answer(
-            TURN, plane, voice, resampler=resampler, apology=lambda _: pcm, report=lambda _: None
+            TURN,
+            plane,
+            CallVoice(voice),
+            resampler=resampler,
+            apology=lambda _: pcm,
+            report=lambda _: None,
         )
         answer.say(Speak(TURN, 0, "one", False))
         await asyncio.sleep(seconds)
@@ -327,7 +352,12 @@ def test_a_model_far_ahead_of_the_voice_waits() -> None:
         anything: Any = rig.plane
         voice: Any = rig.tts
         rig.answer = Answer(
-            TURN, anything, voice, resampler=None, apology=lambda _: chunk(1).pcm, report=report
+            TURN,
+            anything,
+            CallVoice(voice),
+            resampler=None,
+            apology=lambda _: chunk(1).pcm,
+            report=report,
         )
         llm = rig.ask(*[f"clause {n}. " for n in range(200)])
         await asyncio.sleep(0.5)

@@ -20,10 +20,12 @@ from voicecore.core import events as ev
 from voicecore.core.actions import Speak
 from voicecore.core.conversation import Conversation
 from voicecore.core.protected import Protected
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.word_times import Word
-from voicecore.engines.protocols import LlmEngine, TtsEngine, WordMark
-from voicecore.errors import EngineError
+from voicecore.engines.protocols import LlmEngine, WordMark
 from voicecore.engines.resilience.patience import Patience
+from voicecore.errors import EngineError
+from voicecore.service.call_engines import CallVoice
 from voicecore.service.speech_energy import EnergyMeter
 from voicecore.transport.plane import MediaPlane
 from voicecore.transport.tasks import let_go
@@ -56,7 +58,7 @@ class Answer:
         self,
         turn: int,
         plane: MediaPlane,
-        tts: TtsEngine,
+        tts: CallVoice,
         *,
         resampler: Resampler | None,
         apology: Callable[[int], NDArray[np.int16]],
@@ -117,7 +119,9 @@ class Answer:
                 Patience(_TOKEN_TIMEOUT_S, llm.name, "llm_timeout") as patience,
             ):
                 while (piece := await patience.next(pieces)) is not None:
-                    if piece:
+                    if isinstance(piece, ToolExchange):
+                        self._tell(ev.ToolsUsed(self.turn, piece))
+                    elif piece:
                         protected = isinstance(piece, Protected)
                         self._tell(ev.ReplyText(self.turn, str(piece), protected))
                     await self._room.wait()
@@ -152,7 +156,7 @@ class Answer:
         resampler = self._resampler
         meter = EnergyMeter(play_hz)
         async with (
-            _closing(self._tts.speak(speak.text)) as chunks,
+            _closing(self._tts.speak(speak.text, self.turn)) as chunks,
             Patience(_CHUNK_TIMEOUT_S, self._tts.name, "tts_timeout") as patience,
         ):
             while (chunk := await patience.next(chunks)) is not None:

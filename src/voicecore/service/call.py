@@ -25,6 +25,7 @@ from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
 from voicecore.service.apology import Apology
+from voicecore.service.call_engines import CallEngines
 from voicecore.service.client_events import ClientEvents
 from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
@@ -33,8 +34,8 @@ from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
+from voicecore.service.speech_voice import AgentVoice, voice_of
 from voicecore.service.timers import call_in
-from voicecore.service.voice import Voice
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane
 
@@ -96,8 +97,9 @@ class Call:
         self._began_ns = context.now()
         self._plane: MediaPlane | None = None
         self._session: Session | None = None
+        self._engines: CallEngines | None = None
         self._ears: Ears | None = None
-        self._voice: Voice | None = None
+        self._voice: AgentVoice | None = None
         self._judge: PauseJudge | None = None
         self._recorder: NullRecorder = NOT_RECORDED
         self._far_buffer_ms = _FAR_BUFFER_MS
@@ -192,6 +194,9 @@ class Call:
         if tasks:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._ears = self._voice = self._judge = None
+        engines, self._engines = self._engines, None
+        if engines is not None:
+            await engines.close()
 
     # -- peer events ----------------------------------------------------------------
 
@@ -213,17 +218,17 @@ class Call:
                 play_rate_hz=plane.play_rate_hz,
                 now=self._now,
             )
+        mine = self._engines = CallEngines(engines, conversation=self.conversation)
         self._ears = Ears(
-            engines.stt,
+            mine.stt,
             plane,
             chunk_ms=self._context.stt_chunk_ms,
             report=self._dispatch,
             changed=self._await_audio,
         )
-        self._voice = Voice(
+        self._voice = voice_of(
+            mine,
             plane,
-            engines.llm,
-            engines.tts,
             apology=self._context.apology.pcm,
             report=self._dispatch,
             on_played=self._recorder.played,

@@ -28,9 +28,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.registry import Collector
 
 from voicecore.errors import MisuseError
+from voicecore.service.engine_metrics import STAGE_BUCKETS_S, EngineMetrics
 
-STAGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64, 1, 1.5, 2, 3, 5, 10)
-"""Dense where people feel a difference: from a frame to a second."""
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 _LATE_EDGES_MS = (1, 2, 5, 10, 20, 40)
 """Of the bins of 1 ms; a packet lasts 20."""
@@ -80,6 +79,7 @@ class Metrics:
             registry=registry,
         )
         self._turn_and_media(registry)
+        self.engines = EngineMetrics(registry)
         self._load(registry)
 
     def _load(self, registry: CollectorRegistry) -> None:

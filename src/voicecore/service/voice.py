@@ -12,8 +12,9 @@ from voicecore._native.resample import Resampler
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
-from voicecore.engines.protocols import LlmEngine, TtsEngine
+from voicecore.engines.protocols import LlmEngine
 from voicecore.service.answering import Answer
+from voicecore.service.call_engines import CallVoice
 from voicecore.transport.plane import MediaPlane
 
 
@@ -24,7 +25,7 @@ class Voice:
         self,
         plane: MediaPlane,
         llm: LlmEngine,
-        tts: TtsEngine,
+        tts: CallVoice,
         *,
         apology: Callable[[int], NDArray[np.int16]],
         report: Callable[[ev.Event], None],
