@@ -441,6 +441,20 @@ async def test_a_connection_that_breaks_is_told_after_what_came() -> None:
         assert (await refused(speech)).code == "tts_closed"
 
 
+async def test_what_was_said_before_it_broke_is_marked() -> None:
+    server = ElevenLabsServer(gate=asyncio.Event(), piece_ms=500)
+    async with server, calling(server) as session:
+        speech = session.speak(TEXT)
+        first = await anext(speech)
+        await server.sockets[0].close(code=1011)
+        heard = await hear(speech)
+    heard.chunks.insert(0, first)
+    # "a" had been said whole, of "fine" nothing.
+    assert heard.words(TEXT) == ["Well,", "it's", "a"]
+    assert heard.marks == truth(TEXT)[:3]
+    assert heard.error is not None
+
+
 @pytest.mark.parametrize(
     "garbage",
     ["{", "[]", '{"audio": "%%%", "contextId": "text-1"}', '{"audio": 7, "contextId": "text-1"}',

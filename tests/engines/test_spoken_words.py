@@ -152,6 +152,15 @@ def test_a_text_that_is_begun_anew_is_marked_no_further() -> None:
     assert shown(text, by_word(text, spoken)) == [("hello", 0, 80), ("there", 100, None)]
 
 
+def test_what_breaks_off_is_marked_as_far_as_it_was_whole() -> None:
+    text = "one two three four"
+    words = SpokenWords(text)
+    marks: list[WordMark] = []
+    for piece, begin in (("one", 0), (" ", 80), ("two", 100), (" ", 180), ("th", 200)):
+        marks += words.take(piece, begin, begin + 80)
+    assert shown(text, marks + words.break_off()) == [("one", 0, 80), ("two", 100, 180)]
+
+
 def test_it_tells_when_the_last_letter_has_come() -> None:
     text = "Oh, no!"
     words, told = SpokenWords(text), []

@@ -56,6 +56,11 @@ class Clause:
         self.buffer.mark(self.words.finish())
         self.buffer.end()
 
+    def fail(self, error: EngineError) -> None:
+        """What came is still spoken; its words tell how much that was."""
+        self.buffer.mark(self.words.break_off())
+        self.buffer.fail(error)
+
 
 class SpeechDialect(Protocol):
     """What is said on one connection; pure, no I/O. Messages are JSON objects.
@@ -274,7 +279,7 @@ class _Line:
 
     def begin(self, clause: Clause) -> None:
         if self._error is not None:
-            clause.buffer.fail(self._error)
+            clause.fail(self._error)
             return
         self._send(self._dialect.begin(clause, self._loop.time()))
 
@@ -334,7 +339,7 @@ class _Line:
         self._error = error
         clauses = list(self._dialect.clauses())
         for clause in clauses:
-            clause.buffer.fail(error)
+            clause.fail(error)
         if error.permanent and not clauses:
             self.untold = error
 

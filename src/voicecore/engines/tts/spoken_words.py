@@ -113,6 +113,10 @@ class SpokenWords:
             settled += self._fit_end()
         return settled + self._release(following=len(self._words))
 
+    def break_off(self) -> list[WordMark]:
+        """Nothing more will be told: the mark of the last word that was whole."""
+        return self._release(following=self._held[0] + 1 if self._held else 0)
+
     # -- where it fits ---------------------------------------------------------------
 
     def _fit(self, heard: list[_Letter]) -> list[WordMark]:
