@@ -14,7 +14,7 @@ from fakes.tone_speech import speak
 
 
 class OpenAiSpeechServer(SpeechSite):
-    """``keys``: none, and nobody is asked for one.
+    """``keys``: none, and nobody is asked for one; ``expired`` ones are refused.
 
     ``header``: put before the samples, see :func:`wav_header`. ``splits``: lengths of the
     writes, over and over. ``gate``: waited for before each write but the first.
@@ -26,6 +26,7 @@ class OpenAiSpeechServer(SpeechSite):
         self,
         *,
         keys: Collection[str] = (),
+        expired: Collection[str] = (),
         rate_hz: int = 24_000,
         header: bytes = b"",
         splits: Sequence[int] = (4800,),
@@ -37,7 +38,8 @@ class OpenAiSpeechServer(SpeechSite):
         delay_s: float = 0.0,
     ) -> None:
         super().__init__()
-        self.keys, self.rate_hz, self.header = keys, rate_hz, header
+        self.keys, self.expired = keys, expired
+        self.rate_hz, self.header = rate_hz, header
         self.splits, self.gate, self.status = splits, gate, status
         self.headers, self.content_type = dict(headers or {}), content_type
         self.models, self.delay_s = models, delay_s
@@ -101,7 +103,7 @@ class OpenAiSpeechServer(SpeechSite):
 
     def _refused(self, request: web.Request) -> bool:
         told = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return bool(self.keys) and told not in self.keys
+        return told in self.expired or (bool(self.keys) and told not in self.keys)
 
 
 def wav_header(rate_hz: int, *, channels: int = 1, bits: int = 16, size: int = 0) -> bytes:
