@@ -401,6 +401,17 @@ async def test_a_wrong_key_is_told_when_there_is_something_to_say() -> None:
         assert len(server.requests) == 2
 
 
+async def test_a_failure_that_was_told_is_not_told_again() -> None:
+    async with ElevenLabsServer() as server, calling(server, key="bad") as session:
+        warming = asyncio.ensure_future(session.warm())
+        await asyncio.sleep(0)
+        assert (await refused(session.speak(TEXT))).code == "tts_key"
+        await warming
+        assert len(server.requests) == 1
+        server.keys = ("bad",)
+        assert (await hear(session.speak(TEXT))).error is None
+
+
 async def test_an_expired_key_is_told_though_nobody_spoke() -> None:
     async with ElevenLabsServer(expired=["old"]) as server, calling(server, key="old") as session:
         await session.warm()

@@ -43,6 +43,8 @@ class OpenAiSpeechServer(SpeechSite):
         self.splits, self.gate, self.status = splits, gate, status
         self.headers, self.content_type = dict(headers or {}), content_type
         self.models, self.delay_s = models, delay_s
+        self.models_gate: asyncio.Event | None = None
+        """Waited for before it lists them."""
         self.requests: list[web.Request] = []
         self.bodies: list[dict[str, Any]] = []
         self.peers: list[Any] = []
@@ -57,6 +59,8 @@ class OpenAiSpeechServer(SpeechSite):
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         await self._seen(request)
+        if self.models_gate is not None:
+            await self.models_gate.wait()
         if self._refused(request):
             return _error(401, "invalid_api_key")
         if not self.models:

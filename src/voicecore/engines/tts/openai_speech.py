@@ -153,8 +153,8 @@ class OpenAiSpeech:
     async def warm(self) -> EngineError | None:
         """Connect by asking for the list of models, which costs and changes nothing.
 
-        Returns the error if the key is refused or nothing answers; that a server has no
-        such list is none.
+        Returns the error if the key is refused or nothing is there. That a server has no
+        such list, or is slow to tell it, says nothing of its speech.
         """
         parts = urlsplit(self.url)
         path = parts.path.removesuffix(_PATH) + "/models"
@@ -169,7 +169,7 @@ class OpenAiSpeech:
                     # Read to its end, so that the connection goes back to the pool.
                     await response.content.read(_LIST_BYTES)
         except TimeoutError:
-            return self.faults.timed_out("no connection", limit_s)
+            return None
         except (aiohttp.ClientError, OSError) as error:
             return self.faults.of_exception(error, url)
         return None
@@ -185,13 +185,18 @@ class OpenAiSpeechSession:
     def __init__(self, engine: OpenAiSpeech) -> None:
         self._engine = engine
         self._failure: EngineError | None = None
+        self._texts = 0
 
     async def warm(self) -> None:
         """Connect; a failure is kept for the next :meth:`speak`."""
-        self._failure = await self._engine.warm()
+        texts = self._texts
+        failure = await self._engine.warm()
+        if texts == self._texts:  # else how it is has been found out meanwhile
+            self._failure = failure
 
     async def speak(self, text: str, *, answer: int = 0) -> AsyncGenerator[SpeechChunk, None]:
         """As :meth:`OpenAiSpeech.speak`; texts know nothing of each other."""
+        self._texts += 1
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure

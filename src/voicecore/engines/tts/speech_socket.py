@@ -158,6 +158,7 @@ class SpeechSession:
         self._line: _Line | None = None
         self._opener: asyncio.Task[_Line] | None = None
         self._failure: EngineError | None = None
+        self._told: EngineError | None = None
         self._closed = False
 
     async def warm(self) -> None:
@@ -165,7 +166,8 @@ class SpeechSession:
         try:
             await self._connected()
         except EngineError as error:
-            self._failure = error
+            if error is not self._told:
+                self._failure = error
 
     async def speak(self, text: str, *, answer: int = 0) -> AsyncGenerator[SpeechChunk, None]:
         """Yield the speech of ``text`` as it comes; closing the iterator stops the provider.
@@ -176,7 +178,14 @@ class SpeechSession:
         spoken = speakable(text, faults.engine)
         if not spoken:
             return
-        line = await self._connected()
+        try:
+            line = await self._connected()
+        except EngineError as error:
+            # Who warms may have waited for the same connection: told once is enough.
+            self._told = error
+            if self._failure is error:
+                self._failure = None
+            raise
         clause = Clause(spoken, answer, faults)
         patience = SpeechPatience(self._sockets.limits)
         line.begin(clause)
