@@ -39,8 +39,8 @@ class Address(NamedTuple):
 class Clause:
     """One text on its way: where its audio goes, and its words.
 
-    ``answer``: of which answer it is a part. ``settled``: it has been quiet once.
-    ``context``, its name on the wire.
+    ``answer``: of which answer it is a part. ``context``: its name on the wire.
+    ``settled``: nothing came for a while, and the dialect knows.
     """
 
     def __init__(self, text: str, answer: int, faults: Faults) -> None:
