@@ -19,7 +19,7 @@ class OpenAiSpeechServer(SpeechSite):
     ``header``: put before the samples, see :func:`wav_header`. ``splits``: lengths of the
     writes, over and over. ``gate``: waited for before each write but the first.
     ``status`` and ``headers``: of every answer. ``models``: whether it lists them.
-    ``delay_s`` to the first byte is for benches.
+    ``delay_s`` to the first byte and ``every_s`` between writes are for benches.
     """
 
     def __init__(
@@ -36,13 +36,14 @@ class OpenAiSpeechServer(SpeechSite):
         content_type: str = "audio/pcm",
         models: bool = True,
         delay_s: float = 0.0,
+        every_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.keys, self.expired = keys, expired
         self.rate_hz, self.header = rate_hz, header
         self.splits, self.gate, self.status = splits, gate, status
         self.headers, self.content_type = dict(headers or {}), content_type
-        self.models, self.delay_s = models, delay_s
+        self.models, self.delay_s, self.every_s = models, delay_s, every_s
         self.models_gate: asyncio.Event | None = None
         """Waited for before it lists them."""
         self.requests: list[web.Request] = []
@@ -95,7 +96,7 @@ class OpenAiSpeechServer(SpeechSite):
             split = self.splits[number % len(self.splits)]
             await response.write(rest[:split])
             # Each write is to be a read of its own at the far end.
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.every_s)
             rest, number = rest[split:], number + 1
         await response.write_eof()
 

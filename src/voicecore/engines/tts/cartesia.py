@@ -18,6 +18,7 @@ import ssl
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
+from uuid import uuid4
 
 from voicecore.engines.options import Option, Secret
 from voicecore.engines.protocols import SpeechChunk
@@ -107,7 +108,10 @@ class CartesiaTts:
         self.rate_hz = rate_hz
         self._sockets = SpeechSockets(
             faults,
-            lambda: CartesiaDialect(address, rate_hz, request, continue_answers, faults),
+            # Nothing says that contexts of two connections can't meet.
+            lambda: CartesiaDialect(
+                address, rate_hz, request, continue_answers, faults, uuid4().hex
+            ),
             limits or SpeechLimits(first_byte_s=first_byte_s),
             tls=tls,
         )
@@ -157,6 +161,8 @@ class CartesiaDialect:
     _request: dict[str, Any]
     _continues: bool
     _faults: Faults
+    _unique: str
+    """Begins the names of its contexts."""
     keep_alive_s: float = 0.0
     _contexts: dict[str, _Context] = field(default_factory=dict)
     _begun: int = 0
@@ -220,7 +226,7 @@ class CartesiaDialect:
 
     def _begin_anew(self, clause: Clause, now_s: float) -> list[dict[str, Any]]:
         self._begun += 1
-        context = _Context(f"answer-{clause.answer}-{self._begun}", clause.answer, clause, now_s)
+        context = _Context(f"{self._unique}-{self._begun}", clause.answer, clause, now_s)
         # Those between two texts are never gone on with now; they expire by themselves.
         self._contexts = {
             name: other for name, other in self._contexts.items() if other.clause is not None
