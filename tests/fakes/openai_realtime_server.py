@@ -147,6 +147,7 @@ class RealtimeCall:
         event = {"type": kind, "event_id": self._new("event"), **fields, "unknown_field": 1}
         with contextlib.suppress(ConnectionError):
             await self._socket.send_str(json.dumps(event))
+        await self._notice()
 
     async def cut(self) -> None:
         """Drop the connection without a word."""
@@ -180,8 +181,7 @@ class RealtimeCall:
                 await self._refuse(message, "invalid_value", f"Invalid value: '{kind}'.")
             else:
                 await handler(message)
-        async with self._changed:
-            self._changed.notify_all()
+        await self._notice()
 
     async def _on_session_update(self, message: Json) -> None:
         await self._server.gates.ready.wait()
@@ -384,6 +384,10 @@ class RealtimeCall:
         about: Json = {"response_id": self._response_id, "output_index": 0}
         await self.send("conversation.item.done", item=item.shown(), previous_item_id=None)
         await self.send("response.output_item.done", **about, item=item.shown())
+
+    async def _notice(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     def _find(self, item_id: str) -> Item | None:
         return next((item for item in self.items if item.item_id == item_id), None)

@@ -190,7 +190,6 @@ class SampleStream:
         self.settled = Transcript("")
         self.settled_samples = 0
         self.progress = 0
-        self.live = True
         self.gives_up_quietly = False
         self.condemned: EngineError | None = None
         self.failure: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()

@@ -90,12 +90,11 @@ class RemoteSttStream(SttStream, Protocol):
     ``settled``: the text that will not change any more; ``settled_samples``: how
     many samples from the first pushed on it covers, so that what was pushed after
     them suffices to go on elsewhere. ``progress``: grows with every message of the
-    provider's that shows it hears (texts, not answers to pings); of a stream that isn't
-    ``live`` none comes before its end. ``failure`` is done with the error as soon as the
-    stream is known to be dead; ``finish`` raises it too.
+    provider's that shows it hears (texts, not answers to pings), and with what is pushed
+    where it tells nothing before the end. ``failure`` is done with the error as soon as
+    the stream is known to be dead; ``finish`` raises it too.
     """
 
-    live: bool
 
     settled: Transcript
     settled_samples: int

@@ -167,8 +167,8 @@ class HeardUtterance:
         _hand_on(self._inner, piece)
         if self._remote is not None:
             self._watch.listen(piece.pcm, self._remote.progress)
-            watched = self._remote.live and self._mutes < _MOST_MUTES
-            if watched and self._watch.is_mute and not self._trouble.done():
+            mute = self._watch.is_mute and self._mutes < _MOST_MUTES
+            if mute and not self._trouble.done():
                 self._mutes += 1
                 self._trouble.set_result(_mute(self._chain.name, self._policy.stall_s))
 

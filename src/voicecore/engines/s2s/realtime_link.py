@@ -21,7 +21,7 @@ class Endpoint:
     """
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     settings: Json
     ready_s: float = 5.0
     limits: SocketLimits = field(default_factory=SocketLimits)

@@ -61,6 +61,7 @@ class RealtimeReply:
         self._faults = faults
         self._waiting_s = limits.first_s
         self._said = False
+        self._texts_of = 0
 
     def __aiter__(self) -> RealtimeReply:
         """It is read once."""
@@ -76,7 +77,7 @@ class RealtimeReply:
             if item is not None:
                 self._waiting_s = self._limits.next_s
                 self._said = True
-                return item
+                return self._apart(item) if isinstance(item, str) else item
             if response.calls and not self.ended:
                 return await self._run_tools(response)
             if not self._said and not self.ended:
@@ -91,6 +92,11 @@ class RealtimeReply:
         if not self.ended:
             self.ended = True
             self._session.reply_ended(self, played_ms)
+
+    def _apart(self, text: str) -> str:
+        """``text``, with a space where another response ended before it."""
+        before, self._texts_of = self._texts_of, len(self.responses)
+        return f" {text}" if 0 < before < self._texts_of else text
 
     async def _run_tools(self, response: Response) -> ToolExchange:
         # A call is given its result in the same step as it is taken off: who is cancelled
