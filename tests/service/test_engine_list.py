@@ -116,6 +116,7 @@ def test_the_same_as_json() -> None:
         (list[str], "list"),
         (Mapping[str, Any] | None, "table"),
         (Literal["a", "b"], "a or b"),
+        (Literal["", "a"], "empty or a"),
         (str | PathLike[str] | None, "text or path"),
         (Path, "path"),
     ],

@@ -162,7 +162,7 @@ class _Reader:
                 continue
             if found is not None:
                 self.values[one.name], self.origins[one.name] = found
-            elif one.required and one.name not in self.values:
+            elif one.name not in self.values and (one.required or self._wants_key(one, parameters)):
                 self.problems.append(self._wanting(one))
 
     def refuse_unknown(self, parameters: tuple[Parameter, ...]) -> None:
@@ -198,6 +198,11 @@ class _Reader:
             return None
         return from_environment(variable, self._environment)
 
+    def _wants_key(self, one: Parameter, parameters: tuple[Parameter, ...]) -> bool:
+        return (
+            one.secret is not None and self._entry.home_key and not self._goes_elsewhere(parameters)
+        )
+
     def _goes_elsewhere(self, parameters: tuple[Parameter, ...]) -> bool:
         """Whether the engine was given another server than its vendor's.
 
@@ -219,15 +224,20 @@ class _Reader:
             raise ValueError(f"{where}: {error}") from None
 
     def _wanting(self, one: Parameter) -> str:
-        name = self._entry.name
-        where = option_name(name, one.name)
-        if one.secret:
-            variable = one.secret.variable
-            ways = f"{variable}, or {variable}{FILE_SUFFIX} to a file" if variable else where
-            return f"needs its {one.option.help}: set {ways} (or {where}{_FILE})"
-        setting = _OF_SETTINGS.get((self._entry.stage, name), {}).get(one.name)
-        also = f"{setting[0]} or " if setting else ""
-        return f"needs {one.name}, {one.option.help}: give {also}{where}"
+        where = option_name(self._entry.name, one.name)
+        if not one.secret:
+            return f"needs {one.name}, {one.option.help}: give {self._ways(one.name)}"
+        what = one.option.help.partition(",")[0].partition(";")[0]
+        variable = one.secret.variable
+        ways = f"{variable}, or {variable}{FILE_SUFFIX} to a file" if variable else where
+        elsewhere = "" if one.required else f", or {self._ways('url')} for another server"
+        return f"needs its {what}: set {ways} (or {where}{_FILE}){elsewhere}"
+
+    def _ways(self, option: str) -> str:
+        """How an option can be given: by a setting of its own, where there is one, or plainly."""
+        plain = option_name(self._entry.name, option)
+        setting = _OF_SETTINGS.get((self._entry.stage, self._entry.name), {}).get(option)
+        return f"{setting[0]} or {plain}" if setting else plain
 
 
 def _checked(one: Parameter, value: Any, where: str) -> Any:
