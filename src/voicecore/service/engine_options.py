@@ -7,24 +7,21 @@ it imports the engine's module (not its libraries), and calls nothing but its
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import PydanticUserError, SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr
 
 from voicecore.engines.catalogue import EngineEntry, namesakes
 from voicecore.engines.constructor import Parameter, is_made, keywords_of, parameters_of
-from voicecore.engines.options import LocalPath
 from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.engine_spec import option_name
+from voicecore.service.option_values import checked
 from voicecore.service.secret_text import (
     FILE_SUFFIX,
     check_secret,
@@ -32,13 +29,10 @@ from voicecore.service.secret_text import (
     masked,
     read_secret,
 )
-from voicecore.service.sentences import given, wanted
-from voicecore.service.setting_types import nearest, to_list
+from voicecore.service.setting_types import nearest
 
 _FILE = FILE_SUFFIX.lower()
 _EMPTY = (None, "")
-_LISTS = {list, tuple, set, frozenset, Sequence, Iterable}
-_TABLES = {dict, Mapping}
 
 
 @dataclass(frozen=True)
@@ -180,7 +174,7 @@ class _Reader:
         if one.name not in self._given:
             return None
         where = option_name(self._entry.name, one.name)
-        value = _checked(one, self._given[one.name], where)
+        value = checked(one, self._given[one.name], where)
         return value, where
 
     def _secret(self, one: Parameter, parameters: tuple[Parameter, ...]) -> tuple[str, str] | None:
@@ -238,51 +232,6 @@ class _Reader:
         plain = option_name(self._entry.name, option)
         setting = _OF_SETTINGS.get((self._entry.stage, self._entry.name), {}).get(option)
         return f"{setting[0]} or {plain}" if setting else plain
-
-
-def _checked(one: Parameter, value: Any, where: str) -> Any:
-    """``value`` in the parameter's type; ValueError with a sentence."""
-    if isinstance(one.option, LocalPath):
-        value = _existing(value, where)
-    try:
-        adapter = TypeAdapter(one.type)
-    except PydanticUserError:
-        raise ValueError(f"{where}: its type is none that a setting can have") from None
-    try:
-        return adapter.validate_python(_shaped(one.type, value, where))
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        inner = "".join(f"[{part}]" for part in detail["loc"] if isinstance(part, int))
-        raise ValueError(f"{where}{inner}: {wanted(detail)}{given(value)}") from None
-
-
-def _existing(value: Any, where: str) -> str:
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError(f"{where}: wants a file or directory")
-    path = Path(value).expanduser()
-    if not path.exists():
-        raise ValueError(f"{where}: there is no file or directory {path}")
-    return str(path)
-
-
-def _shaped(kind: Any, value: Any, where: str) -> Any:
-    """Flags and variables have text alone: lists have commas in it, tables are JSON."""
-    kinds = _alternatives(kind)
-    if not isinstance(value, str) or str in kinds:
-        return value
-    if kinds & _LISTS:
-        return to_list(value)
-    if kinds & _TABLES:
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise ValueError(f"{where}: wants a table, or JSON such as {{...}}") from None
-    return value
-
-
-def _alternatives(kind: Any) -> set[Any]:
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return {get_origin(part) or part for part in parts}
 
 
 def _absent(entry: EngineEntry) -> list[str]:
