@@ -8,15 +8,17 @@ it imports the engine's module (not its libraries), and calls nothing but its
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from voicecore.engines.catalogue import EngineEntry, namesakes
+from voicecore.engines.catalogue import EngineEntry, is_target, namesakes
 from voicecore.engines.constructor import Parameter, is_made, keywords_of, parameters_of
 from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
@@ -62,6 +64,8 @@ def look_at(
     entry: EngineEntry, settings: Settings, environment: Mapping[str, str] | None = None
 ) -> Look:
     """``entry`` with its options, and everything that is wrong with them. Raises nothing."""
+    if is_target(entry.name):
+        _see_the_current_directory()
     try:
         found = entry.load()
         parameters = parameters_of(found) if is_made(found) else ()
@@ -232,6 +236,13 @@ class _Reader:
         plain = option_name(self._entry.name, option)
         setting = _OF_SETTINGS.get((self._entry.stage, self._entry.name), {}).get(option)
         return f"{setting[0]} or {plain}" if setting else plain
+
+
+def _see_the_current_directory() -> None:
+    """As ``python -m`` does, also for the console script."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _absent(entry: EngineEntry) -> list[str]:
