@@ -64,7 +64,7 @@ def test_both_memories_of_an_interrupted_answer_hold_what_was_heard(
             ends = [250 + 300 * n + (300 if n > 3 else 0) for n in range(len(words))]
             whole = sum(end - 125 <= played_ms for end in ends)
             role, text, interrupted = call.said[-1]
-            await call.plane.run(100)
+            await call.plane.run(400)
             (done,) = call.events("agent_done")
             # Of what was not written yet nobody knows that it wasn't heard.
             assert (role, interrupted) == ("assistant", done["text"].strip() != text)
