@@ -320,3 +320,18 @@ async def test_what_the_settings_got_wrong_is_misuse():
     with pytest.raises(MisuseError, match="no such thing"):
         await make("misuse").start()
     assert children() == []
+
+
+async def test_closing_while_the_worker_dies_comes_to_an_end():
+    for turns in range(12):
+        worker = make()
+        await worker.start()
+        handler = Recorder()
+        worker.open({}, handler)
+        os.kill(worker.pid, signal.SIGKILL)
+        await handler.until(lambda h: h.error)
+        for _ in range(turns // 3):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            await worker.close()
+    assert children() == []

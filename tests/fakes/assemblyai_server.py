@@ -29,8 +29,8 @@ class AssemblyAiServer:
 
     ``understand``: the words of a session's audio at 16 kHz (8 kHz where it is G.711,
     decoded). ``keys`` are accepted (empty: any), ``expired`` ones refused. ``gate``:
-    waited for before the answer to a ``ForceEndpoint``. ``turns_per_session``: closes
-    with code 3008 after so many (0: never).
+    waited for before the answer to a ``ForceEndpoint``. ``turns_per_session``: audio that
+    comes after so many ends the session with code 3008 (0: never).
     """
 
     def __init__(
@@ -128,6 +128,9 @@ class AssemblyAiSession:
 
     async def _hear(self, data: bytes) -> None:
         self.pieces.append(data)
+        if 0 < self._server.turns_per_session <= self._order:
+            await self._fail(3008, "Session Expired: Maximum session duration exceeded")
+            return
         duration_ms = len(data) * 1000 / self._rate_hz / (1 if self._mulaw else 2)
         if not self._opus and not 50 <= duration_ms <= 1000:
             reason = f"Input duration violation: {duration_ms:g} ms. Expected between 50 and 1000"
@@ -194,8 +197,6 @@ class AssemblyAiSession:
         self._from_s = max(words[-1][2], self.audio_ms / 1000)
         self._order += 1
         self._told, self._started = None, False
-        if self._order == self._server.turns_per_session:
-            await self._fail(3008, "Session Expired: Maximum session duration exceeded")
 
     def _message(
         self, words: list[Spoken], *, final: int, over: bool = False, formatted: bool = False

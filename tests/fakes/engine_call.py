@@ -94,11 +94,11 @@ class EngineCall:
 
     @property
     def heard(self) -> str:
-        """What was played since the last turn: ``answered``, ``apology`` or ``""``."""
-        for pcm in self.plane.pcm:
-            if len(pcm):
-                return "apology" if (pcm == APOLOGY[0]).all() else "answered"
-        return ""
+        """What was played since the last turn: ``answered``, ``apology`` (if that, too) or ``""``."""
+        pieces = [pcm for pcm in self.plane.pcm if len(pcm)]
+        if any((pcm == APOLOGY[0]).all() for pcm in pieces):
+            return "apology"
+        return "answered" if pieces else ""
 
     def _edge(self, kind: EdgeKind) -> None:
         position = self.plane.ring.position

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from voicecore._native.packet_tap import PacketTap
 from voicecore._native.ring import AudioRing
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.transport.plane import Placed, PlaneSink
@@ -18,6 +19,7 @@ class FakePlane:
     """A plane whose playout runs in virtual time while :meth:`run` does."""
 
     play_rate_hz = 24_000
+    codec = "opus"
 
     def __init__(self) -> None:
         self.ring = AudioRing(1 << 16)
@@ -37,6 +39,10 @@ class FakePlane:
     @property
     def heard(self) -> int:
         return self.ring.position
+
+    def tap(self) -> PacketTap:
+        """What the ring gets never were packets: all of them are lost."""
+        return PacketTap(self.ring, self.codec)
 
     def attach(self, sink: PlaneSink) -> None:
         self.sink = sink

@@ -48,7 +48,7 @@ class FaultyFront:
     """``async with FaultyFront(server.url) as front: Adapter(url=front.url)``.
 
     ``passes``: how many bytes of the answer (after its HTTP head) go through before
-    ``CUT`` and ``GARBAGE`` strike. ``connections`` counts those ever accepted,
+    ``CUT``, ``GARBAGE`` and ``HALF_OPEN`` strike. ``connections`` counts those ever accepted,
     ``open`` those that stand.
     """
 
@@ -60,8 +60,7 @@ class FaultyFront:
         self._port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._thawed = asyncio.Event()
-        self._thawed.set()
+        self._passing = _set_event()
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -94,12 +93,9 @@ class FaultyFront:
             server.close()
 
     def freeze(self) -> None:
-        """Nothing passes any more, in either direction, and nobody is told."""
-        self._thawed.clear()
-
-    def thaw(self) -> None:
-        """What comes passes again."""
-        self._thawed.set()
+        """On the connections that stand nothing passes any more, and nobody is told."""
+        self._passing.clear()
+        self._passing = _set_event()
 
     def cut(self) -> None:
         """Drop all connections that stand."""
@@ -113,7 +109,7 @@ class FaultyFront:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fault = self.fault
+        fault, passing = self.fault, self._passing
         upstream: asyncio.StreamWriter | None = None
         with suppress(OSError, asyncio.IncompleteReadError):
             try:
@@ -127,12 +123,16 @@ class FaultyFront:
                 back, upstream = await asyncio.open_connection(
                     self._parts.hostname, self._parts.port
                 )
-                up = asyncio.ensure_future(self._pass(reader, upstream))
+                up = asyncio.ensure_future(self._pass(reader, upstream, passing))
                 try:
-                    await self._answer(back, writer, fault)
+                    await self._answer(back, reader, writer, fault, passing)
                 finally:
                     up.cancel()
                     await asyncio.gather(up, return_exceptions=True)
+                if fault is Fault.HALF_OPEN:
+                    # Nothing passes any more. That the client leaves is noticed all the same.
+                    while await reader.read(1 << 16):
+                        pass
             finally:
                 for each in (writer, upstream):
                     if each is not None:
@@ -153,9 +153,14 @@ class FaultyFront:
         await writer.drain()
 
     async def _answer(
-        self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault
+        self,
+        back: asyncio.StreamReader,
+        client: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        fault: Fault,
+        passing: asyncio.Event,
     ) -> None:
-        if fault in (Fault.CUT, Fault.GARBAGE):
+        if fault in (Fault.CUT, Fault.GARBAGE, Fault.HALF_OPEN):
             writer.write(await back.readuntil(_HEAD_END))
             left = self.passes
             while left > 0 and (data := await back.read(left)):
@@ -165,23 +170,31 @@ class FaultyFront:
                 writer.write(_GARBAGE)
                 await writer.drain()
                 await back.read(-1)
-            else:
+            elif fault is Fault.CUT:
                 # Half of what comes next, so that a message is open.
                 data = await back.read(1024)
                 writer.write(data[: len(data) // 2])
                 await writer.drain()
         elif fault is Fault.DRIP:
-            while data := await back.read(1):
+            while (data := await back.read(1)) and not client.at_eof():
                 writer.write(data)
                 await asyncio.sleep(_DRIP_S)
         else:
-            await self._pass(back, writer)
+            await self._pass(back, writer, passing)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
-                await self._thawed.wait()
+                await passing.wait()
                 writer.write(data)
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
+
+
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event

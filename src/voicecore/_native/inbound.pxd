@@ -102,7 +102,8 @@ cdef class Inbound:
     cdef Decoder opus              # None unless opus_pt was given
     cdef Concealer concealer       # these two None unless a G.711 type was given
     cdef Resampler upsampler
-    cdef PacketTap tapped          # who asked for the packets; None: nobody
+    cdef PacketTap tapped          # notes all that is decoded; None: nobody asked. To be set
+                                   # under the owner's lock
     cdef echo_canceller* canceller # what is decoded goes through it; NULL: none
     cdef payload_types types       # inbound_payload.h
     cdef bint narrow               # the stream is G.711: 8 kHz clock and decoder
@@ -144,8 +145,6 @@ cdef class Inbound:
     # What is decoded from now on goes through the canceller (NULL: through none), whose `position`
     # is the ring's. Not owned.
     cdef void cancel_by(self, echo_canceller* canceller) noexcept nogil
-    # What is decoded from now on is noted there; under the owner's lock.
-    cdef void tap_by(self, PacketTap tap) noexcept
     # The media plane takes it over and gives it back; nobody is inside then.
     cdef void attach(self) noexcept nogil
     cdef void detach(self) noexcept nogil
@@ -159,9 +158,7 @@ cdef class Inbound:
     cdef int _decode(self, const jb_event* event) noexcept nogil
     cdef int _to_wide(self, int n) noexcept nogil
     cdef void _forget(self) noexcept nogil
-    cdef int64_t _write(self, int n) noexcept nogil
-    cdef int64_t _reached(self) noexcept nogil
-    cdef void _blank(self, int kind, int samples) noexcept nogil
+    cdef int64_t _write(self, int n, int kind, const jb_event* event) noexcept nogil
     cdef int _samples(self, int ticks) noexcept nogil
     cdef void _conceal(self, int samples) noexcept nogil
     cdef void _pause(self, int64_t samples) noexcept nogil

@@ -429,7 +429,7 @@ cdef class MediaSession:
             made = PacketTap(self.inbound.ring, self.inbound.codec)
             # With the GIL held, see stats().
             self.owner.lock_receiving()
-            self.inbound.tap_by(made)
+            self.inbound.tapped = made
             self.owner.unlock_receiving()
         return self.inbound.tapped
 

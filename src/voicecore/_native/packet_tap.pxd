@@ -5,6 +5,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 
+from voicecore._native.jitter cimport jb_event
 from voicecore._native.ring cimport AudioRing
 
 cdef extern from "packet_tap.h" nogil:
@@ -39,13 +40,10 @@ cdef class PacketTap:
     cdef uint8_t toc               # of the newest Opus packet kept
     cdef int64_t strangers         # packets of another codec; atomic
 
-    # Notes what the ring is about to get: `samples` that end at ring position `end`, decoded from
-    # a payload coded as `coding`.  To be called before the ring is written, so that a reader of
-    # the ring finds it noted.
-    cdef void packet(self, int coding, const uint8_t* payload, int n, int samples,
-                     int64_t end) noexcept nogil
-    # The same of samples that no payload of their own stands for: TAP_LOST or TAP_GAP.
-    cdef void blank(self, int kind, int samples, int64_t end) noexcept nogil
+    # Notes `samples` that the ring is about to get, up to its position `end`: those of a packet
+    # (`event`), or TAP_LOST or TAP_GAP (NULL).  Before the ring is written: who sees them there
+    # finds them noted.
+    cdef void note(self, int kind, const jb_event* event, int samples, int64_t end) noexcept nogil
 
 cdef class PacketReader:
     cdef readonly PacketTap tap

@@ -13,6 +13,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from voicecore._native.jitter cimport jb_event
 from voicecore._native.ring cimport AudioRing, start_in
 
 from voicecore.errors import MisuseError
@@ -77,24 +78,20 @@ cdef class PacketTap:
     def __dealloc__(self):
         free(self.log.word)
 
-    cdef void packet(self, int coding, const uint8_t* payload, int n, int samples,
-                     int64_t end) noexcept nogil:
+    cdef void note(self, int kind, const jb_event* event, int samples, int64_t end) noexcept nogil:
         cdef tap_record record
-        if coding != self.coding:
+        cdef const uint8_t* payload = NULL
+        record.bytes = 0
+        if event != NULL and event.tag == self.coding:
+            payload, record.bytes = event.data, event.len
+            if self.coding == PAYLOAD_OPUS:
+                self.toc = payload[0]
+        elif event != NULL:
+            kind = TAP_LOST
             vc_publish(&self.strangers, self.strangers + 1)
-            self.blank(TAP_LOST, samples, end)
-            return
-        if coding == PAYLOAD_OPUS:
-            self.toc = payload[0]
-        record.end, record.samples, record.bytes = end, <uint16_t>samples, <uint16_t>n
-        record.kind, record.toc = TAP_PACKET, self.toc
-        tap_put(&self.log, &record, payload)
-
-    cdef void blank(self, int kind, int samples, int64_t end) noexcept nogil:
-        cdef tap_record record
-        record.end, record.samples, record.bytes = end, <uint16_t>samples, 0
+        record.end, record.samples = end, <uint16_t>samples
         record.kind, record.toc = <uint8_t>kind, self.toc
-        tap_put(&self.log, &record, NULL)
+        tap_put(&self.log, &record, payload)
 
     @property
     def foreign(self) -> int:

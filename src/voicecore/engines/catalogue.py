@@ -103,7 +103,7 @@ BUILT_IN = (
     _own(
         "stt",
         "openai-transcribe",
-        "openai_transcriptions:OpenAiTranscriptions",
+        "openai_transcriptions:OpenAiTranscribeStt",
         "any server with /v1/audio/transcriptions, an utterance at a time",
     ),
     _own(

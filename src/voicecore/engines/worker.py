@@ -362,7 +362,10 @@ async def _ended(process: asyncio.subprocess.Process, step: Callable[[], None] |
         with contextlib.suppress(ProcessLookupError):
             step()
     try:
-        await asyncio.wait_for(process.wait(), _CLOSE_STEP_S)
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes just when
+        # the child ends, and whoever closes would wait for ever.
+        async with asyncio.timeout(_CLOSE_STEP_S):
+            await process.wait()
     except TimeoutError:
         return False
     return True

@@ -18,6 +18,7 @@ from voicecore.errors import EngineError, MissingLibraryError
 from voicecore.service import cli, memory
 from voicecore.service.config_load import ConfigError, Loaded, load
 from voicecore.service.logs import configure_logging
+from voicecore.service.secret_text import masked
 
 _log = logging.getLogger("voicecore.service")
 
@@ -64,7 +65,7 @@ def _shown(what: str, loaded: Loaded) -> str:
 
 def _complain(problems: Sequence[str]) -> int:
     for problem in problems:
-        print(f"voicecore: {problem}", file=sys.stderr)
+        print(masked(f"voicecore: {problem}"), file=sys.stderr)
     return 2
 
 
@@ -95,7 +96,11 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
     except ConfigError as error:
         code = _complain(error.problems)
     except (EngineError, MissingLibraryError) as error:
-        print(f"voicecore: {error}", file=sys.stderr)
+        print(masked(f"voicecore: {error}"), file=sys.stderr)
+        code = 1
+    except Exception:
+        # By the log, which knows what mustn't be shown of a traceback.
+        _log.critical("starting failed unexpectedly", exc_info=True)
         code = 1
     server.stop_admitting()
     try:

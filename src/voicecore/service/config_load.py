@@ -17,10 +17,11 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from voicecore.engines.catalogue import read_plugins
 from voicecore.errors import MisuseError
 from voicecore.service.config import ENV_PREFIX, Settings
 from voicecore.service.engine_spec import EngineOptions, merge_options, option_name, to_options
-from voicecore.service.secret_text import FILE_SUFFIX, from_environment
+from voicecore.service.secret_text import FILE_SUFFIX, from_environment, masked
 from voicecore.service.sentences import given, strip, wanted
 from voicecore.service.setting_types import IceServer, nearest
 
@@ -91,7 +92,8 @@ def load(flags: Mapping[str, Any], config_file: str | None = None) -> Loaded:
         raise ConfigError(_sentences(error, origins)) from None
     if settings.llm != Settings.model_fields["llm"].default and "llm" not in origins:
         origins["llm"] = "llm_url is given"
-    warnings = (*_unknown_variables(), *settings.warnings)
+    masked.add(_secrets_of(settings))
+    warnings = (*_unknown_variables(), *settings.warnings, *read_plugins().warnings)
     return Loaded(settings, origins, path, warnings)
 
 
@@ -210,6 +212,13 @@ def _given(name: str, detail: Any) -> str:
 def holds_secret(name: str) -> bool:
     """Whether the setting's value must never be shown as it is."""
     return name in ("ice_servers", "engine") or _is_secret(name)
+
+
+def _secrets_of(settings: Settings) -> list[str]:
+    """What may be shown nowhere of them; engines' keys are known when they are looked at."""
+    held = [getattr(settings, name) for name in filter(_is_secret, NAMES)]
+    held += [server.credential for server in settings.ice_servers]
+    return [secret.get_secret_value() for secret in held]
 
 
 def _is_secret(name: str) -> bool:

@@ -194,8 +194,6 @@ class EngineFields(BaseModel):
         problems = []
         if "openai" in self.chain("llm") and not self.agent:
             given = self.engine.get("openai", {})
-            if not (self.llm_url or "url" in given):
-                problems.append("llm = openai needs llm_url, for example http://localhost:11434/v1")
             if not (self.llm_model or "model" in given):
                 problems.append("llm = openai needs llm_model, the model's name at that API")
         if self.vad_model_path is not None and not self.vad_model_path.is_file():

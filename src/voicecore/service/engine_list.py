@@ -11,6 +11,8 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import getdoc
+from os import PathLike
+from pathlib import Path
 from types import UnionType
 from typing import Any
 
@@ -175,6 +177,8 @@ _TYPE_NAMES = {
     list: "list",
     dict: "table",
     Mapping: "table",
+    Path: "path",
+    PathLike: "path",
 }
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import PydanticUserError, SecretStr, TypeAdapter, ValidationError
 
@@ -28,8 +29,8 @@ from voicecore.service.secret_text import (
     FILE_SUFFIX,
     check_secret,
     from_environment,
+    masked,
     read_secret,
-    without,
 )
 from voicecore.service.sentences import given, wanted
 from voicecore.service.setting_types import nearest, to_list
@@ -77,9 +78,9 @@ def look_at(
         reader.read(parameters, keywords_of(found))
     reader.refuse_unknown(parameters)
     problems = [*_absent(entry), *reader.problems]
-    if not problems:
-        problems = _missing(found, reader.values)
-    return Look(entry, found, parameters, reader.values, reader.origins, tuple(problems))
+    look = Look(entry, found, parameters, reader.values, reader.origins, tuple(problems))
+    masked.add(look.secrets)
+    return look if problems else replace(look, problems=tuple(_missing(found, reader.values)))
 
 
 def from_settings(stage: str, name: str, settings: Settings) -> dict[str, tuple[Any, str]]:
@@ -102,6 +103,9 @@ def _setting(name: str) -> _Setting:
 
 _OF_SETTINGS: dict[tuple[str, str], dict[str, _Setting]] = {
     ("stt", "pocketsphinx"): {"workers": ("stt_workers", attrgetter("stt_worker_count"))},
+    # Unset, these make one process, not one for each core: each has its model in memory.
+    ("stt", "sherpa"): {"workers": ("stt_workers", lambda s: s.stt_workers or None)},
+    ("stt", "whisper"): {"workers": ("stt_workers", lambda s: s.stt_workers or None)},
     ("stt", "stub"): {"text": _setting("stub_stt_text")},
     ("llm", "openai"): {
         "url": _setting("llm_url"),
@@ -124,6 +128,7 @@ _OF_SETTINGS: dict[tuple[str, str], dict[str, _Setting]] = {
         "model_path": _setting("vad_model_path"),
         "backend": _setting("vad_backend"),
     },
+    ("s2s", "openai-realtime"): {"greeting": _setting("greeting")},
     ("turn", "onnx"): {"path": ("turn = onnx:FILE", lambda s: s.turn.partition(":")[2])},
 }
 """Which setting is which keyword of an engine; an option given by ``engine`` wins."""
@@ -148,9 +153,10 @@ class _Reader:
         for name, (value, origin) in self._settings.items():
             if name in keywords:
                 self.values[name], self.origins[name] = value, origin
-        for one in parameters:
+        # Keys last: whether one may be taken depends on the address.
+        for one in sorted(parameters, key=lambda one: one.secret is not None):
             try:
-                found = self._secret(one) if one.secret else self._plain(one)
+                found = self._secret(one, parameters) if one.secret else self._plain(one)
             except ValueError as error:
                 self.problems.append(str(error))
                 continue
@@ -177,7 +183,7 @@ class _Reader:
         value = _checked(one, self._given[one.name], where)
         return value, where
 
-    def _secret(self, one: Parameter) -> tuple[str, str] | None:
+    def _secret(self, one: Parameter, parameters: tuple[Parameter, ...]) -> tuple[str, str] | None:
         assert one.secret is not None
         direct, by_file = one.name in self._given, one.name + _FILE in self._given
         where = option_name(self._entry.name, one.name)
@@ -188,7 +194,19 @@ class _Reader:
         if one.name in self.values:
             return self.values[one.name], self.origins[one.name]
         variable = one.secret.variable
-        return from_environment(variable, self._environment) if variable else None
+        if not variable or (not one.required and self._goes_elsewhere(parameters)):
+            return None
+        return from_environment(variable, self._environment)
+
+    def _goes_elsewhere(self, parameters: tuple[Parameter, ...]) -> bool:
+        """Whether the engine was given another server than its vendor's.
+
+        Where it can do without a key, the vendor's must not reach that server only
+        because it stands in the environment.
+        """
+        home = next((one.default for one in parameters if one.name == "url"), None)
+        url = self.values.get("url", home)
+        return bool(home) and urlsplit(str(url)).hostname != urlsplit(str(home)).hostname
 
     def _given_secret(self, one: Parameter, where: str, by_file: bool) -> tuple[str, str]:
         value = self._given[one.name + _FILE if by_file else one.name]
@@ -206,10 +224,10 @@ class _Reader:
         if one.secret:
             variable = one.secret.variable
             ways = f"{variable}, or {variable}{FILE_SUFFIX} to a file" if variable else where
-            return f"{name} needs its {one.option.help}: set {ways} (or {where}{_FILE})"
+            return f"needs its {one.option.help}: set {ways} (or {where}{_FILE})"
         setting = _OF_SETTINGS.get((self._entry.stage, name), {}).get(one.name)
         also = f"{setting[0]} or " if setting else ""
-        return f"{name} needs {one.name}, {one.option.help}: give {also}{where}"
+        return f"needs {one.name}, {one.option.help}: give {also}{where}"
 
 
 def _checked(one: Parameter, value: Any, where: str) -> Any:
@@ -259,7 +277,7 @@ def _alternatives(kind: Any) -> set[Any]:
 
 def _absent(entry: EngineEntry) -> list[str]:
     mend = f'pip install "voicecore[{entry.extra}]"'
-    return [f"{entry.name} needs {name}, which is not installed: {mend}" for name in entry.absent()]
+    return [f"needs {name}, which is not installed: {mend}" for name in entry.absent()]
 
 
 def _missing(found: Any, values: Mapping[str, Any]) -> list[str]:
@@ -267,11 +285,10 @@ def _missing(found: Any, values: Mapping[str, Any]) -> list[str]:
     if ask is None or not is_made(found):
         return []
     try:
-        return [str(sentence) for sentence in ask(**values)]
+        return [masked(str(sentence)) for sentence in ask(**values)]
     except Exception as error:
         # Of a plugin: whatever it is, it says that the engine can't be used like this.
-        told = without(str(error), [str(value) for value in values.values()])
-        return [f"its missing() failed: {type(error).__name__}: {told}"]
+        return [masked(f"its missing() failed: {type(error).__name__}: {error}")]
 
 
 def _option_names(parameters: tuple[Parameter, ...]) -> set[str]:

@@ -8,20 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, TurnEngine, VadEngine
+from voicecore.engines.resilience.llm import ResilientLlm
+from voicecore.engines.resilience.provider import ProviderHealth
+from voicecore.engines.resilience.stt import ResilientStt
+from voicecore.engines.resilience.tts import ResilientTts
 from voicecore.engines.s2s.protocol import SpeechToSpeechEngine
 
 PROGRESS_PERIOD_S = 2.0
 
 Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine | SpeechToSpeechEngine
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """How one engine of a chain is: ``up``, ``down`` or ``unknown``, and why it is down."""
-
-    engine: str
-    state: str
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,19 +79,18 @@ class Engines:
             if isinstance(result, BaseException):
                 raise result
 
-    def health(self) -> dict[str, list[EngineState]]:
+    def health(self) -> dict[str, list[ProviderHealth]]:
         """How the engines of each stage are, those of a chain in its order.
 
-        Wrappers of chains tell it by a method ``health``; any other engine is ``up``
-        once it has started.
+        One that nothing watches over (a VAD, an agent of one's own) is up once it has
+        started.
         """
         return {stage: self._health(stage, engine) for stage, engine in self._stages()}
 
-    def _health(self, stage: str, engine: Engine) -> list[EngineState]:
-        ask = getattr(engine, "health", None)
-        if callable(ask):
-            return [EngineState(one.engine, one.state, one.reason) for one in ask()]
-        return [EngineState(engine.name, "up" if stage in self._ready else "unknown")]
+    def _health(self, stage: str, engine: Engine) -> list[ProviderHealth]:
+        if isinstance(engine, ResilientStt | ResilientLlm | ResilientTts):
+            return engine.health()
+        return [ProviderHealth(engine.name, "up" if stage in self._ready else "unknown")]
 
     def _stages(self) -> list[tuple[str, Engine]]:
         hearing: list[tuple[str, Engine]] = [("stt", self.stt), ("llm", self.llm)]

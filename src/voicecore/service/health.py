@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
+from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.errors import CapacityError
-from voicecore.service.engines import EngineState
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.problems import problem
+from voicecore.service.secret_text import masked
 
-EngineHealth = Callable[[], Mapping[str, Sequence[EngineState]]]
+EngineHealth = Callable[[], Mapping[str, Sequence[ProviderHealth]]]
 """How the engines of each stage are now; cheap."""
 
 
@@ -32,7 +33,10 @@ class Readiness:
         """By stage and engine: its ``state``, and the ``reason`` where it is down."""
         return {
             stage: {
-                one.engine: {"state": one.state, **({"reason": one.reason} if one.reason else {})}
+                one.engine: {
+                    "state": one.state,
+                    **({"reason": masked(one.reason)} if one.reason else {}),
+                }
                 for one in states
             }
             for stage, states in self._health().items()
@@ -45,7 +49,8 @@ class Readiness:
         found out that the engine is back.
         """
         return [
-            f"{stage}: " + "; ".join(f"{one.engine} is down ({one.reason})" for one in states)
+            f"{stage}: "
+            + "; ".join(f"{one.engine} is down ({masked(one.reason)})" for one in states)
             for stage, states in self._health().items()
             if states and all(one.state == "down" for one in states)
         ]

@@ -8,12 +8,13 @@ the way is not chained to ours, for it may quote what it was given.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 MASK = "********"
 FILE_SUFFIX = "_FILE"
 _LONGEST_FILE_BYTES = 65_536
+_SHORTEST_MASKED = 6
 
 
 def check_secret(text: str) -> str:
@@ -67,8 +68,27 @@ def from_environment(
         raise ValueError(f"{variable}{FILE_SUFFIX if file else ''}: {error}") from None
 
 
-def without(text: str, secrets: list[str]) -> str:
-    """``text`` with each of ``secrets`` masked, should someone else have put it there."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return text
+class SecretMask:
+    """Takes known secrets out of texts that somebody else wrote: a library, a plugin.
+
+    A net under what is written so as to hold none. Secrets of less than 6 characters
+    slip through: they would take ordinary words with them.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: tuple[str, ...] = ()
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """From now on these are masked, too."""
+        known = {*self._secrets, *(text for text in secrets if len(text) >= _SHORTEST_MASKED)}
+        self._secrets = tuple(sorted(known, key=len, reverse=True))
+
+    def __call__(self, text: str) -> str:
+        """``text`` with the mask in place of each secret."""
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+
+masked = SecretMask()
+"""Of this process: what it logs, prints and tells in ``/readyz`` goes through it."""

@@ -27,6 +27,7 @@ from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
 
@@ -95,7 +96,7 @@ class Server:
         MissingLibraryError or EngineError (what waiting doesn't mend).
         """
         context, self._fingerprint = ssl_context(self.settings)
-        self._engines = build_engines(self.settings)
+        self._engines = build_engines(self.settings, self.metrics.engines)
         self._manager = self._manager_factory(self.settings, self._engines, self.metrics)
         self.ready.wait_for("engines", "the engines are loading")
         await self._listen(context, self._manager)
@@ -106,8 +107,8 @@ class Server:
         self.ready.done("engines")
 
     def _not_yet(self, error: EngineError, wait_s: float) -> None:
-        self.ready.wait_for("engines", f"an engine can't start yet: {error}")
-        self._report(f"{error}; tried again in {wait_s:.0f} s")
+        self.ready.wait_for("engines", masked(f"an engine can't start yet: {error}"))
+        self._report(masked(f"{error}; tried again in {wait_s:.0f} s"))
 
     def _tell_vad_backend(self, vad: VadEngine) -> None:
         """Only Silero can be computed in more than one way."""
@@ -157,15 +158,7 @@ class Server:
         settings = self.settings
         assert self._manager is not None
         assert self._engines is not None
-        names = ", ".join(
-            f"{stage} {engine.name}"
-            for stage, engine in (
-                ("stt", self._engines.stt),
-                ("llm", self._engines.llm),
-                ("tts", self._engines.tts),
-                ("vad", self._engines.vad),
-            )
-        )
+        names = ", ".join(f"{stage} {name}" for stage, name in self._engines.names.items())
         lines = [f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})"]
         lines += [f"  open {url}" for url in self.urls]
         if self._fingerprint:

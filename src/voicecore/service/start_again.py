@@ -20,9 +20,11 @@ _AWAY = frozenset(
         "half_open",
         "refused",
         "backlog",
+        "down",
     }
 )
-"""Kinds of faults (engines/wire/faults.py) that pass, unless they are said to be permanent."""
+"""Kinds of faults (engines/wire/faults.py) that pass, unless they are said to be permanent;
+``down``: all of a chain rest from their faults."""
 
 
 def passes(error: EngineError) -> bool:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from voicecore.core.transcript import SpokenWord, Transcript
 from voicecore.engines.options import Option, Secret
@@ -31,6 +31,7 @@ from voicecore.engines.stt.dialect import (
     WireMessage,
 )
 from voicecore.engines.stt.line import LineLimits
+from voicecore.engines.stt.remote_settings import checked_url, header_key
 from voicecore.engines.stt.streaming import StreamingStt
 from voicecore.engines.wire.faults import Faults
 from voicecore.errors import MisuseError
@@ -43,12 +44,9 @@ _LONGEST_MS = 1000
 _TAIL_MS = 100
 """A word that ends this much after the audio before a ``ForceEndpoint`` is still of it."""
 _BYTES_PER_MS = {"": 2 * _RATE_HZ // 1000, "pcmu": 8}
-_ENCODINGS = {"": "pcm_s16le", "pcmu": "pcm_mulaw", "opus": "opus"}
-_RATES_HZ = {"": _RATE_HZ, "pcmu": 8000, "opus": 48_000}
-_OWN_PARAMETERS = frozenset(
-    {"sample_rate", "encoding", "speech_model", "format_turns", "keyterms_prompt", "token"}
-    | {"language_codes", "min_turn_silence", "max_turn_silence"}
-)
+_ENCODINGS = {"": ("pcm_s16le", 16_000), "pcmu": ("pcm_mulaw", 8000), "opus": ("opus", 48_000)}
+"""The caller's codec, and ``encoding`` and ``sample_rate`` for it (unused where it is Opus)."""
+_OWN_PARAMETERS = frozenset({"sample_rate", "encoding", "format_turns"})
 _FORCE_ENDPOINT = '{"type":"ForceEndpoint"}'
 _TERMINATE = '{"type":"Terminate"}'
 
@@ -102,13 +100,14 @@ class AssemblyAiStt(StreamingStt):
         limits: LineLimits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Check the settings; nothing is connected. MisuseError for what can't work."""
-        key = key.strip()
-        if not key or not key.isascii() or not key.isprintable():
+        """Check the settings; nothing is connected. MisuseError for what can't work.
+
+        ``parameters`` win over those before them. ``limits``, ``tls``: see StreamingStt.
+        """
+        key = header_key(_NAME, key)
+        if not key:
             raise MisuseError(f"{_NAME} needs a key: set ASSEMBLYAI_API_KEY")
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query:
-            raise MisuseError(f"{_NAME}.url is not of the form ws(s)://host[:port]/path")
+        url = checked_url(_NAME, url, "ws")
         if not model:
             raise MisuseError(f"{_NAME}.model is empty")
         if not 200 <= turn_silence_ms <= 10_000:
@@ -126,25 +125,31 @@ class AssemblyAiStt(StreamingStt):
         if model.startswith("universal-streaming"):
             # These also end a turn at what sounds like a sentence's end; 1 is never surpassed.
             asked["end_of_turn_confidence_threshold"] = 1.0
-        query = _query(asked | (parameters or {}))
+        self._url, self._asked = url, asked | (parameters or {})
+        self._headers = {"Authorization": key}
+        self._format_turns = format_turns
         super().__init__(
             Faults("stt", _NAME, "check ASSEMBLYAI_API_KEY"),
-            lambda codec: AssemblyAiDialect(
-                f"{url}?{query}", key, codec=codec, format_turns=format_turns
-            ),
+            self.dialect,
             codecs=("opus", "pcmu"),
             finalise_timeout_s=finalise_timeout_s,
             limits=limits,
             tls=tls,
         )
 
+    def dialect(self, codec: str = "") -> AssemblyAiDialect:
+        """The messages of one connection, of one of :attr:`codecs` or of samples."""
+        address = Address(_with_query(self._url, codec, self._asked), self._headers)
+        silence_ms = int(self._asked["max_turn_silence"])
+        return AssemblyAiDialect(address, codec, silence_ms, format_turns=self._format_turns)
+
 
 class AssemblyAiDialect:
     """One session's messages. ``codec``: ``""`` (samples at 16 kHz), ``pcmu`` or ``opus``.
 
-    ``url``: with all parameters but those of the audio. Of audio that isn't Opus the
-    last 50 to 100 ms are kept until more comes or :meth:`finalise`, so that no message
-    is ever too short.
+    Of audio that isn't Opus the last 50 to 100 ms are kept until more comes or
+    :meth:`finalise`, so that no message is ever too short. ``turn_silence_ms``: after
+    so much the provider ends a turn unasked.
     """
 
     rate_hz = _RATE_HZ
@@ -154,9 +159,11 @@ class AssemblyAiDialect:
     waits_for_ready = True
     """A key is refused after the WebSocket has opened, but before ``Begin``."""
 
-    def __init__(self, url: str, key: str, *, codec: str = "", format_turns: bool = False) -> None:
-        self._url = f"{url}&sample_rate={_RATES_HZ[codec]}&encoding={_ENCODINGS[codec]}"
-        self._key = key
+    def __init__(
+        self, address: Address, codec: str, turn_silence_ms: int, *, format_turns: bool
+    ) -> None:
+        self._address = address
+        self._turn_silence_ms = turn_silence_ms
         self._bytes_per_ms = _BYTES_PER_MS.get(codec, 0)
         self._turns = _Turns(format_turns)
         self._kept = b""
@@ -165,7 +172,7 @@ class AssemblyAiDialect:
 
     def address(self) -> Address:
         """See :class:`~voicecore.engines.stt.dialect.Dialect`."""
-        return Address(self._url, {"Authorization": self._key})
+        return self._address
 
     def hello(self) -> list[WireMessage]:
         """All is said in the address."""
@@ -188,7 +195,7 @@ class AssemblyAiDialect:
         if self._bytes_per_ms:
             return self.audio(b"".join(packet.payload for packet in packets))
         self._given_ms += sum(packet.duration_ms for packet in packets)
-        return [packet.payload for packet in packets]
+        return [packet.payload for packet in packets if packet.payload]
 
     def finalise(self) -> list[WireMessage]:
         """End the provider's turn."""
@@ -196,7 +203,7 @@ class AssemblyAiDialect:
         if len(self._kept) >= _SHORTEST_MS * self._bytes_per_ms > 0:
             messages.append(self._kept)
             self._kept = b""
-        self._forced_ms.append(-int(-self._given_ms // 1))
+        self._forced_ms.append(round(self._given_ms))
         return [*messages, _FORCE_ENDPOINT]
 
     def keep_alive(self) -> list[WireMessage]:
@@ -227,20 +234,23 @@ class AssemblyAiDialect:
 
     def _take_turn(self, fields: dict[str, Any]) -> list[Heard]:
         heard = self._turns.take(fields)
-        if self._turns.is_over and self._forced_ms:
-            heard.append(Finalised(self._answered_ms()))
+        if self._turns.is_over and (end_ms := self._answered_ms()) is not None:
+            heard.append(Finalised(end_ms))
         return heard
 
-    def _answered_ms(self) -> int:
-        """Up to where a turn that has ended was asked to end.
+    def _answered_ms(self) -> int | None:
+        """Up to where a turn that is over was asked to end; None: it ended unasked.
 
-        A ``ForceEndpoint`` sent while no turn was open has had no answer: the one that is
-        answered is the first that was sent after the turn's last word.
+        A ``ForceEndpoint`` sent while no turn was open has no answer: the one that is
+        answered was sent after the turn's last word, and before the silence behind that
+        would have ended the turn anyway.
         """
-        end_ms = self._forced_ms.popleft()
-        while self._forced_ms and end_ms + _TAIL_MS < self._turns.end_ms:
-            end_ms = self._forced_ms.popleft()
-        return end_ms
+        forced, last_ms = self._forced_ms, self._turns.last_word_ms
+        while forced and (last_ms is None or forced[0] <= last_ms + self._turn_silence_ms):
+            end_ms = forced.popleft()
+            if last_ms is None or last_ms <= end_ms + _TAIL_MS:
+                return end_ms
+        return None
 
 
 class _Turns:
@@ -248,12 +258,12 @@ class _Turns:
 
     A word that is final won't change, so it is settled at once; formatted texts differ
     from the words they are made of, and are settled as a whole. ``is_over``: the last
-    message ended its turn, whose last word ended at ``end_ms``.
+    message ended its turn, whose last word ended at ``last_word_ms`` (None: it has none).
     """
 
     def __init__(self, formatted: bool) -> None:
         self.is_over = False
-        self.end_ms = 0
+        self.last_word_ms: int | None = None
         self._formatted = formatted
         self._order = -1
         self._told = 0
@@ -267,8 +277,7 @@ class _Turns:
         if order != self._order:
             self._order, self._told = order, 0
         words = [_word(word) for word in fields["words"]]
-        if words:
-            self.end_ms = max(self.end_ms, words[-1].end_ms)
+        self.last_word_ms = words[-1].end_ms if words else None
         if fields["end_of_turn"] and (fields["turn_is_formatted"] or not self._formatted):
             self.is_over, self._last_over = True, order
             return self._rest(words, str(fields["transcript"]))
@@ -278,9 +287,9 @@ class _Turns:
         if self._told:
             words = words[self._told :]
             transcript = _spelt(words)
-        if not transcript.strip():
+        if not words or not transcript.strip():
             return [Alive()]
-        return [_final(words, transcript, self.end_ms)]
+        return [_final(words, transcript)]
 
     def _so_far(self, words: list[SpokenWord], raw: list[dict[str, Any]]) -> list[Heard]:
         heard: list[Heard] = []
@@ -290,16 +299,15 @@ class _Turns:
         if settled > self._told:
             new = words[self._told : settled]
             self._told = settled
-            heard.append(_final(new, _spelt(new), self.end_ms))
+            heard.append(_final(new, _spelt(new)))
         if rest := words[settled:]:
             text = Transcript(_spelt(rest), tuple(rest))
             heard.append(Interim(text, rest[0].start_ms, rest[-1].end_ms))
         return heard or [Alive()]
 
 
-def _final(words: list[SpokenWord], text: str, end_ms: int) -> Final:
-    begin_ms, end_ms = (words[0].start_ms, words[-1].end_ms) if words else (end_ms, end_ms)
-    return Final(Transcript(text, tuple(words)), begin_ms, end_ms)
+def _final(words: list[SpokenWord], text: str) -> Final:
+    return Final(Transcript(text, tuple(words)), words[0].start_ms, words[-1].end_ms)
 
 
 def _spelt(words: Sequence[SpokenWord]) -> str:
@@ -320,12 +328,14 @@ def _broken(fields: dict[str, Any]) -> Broken:
     return known or Broken("refused", "it reported an error of its own")
 
 
-def _query(parameters: dict[str, Any]) -> str:
+def _with_query(url: str, codec: str, asked: Mapping[str, Any]) -> str:
     """As the vendor's client does: lists are JSON, truths are small, what is None is left out."""
-    return urlencode(
-        {
-            name: json.dumps(value) if isinstance(value, list | dict | bool) else value
-            for name, value in parameters.items()
-            if value is not None
-        }
-    )
+    encoding, rate_hz = _ENCODINGS[codec]
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query)) | {
+        name: json.dumps(value) if isinstance(value, list | dict | bool) else value
+        for name, value in asked.items()
+        if value is not None
+    }
+    query |= {"encoding": encoding, "sample_rate": rate_hz}
+    return urlunsplit(parts._replace(query=urlencode(query)))

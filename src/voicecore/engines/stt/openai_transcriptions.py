@@ -25,6 +25,7 @@ import numpy as np
 from voicecore.core.transcript import Transcript
 from voicecore.engines.options import Option, Secret
 from voicecore.engines.protocols import Pcm
+from voicecore.engines.stt.remote_settings import checked_url, header_key
 from voicecore.engines.stt.transcription_answer import TranscriptionEvents, read_transcription
 from voicecore.engines.wire.client import HttpAnswer, HttpLimits, WireClient
 from voicecore.engines.wire.faults import Faults
@@ -44,7 +45,7 @@ _OWN_FIELDS = frozenset(
 )
 
 
-class OpenAiTranscribeStt:
+class OpenAiTranscriptions:
     """One HTTP request for each utterance; shared by all calls.
 
     Belongs to the event loop. Errors are EngineError with the codes of
@@ -186,11 +187,11 @@ class OpenAiTranscribeStt:
 
 
 class TranscriptionsSession:
-    """One call's; made by :meth:`OpenAiTranscribeStt.session`."""
+    """One call's; made by :meth:`OpenAiTranscriptions.session`."""
 
     encoded = False
 
-    def __init__(self, engine: OpenAiTranscribeStt) -> None:
+    def __init__(self, engine: OpenAiTranscriptions) -> None:
         self._engine = engine
         self._streams: set[TranscriptionStream] = set()
 
@@ -199,7 +200,7 @@ class TranscriptionsSession:
         await self._engine.touch()
 
     async def open(self, on_partial: Callable[[str], None]) -> TranscriptionStream:
-        """As :meth:`OpenAiTranscribeStt.open`."""
+        """As :meth:`OpenAiTranscriptions.open`."""
         stream = TranscriptionStream(self._engine, on_partial, self._streams.discard)
         self._streams.add(stream)
         return stream
@@ -215,20 +216,14 @@ class TranscriptionStream:
     """One utterance: gathered, then sent.
 
     ``dropped_samples`` counts what was lost of an utterance of over 60 s, its beginning.
-    ``progress`` grows with what is pushed: a server that is asked at the end only can't
-    show before that it hears.
     """
 
     def __init__(
         self,
-        engine: OpenAiTranscribeStt,
+        engine: OpenAiTranscriptions,
         on_partial: Callable[[str], None],
         on_end: Callable[[TranscriptionStream], None] = lambda stream: None,
     ) -> None:
-        self.settled = Transcript("")
-        self.settled_samples = 0
-        self.progress = 0
-        self.failure: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()
         self.dropped_samples = 0
         self._engine = engine
         self._on_partial = on_partial
@@ -244,7 +239,6 @@ class TranscriptionStream:
             raise MisuseError(f"pcm must be int16, 1-D; got {pcm.dtype}, {pcm.ndim}-D")
         if self._cancelled or self._asking is not None or not len(pcm):
             return
-        self.progress += 1
         self._chunks.append(pcm.copy())
         self._samples += len(pcm)
         while (excess := self._samples - _MAX_SAMPLES) > 0:
@@ -288,19 +282,13 @@ class TranscriptionStream:
         try:
             if self._samples < _MIN_SAMPLES:
                 return Transcript("")
-            text = await self._engine.ask(
+            return await self._engine.ask(
                 np.concatenate(chunks), self.dropped_samples * 1000 // RATE_HZ, self._tell
             )
-        except EngineError as error:
-            self.failure.set_result(error)
-            raise
         finally:
             self._on_end(self)
-        self.settled, self.settled_samples = text, self.dropped_samples + self._samples
-        return text
 
     def _tell(self, text: str) -> None:
-        self.progress += 1
         if not self._cancelled:
             self._on_partial(text)
 
@@ -329,18 +317,7 @@ def transcriptions_url(url: str) -> str:
     a full URL stays, as does one of whisper.cpp's own path, ``/inference``. A query is
     kept. MisuseError for anything but http(s), and for credentials in it.
     """
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    # Neither what stands before an @ nor a query is repeated: they hold secrets.
-    if "@" in url.partition("?")[0]:
-        raise MisuseError(f"{_NAME}.url holds credentials: give the key as {_NAME}.key")
-    if not good:
-        raise MisuseError(
-            f"{_NAME}.url {url.partition('?')[0]!r} is not of the form http(s)://host[:port][/path]"
-        )
+    parts = urlsplit(checked_url(_NAME, url, "http"))
     path = parts.path.rstrip("/")
     if not path.endswith(("/audio/transcriptions", "/inference")):
         path = (path or "/v1") + "/audio/transcriptions"
@@ -357,8 +334,7 @@ def wav(pcm: Pcm, rate_hz: int) -> bytes:
 
 
 def _headers(key: str, url: str) -> dict[str, str]:
-    # A key read from a file or a secret often ends in a newline.
-    key = key.strip()
+    key = header_key(_NAME, key)
     if not key:
         if urlsplit(url).hostname == _VENDOR:
             raise MisuseError(
@@ -366,8 +342,6 @@ def _headers(key: str, url: str) -> dict[str, str]:
                 "server of your own"
             )
         return {}
-    if not key.isascii() or not key.isprintable():
-        raise MisuseError(f"{_NAME}.key holds characters that no HTTP header can carry")
     return {"Authorization": f"Bearer {key}"}
 
 

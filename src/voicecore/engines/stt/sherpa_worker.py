@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -143,7 +144,7 @@ def words_of(
     begins = [_begins_word(token, i == 0) for i, token in enumerate(tokens)]
     edges = [i for i, begin in enumerate(begins) if begin] + [len(tokens)]
     starts_ms = [min(round(time_s * 1000), end_ms) for time_s in times_s] + [end_ms]
-    for first, after in zip(edges, edges[1:], strict=False):
+    for first, after in pairwise(edges):
         pieces = [token.strip(" ▁") for token in tokens[first:after]]
         sounding = [first + i for i, piece in enumerate(pieces) if piece]
         if not sounding:

@@ -99,7 +99,7 @@ def _places(alone: list[list[str]], together: list[str]) -> list[int]:
     places = []
     at = 0
     for word in alone:
-        places.append(_place(at, blocks))
+        places.append(max(0, min(_place(at, blocks), len(together) - 1)))
         at += len(word)
     return places
 

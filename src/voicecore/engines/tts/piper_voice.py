@@ -38,7 +38,9 @@ def read_voice(model: Path, speaker: str) -> Voice:
         config: dict[str, Any] = json.loads(config_path.read_bytes())
         rate_hz = int(config["audio"]["sample_rate"])
         speakers = int(config["num_speakers"])
-        names = {str(name): int(number) for name, number in config.get("speaker_id_map", {}).items()}
+        names = {
+            str(name): int(number) for name, number in config.get("speaker_id_map", {}).items()
+        }
         kind = config.get("phoneme_type", "espeak")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MisuseError(f"{OPTION} = {model}: {config_path.name} describes no voice") from error

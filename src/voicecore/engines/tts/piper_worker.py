@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-
 from voicecore.engines.framing import Kind
 from voicecore.engines.protocols import WordMark
 from voicecore.engines.tts.phoneme_marks import PhonemeMarker, Piece
@@ -66,7 +65,7 @@ class Piper:
         return phonemes
 
     def sentences(self, text: str) -> Iterator[Any]:
-        """piper's own chunks, one for each sentence, made as they are asked for."""
+        """The chunks of piper's own, one for each sentence, made as they are asked for."""
         return iter(self._voice.synthesize(text, self._speaking, include_alignments=True))
 
 
