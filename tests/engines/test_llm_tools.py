@@ -204,7 +204,7 @@ async def test_a_cancellation_from_inside_is_a_failure_not_the_end(box_of: BoxOf
         raise asyncio.CancelledError
 
     box = box_of(confused)
-    assert await box.run_all([call("confused")]) == ['{"error": "the tool failed"}']
+    assert await box.run(call("confused")) == '{"error": "the tool failed"}'
 
 
 async def test_a_slow_tool_is_given_up(box_of: BoxOf) -> None:
@@ -214,7 +214,7 @@ async def test_a_slow_tool_is_given_up(box_of: BoxOf) -> None:
         await asyncio.Event().wait()
 
     box = box_of(endless, Tool(release.wait, name="wait", parameters={}), timeout_s=0.05)
-    results = await box.run_all([call("endless"), call("wait")])
+    results = await asyncio.gather(box.run(call("endless")), box.run(call("wait")))
     release.set()
     assert [json.loads(result)["error"] for result in results] == ["the tool took too long"] * 2
 

@@ -25,9 +25,14 @@ from fakes.chat_server import (
 )
 from voicecore.core.conversation import Conversation, Message, ToolCall
 from voicecore.engines.llm.chat_stream import ChatStream
-from voicecore.engines.llm.openai_chat import ChatTimeouts, OpenAiChat, chat_url
+from voicecore.engines.llm.chat_wire import chat_url
+from voicecore.engines.llm.openai_chat import OpenAiChat
+from voicecore.engines.llm.tools import Tool
 from voicecore.engines.protocols import LlmEngine
+from voicecore.engines.wire.faults import Faults
 from voicecore.errors import MisuseError
+
+FAULTS = Faults("llm", "test")
 
 # --- the ordinary answer ---------------------------------------------------------------
 
@@ -93,8 +98,8 @@ async def test_replies_run_side_by_side() -> None:
          "comments", "reason with text"],
 )  # fmt: skip
 async def test_servers_end_in_their_own_ways(steps: list[Any]) -> None:
-    patient = ChatTimeouts(first_token_s=60.0, next_token_s=60.0)
-    async with ChatServer(Reply(steps)) as server, running(server, timeouts=patient) as engine:
+    patient = {"first_token_s": SOON_S, "next_token_s": SOON_S}
+    async with ChatServer(Reply(steps)) as server, running(server, **patient) as engine:
         assert await asyncio.wait_for(collect(engine), SOON_S) == ["hi"]
 
 
@@ -103,7 +108,7 @@ async def test_text_in_any_split_of_the_bytes() -> None:
     for seed in range(20):
         print(f"seed {seed}")
         rng = random.Random(seed)
-        stream, pieces, at = ChatStream("x"), [], 0
+        stream, pieces, at = ChatStream(FAULTS), [], 0
         while at < len(data):
             size = rng.randrange(1, 40)
             pieces += list(stream.feed(data[at : at + size]))
@@ -259,13 +264,13 @@ async def test_a_model_that_never_stops_calling_is_an_error() -> None:
 )  # fmt: skip
 def test_tool_call_fragments_are_put_together(fragments: list[bytes]) -> None:
     data = b"".join([*fragments, *end("tool_calls")])
-    stream = ChatStream("x")
+    stream = ChatStream(FAULTS)
     assert [text for i in range(len(data)) for text in stream.feed(data[i : i + 1])] == []
     assert stream.tool_calls() == (ToolCall("i", "f", '{"a":1}'), ToolCall("j", "g", "{}"))
 
 
 def test_calls_without_an_id_get_ids_of_their_own() -> None:
-    stream = ChatStream("x")
+    stream = ChatStream(FAULTS)
     data = fragment(0, "{}", name="f") + fragment(1, "", name="g")
     assert list(stream.feed(data)) == []
     one, two = stream.tool_calls()
@@ -307,7 +312,7 @@ def test_bad_urls(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://user:hunter2@h/v1", "user:hunter2@h", "http://hunter2@["])
 def test_credentials_in_the_url_are_refused_unseen(url: str) -> None:
-    with pytest.raises(MisuseError, match="api_key") as caught:
+    with pytest.raises(MisuseError, match="key") as caught:
         OpenAiChat(url, "m")
     assert "hunter2" not in str(caught.value)
 
@@ -318,28 +323,35 @@ def test_credentials_in_the_url_are_refused_unseen(url: str) -> None:
         {"model": ""},
         {"max_tool_rounds": -1},
         {"options": {"stream": False}},
-        {"api_key": "a\nb"},
-        {"api_key": "ключ"},
+        {"key": "a\nb"},
+        {"key": "ключ"},
+        {"progress_after_s": -1},
+        {"context_tokens": 700},
+        {"max_reply_tokens": -1},
+        {"max_reply_tokens": 9, "options": {"max_tokens": 8}},
+        {"max_reply_tokens": 9, "max_reply_field": "length"},
+        {"tool_timeout_s": 0.0, "tools": [weather]},
+        {"tools": [Tool(weather, timeout_s=0.0)]},
     ],
 )
 def test_bad_settings(settings: dict[str, Any]) -> None:
     with pytest.raises(MisuseError) as caught:
         OpenAiChat("http://h", **{"model": "m", **settings})
-    assert settings.get("api_key", "\0") not in str(caught.value)
+    assert settings.get("key", "\0") not in str(caught.value)
 
 
-@pytest.mark.parametrize("field", ["connect_s", "first_token_s", "next_token_s", "tool_s"])
+@pytest.mark.parametrize("field", ["connect_s", "first_token_s", "next_token_s"])
 @pytest.mark.parametrize("value", [0, -1.0, float("nan")])
 def test_bad_timeouts(field: str, value: float) -> None:
     with pytest.raises(MisuseError, match=field):
-        ChatTimeouts(**{field: value})
+        OpenAiChat("http://h", "m", **{field: value})  # type: ignore[arg-type]
 
 
 async def test_the_key_is_sent_and_shown_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     replies = [answer("ok"), Reply(status=401), Reply([*say("x"), CUT]), Reply([b"data: {\n\n"])]
     async with ChatServer(*replies) as server:
-        async with running(server, api_key=" hunter2\n") as engine:
+        async with running(server, key=" hunter2\n") as engine:
             await collect(engine)
             shown = repr(engine) + str(engine)
             for _ in replies[1:]:

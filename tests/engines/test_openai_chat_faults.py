@@ -20,7 +20,7 @@ from fakes.chat_server import (
     end,
     say,
 )
-from voicecore.engines.llm.openai_chat import ChatTimeouts, OpenAiChat
+from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.errors import EngineError, MisuseError
 
 # --- what goes wrong -------------------------------------------------------------------
@@ -30,13 +30,13 @@ async def test_a_cut_in_mid_answer_comes_after_the_tokens() -> None:
     async with ChatServer(Reply([*say("one", "two"), CUT])) as server, running(server) as engine:
         pieces, error = await fails(engine)
     assert pieces == ["one", "two"]
-    assert error.code == "llm_cut"
+    assert error.code == "llm_closed"
 
 
 async def test_an_answer_that_ends_properly_without_its_end_is_cut_too() -> None:
     async with ChatServer(Reply(say("one"))) as server, running(server) as engine:
         pieces, error = await fails(engine)
-    assert (pieces, error.code) == (["one"], "llm_cut")
+    assert (pieces, error.code) == (["one"], "llm_closed")
 
 
 async def test_the_engine_serves_on_after_an_error() -> None:
@@ -46,28 +46,42 @@ async def test_the_engine_serves_on_after_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "expected"),
+    ("status", "body", "code", "expected"),
     [
-        (500, b"boom: Hello", "HTTP 500: see the server's log"),
+        (500, b"boom: Hello", "llm_http_status", "HTTP 500: see the server's log"),
         (401, b'{"error": {"message": "key sk-1", "code": "invalid_api_key"}}',
-         "HTTP 401 (invalid_api_key): check the API key"),
+         "llm_key", "(HTTP 401, invalid_api_key): check its API key"),
+        (403, b"", "llm_key", "(HTTP 403)"),
         (404, b'{"error": {"message": "no", "code": null, "type": "not_found"}}',
-         "HTTP 404 (not_found): check the URL and the model's name"),
-        (429, b'{"error": "slow down, Hello"}', "HTTP 429: the rate limit"),
-        (400, b'{"error": {"message": "x", "code": "bad: Hello"}}', "HTTP 400: the server"),
-        (308, b"", "HTTP 308: configure the URL it redirects to"),
+         "llm_http_status", "HTTP 404, not_found: check the URL and the model's name"),
+        (429, b'{"error": "slow down, Hello"}', "llm_rate_limited", "HTTP 429: the rate limit"),
+        (429, b'{"error": {"code": "insufficient_quota"}}', "llm_rate_limited", "quota"),
+        (400, b'{"error": {"message": "x", "code": "bad: Hello"}}',
+         "llm_http_status", "HTTP 400: the server"),
+        (308, b"", "llm_http_status", "HTTP 308: configure the URL it redirects to"),
     ],
 )  # fmt: skip
 async def test_http_errors_say_what_to_do_and_quote_nothing(
-    status: int, body: bytes, expected: str
+    status: int, body: bytes, code: str, expected: str
 ) -> None:
     reply = Reply([body], status=status, content_type="application/json")
     async with ChatServer(reply) as server, running(server) as engine:
         _, error = await fails(engine)
-    assert error.code == "llm_http_status"
+    assert error.code == code
+    assert error.permanent == (status in (401, 403, 404, 308) or b"insufficient" in body)
+    assert error.retry_after_s == 0.0
     assert expected in str(error)
     assert "Hello" not in str(error)
     assert "sk-1" not in str(error)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_how_long_to_leave_it_alone_is_handed_on(status: int) -> None:
+    reply = Reply(status=status, headers={"Retry-After": "7"})
+    async with ChatServer(reply) as server, running(server) as engine:
+        _, error = await fails(engine)
+    assert error.retry_after_s == 7.0
+    assert not error.permanent
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,7 @@ async def test_a_malformed_stream_keeps_what_came_before(bad: bytes) -> None:
     async with ChatServer(Reply([*say("one"), bad, *end()])) as server, running(server) as engine:
         pieces, error = await fails(engine)
     assert pieces == ["one"]
-    assert error.code == "llm_bad_stream"
+    assert error.code == ("llm_refused" if b"error" in bad else "llm_bad_message")
     assert "Hello" not in str(error)
 
 
@@ -103,7 +117,7 @@ async def test_a_page_that_is_no_stream_is_named(content_type: str) -> None:
     reply = Reply([b"<html>"], content_type=content_type)
     async with ChatServer(reply) as server, running(server) as engine:
         _, error = await fails(engine)
-    assert error.code == "llm_bad_stream"
+    assert error.code == "llm_bad_message"
     assert "check the URL" in str(error)
 
 
@@ -156,8 +170,7 @@ def full_port() -> Iterator[int]:
 
 
 async def test_connecting_is_bounded(full_port: int) -> None:
-    timeouts = ChatTimeouts(connect_s=0.05)
-    engine = OpenAiChat(f"http://127.0.0.1:{full_port}", "m", timeouts=timeouts)
+    engine = OpenAiChat(f"http://127.0.0.1:{full_port}", "m", connect_s=0.05)
     await engine.start()
     _, error = await asyncio.wait_for(fails(engine), SOON_S)
     await engine.close()
@@ -175,8 +188,7 @@ async def test_connecting_is_bounded(full_port: int) -> None:
     ids=["no head", "no event", "a role and a comment"],
 )
 async def test_the_first_token_is_bounded(reply: Reply) -> None:
-    timeouts = ChatTimeouts(first_token_s=0.1)
-    async with ChatServer(reply) as server, running(server, timeouts=timeouts) as engine:
+    async with ChatServer(reply) as server, running(server, first_token_s=0.1) as engine:
         pieces, error = await asyncio.wait_for(fails(engine), SOON_S)
         await gone(server.exchanges[0])
     assert (pieces, error.code) == ([], "llm_timeout")
@@ -184,9 +196,9 @@ async def test_the_first_token_is_bounded(reply: Reply) -> None:
 
 
 async def test_the_next_token_is_bounded() -> None:
-    timeouts = ChatTimeouts(first_token_s=SOON_S, next_token_s=0.05)
     reply = Reply([*say("one"), asyncio.Event()])
-    async with ChatServer(reply) as server, running(server, timeouts=timeouts) as engine:
+    patience = {"first_token_s": SOON_S, "next_token_s": 0.05}
+    async with ChatServer(reply) as server, running(server, **patience) as engine:
         pieces, error = await asyncio.wait_for(fails(engine), SOON_S)
         await gone(server.exchanges[0])
     assert (pieces, error.code) == (["one"], "llm_timeout")
@@ -250,7 +262,7 @@ async def test_closing_the_engine_ends_a_reply_under_way() -> None:
         with pytest.raises(EngineError) as caught:
             await anext(pieces)
         await gone(server.exchanges[0])
-    assert caught.value.code == "llm_cut"
+    assert caught.value.code == "llm_closed"
 
 
 async def test_order_of_start_reply_and_close() -> None:

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fakes.virtual_loop import virtually
-from voicecore.errors import EngineError
 from voicecore.engines.resilience.patience import Patience
+from voicecore.errors import EngineError
 
 
 async def items(*waits_s: float) -> AsyncIterator[int]:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from voicecore.engines.llm.sse import SseEvent, SseParser
+from voicecore.engines.wire.sse import SseEvent, SseParser
 from voicecore.errors import PeerError
 
 SEEDS = range(150)

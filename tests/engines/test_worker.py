@@ -15,7 +15,7 @@ from engines.worker_kit import Recorder, children, open_fds, settle
 from voicecore.engines.framing import Kind
 from voicecore.engines.pool import WorkerPool
 from voicecore.engines.worker import MAX_OUTBOX, Worker
-from voicecore.errors import EngineError, MissingLibraryError
+from voicecore.errors import EngineError, MissingLibraryError, MisuseError
 
 HERE = Path(__file__).parent
 
@@ -29,7 +29,7 @@ def make(start="ok", **options):
     return Worker("toy_worker", {"start": start}, engine="toy", **options)
 
 
-def make_pool(workers=1, max_waiting=2, wait_s=5.0):
+def make_pool(workers=1, max_waiting=2, wait_s=5.0, streams=1):
     return WorkerPool(
         "toy_worker",
         {},
@@ -38,6 +38,7 @@ def make_pool(workers=1, max_waiting=2, wait_s=5.0):
         max_waiting=max_waiting,
         wait_s=wait_s,
         busy_code="toy_busy",
+        streams=streams,
     )
 
 
@@ -286,3 +287,51 @@ def _alive(pid):
     except OSError:
         return False
     return state != "Z"  # whoever adopted it may be slow to bury it
+
+
+async def test_a_worker_that_serves_several_gets_the_streams_that_the_others_have_no_room_for():
+    pool = make_pool(workers=2, streams=2, wait_s=0.05)
+    await pool.start()
+    channels = [await pool.open({}, Recorder()) for _ in range(4)]
+    with pytest.raises(EngineError) as caught:
+        await pool.open({}, Recorder())
+    assert caught.value.code == "toy_busy"
+    channels[2].abandon()
+    assert await echo(pool.open)
+    await pool.close()
+
+
+async def test_a_pool_is_started_once_and_used_while_it_is():
+    pool = make_pool()
+    with pytest.raises(MisuseError, match="toy"):
+        await pool.open({}, Recorder())
+    await pool.start()
+    pid = pool.workers[0].pid
+    await pool.start()
+    assert pool.workers[0].pid == pid
+    await pool.close()
+    await pool.close()
+    with pytest.raises(MisuseError):
+        await pool.open({}, Recorder())
+    assert children() == []
+
+
+async def test_what_the_settings_got_wrong_is_misuse():
+    with pytest.raises(MisuseError, match="no such thing"):
+        await make("misuse").start()
+    assert children() == []
+
+
+async def test_closing_while_the_worker_dies_comes_to_an_end():
+    for turns in range(12):
+        worker = make()
+        await worker.start()
+        handler = Recorder()
+        worker.open({}, handler)
+        os.kill(worker.pid, signal.SIGKILL)
+        await handler.until(lambda h: h.error)
+        for _ in range(turns // 3):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            await worker.close()
+    assert children() == []

@@ -8,13 +8,15 @@ import time
 
 from voicecore.engines.framing import Kind
 from voicecore.engines.worker_side import Link, run_worker
-from voicecore.errors import MissingLibraryError
+from voicecore.errors import MissingLibraryError, MisuseError
 
 
 def serve(link: Link, settings: dict) -> None:
     start = settings.get("start", "ok")
     if start == "missing":
         raise MissingLibraryError("libtoy is missing: apt-get install libtoy")
+    if start == "misuse":
+        raise MisuseError("no such thing")
     if start == "hang":
         time.sleep(60)
     if start == "exit":

@@ -40,7 +40,9 @@ async def running(server: ChatServer, **settings: Any) -> AsyncIterator[OpenAiCh
 
 
 async def collect(engine: OpenAiChat, conversation: Conversation | None = None) -> list[str]:
-    return [piece async for piece in engine.reply(conversation or talk())]
+    """The pieces of text of a whole reply."""
+    pieces = [piece async for piece in engine.reply(conversation or talk())]
+    return [piece for piece in pieces if isinstance(piece, str)]
 
 
 async def fails(engine: OpenAiChat) -> tuple[list[str], EngineError]:
@@ -49,11 +51,12 @@ async def fails(engine: OpenAiChat) -> tuple[list[str], EngineError]:
 
     async def take() -> None:
         async for piece in engine.reply(talk()):
-            pieces.append(piece)
+            if isinstance(piece, str):
+                pieces.append(piece)
 
     with pytest.raises(EngineError) as caught:
         await take()
-    assert caught.value.engine == "openai_chat"
+    assert caught.value.engine == "openai"
     return pieces, caught.value
 
 

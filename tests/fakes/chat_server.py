@@ -128,12 +128,13 @@ class ChatServer:
         self.arrived.set()
         reply = self.replies.popleft() if self.replies else Reply(status=599)
         try:
-            return await self._play(request, reply)
+            return await self.play(request, reply)
         except (asyncio.CancelledError, ConnectionError):
             exchange.disconnected.set()
             raise
 
-    async def _play(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+    async def play(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+        """Answer ``request`` with ``reply``."""
         if reply.before is not None:
             await reply.before.wait()
         response = web.StreamResponse(status=reply.status, headers=reply.headers)

@@ -190,6 +190,8 @@ class SampleStream:
         self.settled = Transcript("")
         self.settled_samples = 0
         self.progress = 0
+        self.gives_up_quietly = False
+        self.condemned: EngineError | None = None
         self.failure: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()
         self.over = False
         self.samples = 0
@@ -218,13 +220,18 @@ class SampleStream:
         ):
             pass
         self.over = True
-        if self._engine.mute:
+        if self._engine.mute and not self.gives_up_quietly:
             raise broken("stt_timeout")
+        if self._engine.mute:
+            return self.settled
         words = self._words(whole_only=False)
         return Transcript(" ".join(w.text for w in words), tuple(words))
 
     async def cancel(self) -> None:
         self.over = True
+
+    def condemn(self, error: EngineError) -> None:
+        self.condemned = error
 
     def break_off(self, error: EngineError | None = None) -> None:
         if not self.failure.done():

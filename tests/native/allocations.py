@@ -167,6 +167,14 @@ def inbound_g711() -> Step:
     return _inbound(Inbound(pcmu_pt=0), 0, g711.ulaw_encode(TONE[:160].copy()), 160)
 
 
+def inbound_tapped() -> Step:
+    """The log of its packets goes round a hundred times."""
+    packet = Encoder(24_000).encode(TONE[:480])
+    path = Inbound(opus_pt=111, ring_ms=1000)
+    path.tap()
+    return _inbound(path, 111, packet, 960)
+
+
 def reports_and_feedback() -> Step:
     """Two ends that report each second and tell of each other's packets each 100 ms."""
     near, far = (RtcpState(ssrc, "c", transport_cc=True) for ssrc in (1, 2))
@@ -246,7 +254,7 @@ def deliberate() -> Step:
 
 PATHS = (nothing, deliberate, jitter_buffer, ring, own_arrays, splitter, silero, features,
          vad_frames, opus_decode, opus_encode, resample, g711_both_ways, inbound_opus,
-         inbound_g711, reports_and_feedback, outbound, cancelled_echo)  # fmt: skip
+         inbound_g711, inbound_tapped, reports_and_feedback, outbound, cancelled_echo)  # fmt: skip
 
 
 def main() -> None:

@@ -81,6 +81,7 @@ def main() -> None:
         ]
         for call in calls:
             for session in (call.at_a, call.at_b):
+                session.tap()
                 session.outbound.configure(red=True)
                 session.outbound.write(tone(300, 4), 0)
         time.sleep(WARM_S)

@@ -70,6 +70,7 @@ def test_the_counter_sees_a_deliberate_allocation(counts: dict[str, int]) -> Non
         "g711_both_ways",
         "inbound_opus",
         "inbound_g711",
+        "inbound_tapped",
         "reports_and_feedback",
         "outbound",
         "cancelled_echo",

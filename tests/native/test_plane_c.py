@@ -19,7 +19,7 @@ import pytest
 HERE = Path(__file__).parent / "c"
 NATIVE = Path(__file__).parents[2] / "src" / "voicecore" / "_native" / "c"
 FLAGS = ["-O1", "-g1", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread", f"-I{NATIVE}",
-         f"-I{HERE / 'plane'}", f"-I{HERE / 'threads'}"]  # fmt: skip
+         f"-I{HERE}", f"-I{HERE / 'plane'}", f"-I{HERE / 'threads'}"]  # fmt: skip
 PARTS = [
     "address_map", "echo_canceller", "echo_guard", "echo_reference", "plane", "plane_hear",
     "plane_peer", "plane_queue", "plane_rx", "plane_tx", "plane_vad", "rtcp_cc_arrivals",

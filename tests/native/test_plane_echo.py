@@ -232,17 +232,21 @@ def check_clock(weights: SileroWeights) -> bool:
     session, ring = mirror.session, mirror.session.inbound.ring
     pcm = np.concatenate([agent_voice(0), agent_voice(1)])[: 9 * PLAY_HZ]
     session.outbound.write(pcm, 0)
+    reader = session.tap().reader(0)
     while mirror.count < 350:
         mirror.reflect()
     wait_for(lambda: mirror.position - ring.position < 320, end)
     waiting, stats = mirror.position - ring.position, session.stats()
     late_ms = (session.time_of(0) - min(mirror.sent_ns[-100:])) / 1e6
+    packets = reader.rest(ring.position)
     end.threads.close()
     mirror.close()
     if stats["concealed_ms"] or stats["paused_ms"] or stats["late"]:
         return False
     assert stats["echo_cancelled_ms"] > 3000
     assert waiting == 160
+    assert packets[-1].end_sample == mirror.position, "it ends in what waits"
+    assert sum(each.duration_ms for each in packets) * 16 == mirror.position
     assert -1.0 < late_ms < 6.0
     return True
 

@@ -14,7 +14,8 @@ from fakes.virtual_loop import virtually
 from voicecore._native.resample import Resampler
 from voicecore.core import events as ev
 from voicecore.core.actions import Speak
-from voicecore.core.conversation import Conversation
+from voicecore.core.conversation import Conversation, Message
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.word_times import Word
 from voicecore.engines.protocols import SpeechChunk, WordMark
 from voicecore.errors import EngineError
@@ -73,12 +74,12 @@ class FakeLlm:
     name = "fake"
     greeting = ""
 
-    def __init__(self, *pieces: str | Exception | float) -> None:
+    def __init__(self, *pieces: str | ToolExchange | Exception | float) -> None:
         self.pieces = pieces
         self.given = 0
         self.closed = 0
 
-    async def reply(self, conversation: Conversation) -> AsyncIterator[str]:
+    async def reply(self, conversation: Conversation) -> AsyncIterator[str | ToolExchange]:
         try:
             for piece in self.pieces:
                 if isinstance(piece, Exception):
@@ -113,7 +114,7 @@ class Rig:
             report=self.told.append,
         )
 
-    def ask(self, *pieces: str | Exception | float) -> FakeLlm:
+    def ask(self, *pieces: str | ToolExchange | Exception | float) -> FakeLlm:
         llm = FakeLlm(*pieces)
         model: Any = llm
         self.answer.ask(model, Conversation())
@@ -162,6 +163,24 @@ def test_a_model_in_trouble(trouble: Exception | float, code: str) -> None:
         await asyncio.sleep(200)
         assert rig.told == [ev.ReplyText(TURN, "Well, "), ev.EngineFailed(TURN, "llm", code)]
         assert llm.closed == 1
+        await rig.end()
+
+    virtually(main())
+
+
+def test_what_tools_did_is_told_and_not_spoken() -> None:
+    exchange = ToolExchange((Message("assistant", ""),))
+
+    async def main() -> None:
+        rig = Rig()
+        rig.ask("One moment. ", exchange, "Done.")
+        await asyncio.sleep(1)
+        assert rig.told == [
+            ev.ReplyText(TURN, "One moment. "),
+            ev.ToolsUsed(TURN, exchange),
+            ev.ReplyText(TURN, "Done."),
+            ev.ReplyEnd(TURN),
+        ]
         await rig.end()
 
     virtually(main())

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from unittest.mock import patch
 
@@ -13,14 +12,13 @@ import numpy as np
 import pytest
 
 from core.driver import PLAIN
+from fakes.fake_plane import Channel, FakeLink, FakePlane
 from fakes.media_threads import HandThreads
 from fakes.virtual_loop import VirtualLoop, virtually
-from voicecore._native.ring import AudioRing
 from voicecore.core.conversation import Conversation
 from voicecore.core.session import Session
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
 from voicecore.core.turn_settings import TurnSettings
-from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.engines.llm.stub import LlmStub
 from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.stt.stub import SttStub
@@ -33,102 +31,8 @@ from voicecore.service.engine_factory import Engines
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import Peer, PeerConfig
-from voicecore.transport.plane import Placed, PlaneSink
 
 HEAR_HZ = 16_000
-
-
-class FakePlane:
-    """A plane whose playout runs in virtual time while :meth:`run` does."""
-
-    play_rate_hz = 24_000
-
-    def __init__(self) -> None:
-        self.ring = AudioRing(1 << 16)
-        self.generation = 1
-        self.written = self.played = 0
-        self.space = 1 << 30
-        self.closed = False
-        self.flushes = 0
-        self.sink: PlaneSink | None = None
-        self.wish: int | None = None
-        self.adapted = 0
-        self.held = False
-        self.voiced_from: int | None = None
-        self._speaking = False
-
-    @property
-    def heard(self) -> int:
-        return self.ring.position
-
-    def attach(self, sink: PlaneSink) -> None:
-        self.sink = sink
-
-    def play(self, pcm: np.ndarray, generation: int) -> Placed:
-        if generation != self.generation:
-            return Placed(self.written, -1)
-        position, self.written = self.written, self.written + len(pcm)
-        return Placed(position, len(pcm))
-
-    def hold(self) -> int:
-        self.held = True
-        return self.played
-
-    def resume(self) -> int:
-        self.held = False
-        return self.played
-
-    def lost(self, start: int, end: int) -> tuple[tuple[int, int], ...]:
-        return ()
-
-    def voice(self) -> Voice:
-        if self.voiced_from is None:
-            return NO_VOICE
-        return Voice(True, self.voiced_from, self.ring.position, 0.9, 0.0)
-
-    def flush(self) -> int:
-        self.held = False
-        self.flushes += 1
-        self.generation += 1
-        self.written = self.played
-        self._speaking = False
-        return self.played
-
-    def stats(self) -> dict[str, float]:
-        names = ("received", "lost", "late", "duplicate", "reordered", "fec", "malformed",
-                 "unknown_pt", "concealed_ms", "sent", "encoded", "rejected",
-                 "stalls", "byes")  # fmt: skip
-        return dict.fromkeys(names, 1.0)
-
-    def wake_at(self, position: int | None) -> None:
-        self.wish = position
-
-    def adapt(self) -> None:
-        self.adapted += 1
-
-    def close(self) -> None:
-        self.closed = True
-        self.sink = None
-
-    async def run(self, ms: float) -> None:
-        """Let ``ms`` pass on both ways."""
-        for _ in range(round(ms / 20)):
-            await asyncio.sleep(0.02)
-            self.ring.write(np.zeros(320, np.int16))
-            sink = self.sink
-            if sink is None:
-                return
-            if self.wish is not None and self.ring.position >= self.wish:
-                self.wish = None
-                sink.on_audio()
-            if self.written > self.played and not self.held:
-                self.played = min(self.played + 480, self.written)
-                if not self._speaking:
-                    self._speaking = True
-                    sink.on_playout_started()
-                if self.played == self.written:
-                    self._speaking = False
-                    sink.on_playout_drained(self.played)
 
 
 class Recorder(LlmStub):
@@ -153,26 +57,6 @@ class BrokenTts(TtsStub):
             raise EngineError("gone", engine="stub", code="worker_lost")
         async for chunk in super().speak(text):
             yield chunk
-
-
-@dataclass
-class FakeLink:
-    format: Any = field(default_factory=lambda: type("F", (), {"codec": "opus"})())
-
-    def selected_types(self) -> tuple[str, str]:
-        return ("host", "host")
-
-
-class Channel:
-    """The data channel."""
-
-    def __init__(self) -> None:
-        self.open = False
-        self.sent: list[str] = []
-
-    def send(self, texts: Sequence[str]) -> bool:
-        self.sent += texts if self.open else []
-        return self.open
 
 
 class Rig:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from fakes.distribution import install, install_acme
 from voicecore.service import cli
 from voicecore.service.__main__ import main
-from voicecore.service.config import Settings, cores
+from voicecore.service.config import Settings
 from voicecore.service.config_load import NAMES, ConfigError, Loaded, flag_name, load, variable_name
+from voicecore.service.engine_fields import cores
 
 pytestmark = pytest.mark.usefixtures("clean_surroundings")
 
@@ -93,6 +95,43 @@ def test_list_flags_repeat() -> None:
     assert loaded.settings.allowed_hosts == ["a", "b", "c.example"]
 
 
+def test_options_of_engines_add_up_over_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("voicecore.toml").write_text(
+        'stt = ["deepgram", "stub"]\n[engine.deepgram]\nmodel = "a"\nlanguage = "de"\n'
+        '[engine.stub]\ntext = "hi"\n'
+    )
+    monkeypatch.setenv("VOICECORE_ENGINE", "deepgram.model=b,deepgram.words=one,two")
+    loaded = load_from("--engine", "deepgram.words=three", "--engine", "stub.seconds=1")
+    assert loaded.settings.stt == "deepgram,stub"
+    assert loaded.settings.chain("stt") == ("deepgram", "stub")
+    assert loaded.settings.engine == {
+        "deepgram": {"model": "b", "language": "de", "words": "three"},
+        "stub": {"text": "hi", "seconds": "1"},
+    }
+    assert loaded.origins["engine.deepgram.language"] == "voicecore.toml: engine"
+    assert loaded.origins["engine.deepgram.model"] == "VOICECORE_ENGINE"
+    assert loaded.origins["engine.deepgram.words"] == "--engine"
+    assert loaded.warnings == ()
+
+
+def test_options_that_nobody_reads_are_a_warning() -> None:
+    (warning,) = load_from("--engine", "deepgram.model=x").warnings
+    assert warning == "engine.deepgram is given, but no stage has chosen deepgram"
+
+
+def test_a_plugin_that_takes_a_name_of_ours_is_a_warning(packages: Path) -> None:
+    install(packages, "usurper", {"voicecore.stt": {"deepgram": "usurper:Stt"}}, {})
+    (warning,) = load_from().warnings
+    assert warning.startswith("the plugin usurper 1.5 registers stt 'deepgram'")
+
+
+def test_a_plugins_name_is_as_good_as_ours(packages: Path) -> None:
+    assert "wants one of" in problems_of("--stt", "acme")
+    install_acme(packages)
+    assert load_from("--stt", "acme,stub").settings.stt == "acme,stub"
+    assert "did you mean acme?" in problems_of("--stt", "akme")
+
+
 def test_ice_servers_in_all_forms() -> None:
     Path("voicecore.toml").write_text(
         '[[ice_servers]]\nurls = "turn:a.example:3478"\nusername = "u"\ncredential = "p"\n'
@@ -118,6 +157,17 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--stt-chunk-ms", "10"], ["wants 20 or more"]),
     (["--stt-chunk-ms", "201"], ["wants 200 or less"]),
     (["--stt", "pocketsfinx"], ["--stt: wants one of", "did you mean pocketsphinx?"]),
+    (["--stt", "deepgram,pocketsfinx"], ["did you mean pocketsphinx?"]),
+    (["--stt", "stub,stub"], ["--stt: names stub twice"]),
+    (["--tts", ","], ["--tts: wants at least one engine"]),
+    (["--vad", "silero,energy"], ["--vad: wants one of silero, energy"]),
+    (["--s2s", "openai-realtme"], ["did you mean openai-realtime?"]),
+    (["--turn", "onxx"], ["--turn: wants one of onnx", "did you mean onnx?"]),
+    (["--turn", "onnx:gone.onnx"], ["there is no file 'gone.onnx'"]),
+    (["--engine", "deepgram"], ["--engine: wants NAME.OPTION=VALUE"]),
+    (["--engine", "deepgrm.model=x"], ["there is no engine 'deepgrm'; did you mean deepgram?"]),
+    (["--stt-bridge", "perhaps"], ["--stt-bridge: wants true or false, given 'perhaps'"]),
+    (["--engine-retry-s", "0"], ["--engine-retry-s: wants 0.1 or more"]),
     (["--agent", "my agent"], ["wants module:name"]),
     (["--host", " "], ["--host: wants an address"]),
     (["--log-format", "xml"], ["--log-format: wants 'text' or 'json'"]),
@@ -148,7 +198,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--allowed-origins", "a.example"], ["wants origins such as https://app.example.org"]),
     (["--allowed-origins", "https://a.example/path"], ["without a path"]),
     (["--allowed-origins", "https://a.example:99999"], ["wants origins"]),
-    (["--llm", "openai"], ["needs llm_url", "needs llm_model"]),
+    (["--llm", "openai"], ["needs llm_model"]),
     (["--llm-url", "localhost:11434"], ["--llm-url: wants a URL such as"]),
     (["--vad-model-path", "gone.onnx"], ["there is no file gone.onnx"]),
     (["--vad-backend", "cuda"], ["--vad-backend", "native"]),
@@ -212,6 +262,8 @@ def test_call_limit_follows_the_recogniser() -> None:
     assert Settings().call_limit == 2 * cores()
     assert Settings(stt_workers=3).call_limit == 6
     assert Settings(stt="stub").call_limit == 200
+    assert Settings(stt="deepgram,pocketsphinx").call_limit == 200
+    assert Settings(stt="pocketsphinx,stub").call_limit == 2 * cores()
     assert Settings(max_calls=7).call_limit == 7
 
 
@@ -249,6 +301,36 @@ def test_print_config_is_toml_that_reads_back_and_hides_secrets(
     assert 'llm = "openai"  # from llm_url is given' in text
     assert "port = 8080  # default" in text
     assert '# llm_key = "********"  # from VOICECORE_LLM_KEY; not shown' in text
+
+
+def test_print_config_shows_options_and_hides_keys(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, packages: Path
+) -> None:
+    install_acme(packages)
+    Path("key").write_text("filed-secret")
+    monkeypatch.setenv("ACME_API_KEY_FILE", "key")
+    options = ["acme.model=small", "acme.words=a,b", "own.mod:Stt.x=1", "espeak.pitch=70"]
+    argv = [word for option in options for word in ("--engine", option)]
+    assert main(["--stt", "acme,stub", *argv, "--print-config"]) == 0
+    text = capsys.readouterr().out
+    assert "filed-secret" not in text
+    assert 'stt = "acme,stub"  # from --stt' in text
+    assert 'engine.acme.model = "small"  # from --engine' in text
+    assert '# engine.acme.key = "********"  # from ACME_API_KEY_FILE; not shown' in text
+    assert '# engine."own.mod:Stt".x = "********"' in text, "nobody knows what it is"
+    Path("voicecore.toml").write_text(text)
+    again = load_from().settings
+    assert again.engine == {
+        "acme": {"model": "small", "words": "a,b"},
+        "espeak": {"pitch": "70"},
+    }
+
+
+def test_print_config_hides_passwords_in_addresses_of_engines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--engine", "openai.url=http://me:url-secret@h/v1", "--print-config"]) == 0
+    assert "url-secret" not in capsys.readouterr().out
 
 
 def test_print_config_of_the_defaults_is_a_config_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,15 +8,17 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from fakes.distribution import install, install_acme
 from voicecore.core.conversation import Conversation
-from voicecore.engines.llm.stub import LlmStub
+from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.stt.stub import SttStub
 from voicecore.engines.tts.stub import TtsStub
 from voicecore.engines.vad.energy import EnergyVad
 from voicecore.errors import EngineError
-from voicecore.service import engine_factory
+from voicecore.service import engines as engines_module
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_factory import Engines, build_engines
@@ -39,6 +41,34 @@ class OwnLlm:
 
     async def close(self) -> None:
         self.log.append("close")
+
+
+class FailingLlm(OwnLlm):
+    asked = 0
+
+    async def reply(self, conversation: Conversation) -> AsyncIterator[str]:
+        FailingLlm.asked += 1
+        raise EngineError("no answer", engine="own")
+        yield ""
+
+
+class OwnStt(SttStub):
+    name = "own stt"
+
+
+class Stt8k(SttStub):
+    name = "own 8k"
+
+    def __init__(self) -> None:
+        super().__init__(rate_hz=8000)
+
+
+class BrokenTts(TtsStub):
+    name = "broken"
+
+    async def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
+        raise EngineError("no voice", engine="broken", code="tts_key", permanent=True)
+        yield SpeechChunk(np.zeros(0, np.int16))
 
 
 class BrokenLlm(OwnLlm):
@@ -78,13 +108,128 @@ def build(**changes: object) -> Engines:
     return build_engines(Settings(**{**STUBS, **changes}))  # type: ignore[arg-type]
 
 
-def test_stubs_take_their_parameters() -> None:
-    engines = build(stub_stt_text="what time is it", stub_tts_seconds=1, stub_tts_lead_ms=50)
-    assert isinstance(engines.stt, SttStub)
-    assert engines.stt.text == "what time is it"
-    assert isinstance(engines.llm, LlmStub)
-    assert isinstance(engines.tts, TtsStub)
+async def test_stubs_take_their_parameters() -> None:
+    engines = build(
+        stub_stt_text="what time is it",
+        stub_tts_seconds=1,
+        stub_tts_lead_ms=50,
+        engine={"stub": {"rate_hz": 16_000}},
+    )
+    await engines.start(lambda line: None)
+    stream = await engines.stt.open(lambda text: None)
+    assert await stream.finish() == "what time is it"
+    assert engines.tts.rate_hz == 16_000
+    pcm = np.concatenate([chunk.pcm async for chunk in engines.tts.speak("hello")])
+    assert len(pcm) == 16_000 + 800
     assert isinstance(engines.vad, EnergyVad)
+    assert engines.names == {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy"}
+    await engines.close()
+
+
+def test_a_chain_is_one_engine_with_the_names_of_all() -> None:
+    engines = build(stt="stub,own_engines:OwnStt", tts=["espeak", "stub"])
+    assert engines.names["stt"] == "stub,own stt"
+    assert engines.names["tts"] == "espeak,stub"
+
+
+async def test_the_next_of_a_chain_takes_over() -> None:
+    engines = build(tts="own_engines:BrokenTts,stub", stub_tts_seconds=0.1)
+    await engines.start(lambda line: None)
+    pcm = np.concatenate([chunk.pcm async for chunk in engines.tts.speak("hello")])
+    assert len(pcm) == 2400
+    assert engines.health()["tts"][0].state == "down"
+    assert "no voice" in engines.health()["tts"][0].reason
+    await engines.close()
+
+
+async def test_what_may_not_be_asked_in_vain_is_left_as_it_is() -> None:
+    alone = build(llm="own_engines:OwnLlm").llm
+    assert isinstance(alone, OwnLlm)
+    lines: list[str] = []
+    engines = build(llm="own_engines:FailingLlm,stub")
+    await engines.start(lines.append)
+    said = [piece async for piece in engines.llm.reply(Conversation())]
+    assert said
+    assert FailingLlm.asked == 1, "asking it again could do twice what it does"
+    await engines.close()
+
+
+def test_with_a_speech_to_speech_model_nobody_else_hears_or_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "openai-key-1")
+    engines = build(s2s="openai-realtime", stt="own_engines:NoEngine", llm="no_such_module:X")
+    assert engines.s2s is not None
+    assert engines.names == {"s2s": "openai-realtime", "tts": "stub", "vad": "energy"}
+    assert build(s2s="openai-realtime", greeting="Hello.").greeting == "Hello."
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ConfigError, match="s2s = openai-realtime: needs its API"):
+        build(s2s="openai-realtime")
+
+
+def test_all_problems_of_all_stages_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(
+            stt="deepgram,own_engines:NoEngine",
+            llm="no_such_module:Thing",
+            tts="espeak",
+            engine={"espeak": {"pitsch": 5, "workers": "x"}, "deepgram": {"key": ""}},
+        )
+    text = "\n".join(caught.value.problems)
+    for sentence in (
+        "stt = deepgram: ",
+        "stt = own_engines:NoEngine: no SttEngine, it lacks",
+        "llm = no_such_module:Thing: can't be imported: No module named 'no_such_module'",
+        "tts = espeak: there is no option espeak.pitsch; did you mean pitch?",
+        "tts = espeak: engine.espeak.workers: wants a whole number, given 'x'",
+    ):
+        assert sentence in text
+
+
+def test_an_engines_own_limits_are_problems_too() -> None:
+    with pytest.raises(ConfigError, match=r"tts = espeak: .*pitch must be 0..99"):
+        build(tts="espeak", engine={"espeak": {"pitch": 100}})
+    with pytest.raises(ConfigError, match="stt = own_engines:Stt8k: own 8k wants 8000 Hz"):
+        build(stt="own_engines:Stt8k")
+
+
+def test_a_plugin_is_chosen_by_its_name(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_acme(packages)
+    monkeypatch.setenv("ACME_API_KEY", "acme-key-1")
+    engines = build(stt="acme,stub", tts="acme", engine={"acme": {"threads": 4, "voice": "bert"}})
+    assert engines.names["stt"] == "acme,stub"
+    monkeypatch.delenv("ACME_API_KEY")
+    with pytest.raises(ConfigError) as caught:
+        build(stt="acme", tts="acme")
+    assert len(caught.value.problems) == 2
+
+
+def test_a_plugin_that_breaks_harms_only_who_chooses_it(packages: Path) -> None:
+    points = {"voicecore.stt": {"bad": "bad_plugin:Stt"}}
+    install(packages, "bad", points, {"bad_plugin": "raise RuntimeError('not today')"})
+    assert build().names["stt"] == "stub"
+    with pytest.raises(ConfigError, match="stt = bad: can't be imported: RuntimeError: not today"):
+        build(stt="bad,stub")
+
+
+def test_a_turn_model_by_either_way(tmp_path: Path) -> None:
+    model = tmp_path / "turn.onnx"
+    model.write_bytes(b"not looked at yet")
+    for changes in (
+        {"turn": f"onnx:{model}"},
+        {"turn": "onnx", "engine": {"onnx": {"path": str(model)}}},
+    ):
+        assert build(**changes).turn is not None
+    with pytest.raises(ConfigError, match="needs path, the model: give turn = onnx:FILE or"):
+        build(turn="onnx")
+
+
+def test_the_older_settings_reach_the_chat_engine() -> None:
+    llm = {"llm_url": "http://localhost:1/v1", "llm_model": "m", "llm": "openai"}
+    assert build(**llm, greeting="Hello.").llm.greeting == "Hello."
+    with pytest.raises(ConfigError) as caught:
+        build(**llm, llm_key="snow\u2603man")
+    assert "snow" not in "".join(caught.value.problems)
 
 
 def test_greeting_is_the_agents_unless_set() -> None:
@@ -132,7 +277,7 @@ async def test_one_failure_does_not_keep_the_others_from_ending() -> None:
 
 
 async def test_long_loading_shows_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_factory, "PROGRESS_PERIOD_S", 0.001)
+    monkeypatch.setattr(engines_module, "PROGRESS_PERIOD_S", 0.001)
     monkeypatch.setattr(SlowLlm, "enough", asyncio.Event())
     lines: list[str] = []
 

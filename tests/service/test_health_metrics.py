@@ -8,9 +8,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.site import MakeSite, Site
+from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.errors import MisuseError
 from voicecore.service.loop_lag import measure_loop_lag
 from voicecore.service.metrics import Metrics
+from voicecore.service.secret_text import masked
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -43,6 +45,34 @@ async def test_ready_says_why_not(make_site: MakeSite) -> None:
     site.manager.draining = True
     message = (await (await site.client.get("/readyz")).json())["error"]["message"]
     assert message == "the server is shutting down; all 1 places are taken"
+
+
+async def test_ready_says_which_engine_is_down_and_why(site: Site) -> None:
+    up, down = ProviderHealth("near", "up"), ProviderHealth("far", "down", "far: no answer")
+    health = {"stt": [down, up], "llm": [ProviderHealth("stub", "unknown")]}
+    site.ready.watch_engines(lambda: health)
+    reply = await site.client.get("/readyz")
+    assert reply.status == 200
+    assert (await reply.json())["engines"] == {
+        "stt": {"far": {"state": "down", "reason": "far: no answer"}, "near": {"state": "up"}},
+        "llm": {"stub": {"state": "unknown"}},
+    }
+    health["tts"] = [down, ProviderHealth("other", "down", "no key")]
+    reply = await site.client.get("/readyz")
+    assert reply.status == 503
+    message = (await reply.json())["error"]["message"]
+    assert message == "tts: far is down (far: no answer); other is down (no key)"
+    assert (await site.open())["session_id"], "a caller is told by the apology"
+
+
+async def test_ready_repeats_no_key(site: Site) -> None:
+    masked.add(["readyz-canary"])
+    down = ProviderHealth("far", "down", "refused readyz-canary")
+    health = {"stt": [down]}
+    site.ready.watch_engines(lambda: health)
+    assert "readyz-canary" not in await (await site.client.get("/readyz")).text()
+    health["stt"].append(ProviderHealth("near", "up"))
+    assert "readyz-canary" not in await (await site.client.get("/readyz")).text()
 
 
 async def test_scrape_is_prometheus_text(site: Site) -> None:

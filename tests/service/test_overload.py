@@ -14,8 +14,9 @@ from fakes.virtual_loop import virtually
 from voicecore.core.overload import OverloadLevel
 from voicecore.errors import CapacityError
 from voicecore.service.calls import Calls
-from voicecore.service.config import Settings, cores
+from voicecore.service.config import Settings
 from voicecore.service.engine_factory import build_engines
+from voicecore.service.engine_fields import cores
 from voicecore.service.metrics import Metrics
 from voicecore.service.overload import MediaLoad, OverloadMonitor, cpu_budget, p99
 

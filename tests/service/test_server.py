@@ -13,7 +13,8 @@ import pytest
 from fakes.calls import FakeManager
 from voicecore._native import simd
 from voicecore.engines.vad.model_file import find_model
-from voicecore.errors import MissingLibraryError, MisuseError
+from voicecore.errors import EngineError, MissingLibraryError, MisuseError
+from voicecore.service import start_again
 from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
@@ -66,6 +67,53 @@ async def test_listens_while_loading_and_is_ready_after() -> None:
     assert manager.closed
     assert manager.draining
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class AwayManager(FakeManager):
+    """Its first steps fail as told: the voice of the apology is away."""
+
+    def __init__(self, *errors: EngineError) -> None:
+        super().__init__()
+        self.errors, self.seen = list(errors), asyncio.Event()
+
+    async def start(self) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        await super().start()
+
+
+async def test_a_provider_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_again, "FIRST_WAIT_S", 0.001)
+    away = EngineError("far: nothing answers", engine="far", code="tts_unreachable")
+    manager = AwayManager(away, away)
+    lines: list[str] = []
+    answers: list[tuple[int, str]] = []
+    one = Server(Settings(**STUBS), lines.append, lambda *_: manager)
+    real = manager.start
+
+    async def looked_at() -> None:
+        if len(manager.errors) < 2:
+            (url,) = one.urls
+            async with aiohttp.ClientSession() as web, web.get(url + "readyz") as reply:
+                answers.append((reply.status, await reply.text()))
+        await real()
+
+    monkeypatch.setattr(manager, "start", looked_at)
+    await one.start()
+    assert manager.started
+    assert [status for status, _ in answers] == [503, 503]
+    assert "an engine can't start yet: far: nothing answers" in answers[0][1]
+    assert sum("far: nothing answers; tried again in" in line for line in lines) == 2
+    assert await status_of(one.urls[0] + "readyz") == 200
+    await one.close()
+
+
+async def test_a_wrong_key_is_not_waited_for() -> None:
+    refused = EngineError("far: no", engine="far", code="tts_key", permanent=True)
+    one = server(AwayManager(refused))
+    with pytest.raises(EngineError, match="far: no"):
+        await one.start()
+    await one.close()
 
 
 async def test_the_vads_backend_goes_to_the_metrics_and_the_report() -> None:

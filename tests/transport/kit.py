@@ -24,6 +24,7 @@ from voicecore._native.srtp import SrtpContext
 from voicecore.core.speech_gate import SpeechEdge
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.media_path import SelectedPair
+from voicecore.transport.media_setup import play_rate_hz
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import AudioLink
 
@@ -75,7 +76,7 @@ def over(
     threads: Any = hub.threads
     outbound = Outbound(
         codec=form.codec, payload_type=form.payload_type, ssrc=link.ssrc, sequence=65_530,
-        timestamp=(1 << 32) - 5000, rate_hz=PLAY_HZ,
+        timestamp=(1 << 32) - 5000, rate_hz=play_rate_hz(form.codec, PLAY_HZ),
     )  # fmt: skip
     session = MediaSession(
         threads,

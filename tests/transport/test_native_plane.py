@@ -27,6 +27,7 @@ from transport.kit import (
 from voicecore._native import plane as native
 from voicecore._native.inbound import Inbound
 from voicecore._native.media_session import MediaSession
+from voicecore._native.opus import Encoder
 from voicecore._native.outbound import Outbound
 from voicecore._native.resample import Resampler
 from voicecore._native.ring import AudioRing
@@ -442,6 +443,20 @@ async def test_packets_become_audio_and_wake_who_asked() -> None:
         await until(lambda: made.plane.stats()["received"] == 50)
         stats = made.plane.stats()
         assert (stats["rejected"], stats["lost"]) == (0, 0)
+
+
+async def test_the_caller_s_own_packets_beside_the_audio() -> None:
+    with line() as made:
+        assert made.plane.codec == "opus"
+        tap = made.plane.tap()
+        assert made.plane.tap() is tap
+        encoder = Encoder(16_000, bitrate_bps=32_000)
+        payloads = [encoder.encode(frame) for frame in tone(1.0, 16_000).reshape(-1, 320)]
+        made.far.send([made.far.packet(payload) for payload in payloads], made.here)
+        await until(lambda: made.plane.ring.position == 16_000)
+        packets = tap.reader(0).rest(16_000)
+        assert [each.payload for each in packets] == payloads
+        assert [each.end_sample for each in packets] == list(range(320, 16_001, 320))
 
 
 async def test_keys_of_the_caller() -> None:

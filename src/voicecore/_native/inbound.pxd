@@ -8,7 +8,8 @@
 # Memory per object, bytes: the jitter buffer 78,000 with its packets, the ring 2 a sample of
 # ring_ms to the next power of two and 8,192 (139,264 at the default), the marks 16 for each
 # 20 ms of ring_ms (3,280), Opus's decoder 18,500 or the G.711 concealer and resampler 16,000
-# where negotiated, and this struct 9,900: 248 KB for an Opus call in use.
+# where negotiated, and this struct 9,900: 248 KB for an Opus call in use; with a tap on it
+# (packet_tap.pxd) 65,536 more.
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -16,6 +17,7 @@ from voicecore._native.echo_canceller cimport echo_canceller
 from voicecore._native.g711 cimport Concealer
 from voicecore._native.jitter cimport JitterBuffer, jb_event, jb_packet
 from voicecore._native.opus cimport Decoder
+from voicecore._native.packet_tap cimport PacketTap
 from voicecore._native.resample cimport Resampler
 from voicecore._native.ring cimport AudioRing
 from voicecore._native.rtp cimport rtp_header, rtp_red_block
@@ -100,6 +102,8 @@ cdef class Inbound:
     cdef Decoder opus              # None unless opus_pt was given
     cdef Concealer concealer       # these two None unless a G.711 type was given
     cdef Resampler upsampler
+    cdef PacketTap tapped          # notes all that is decoded; None: nobody asked. To be set
+                                   # under the owner's lock
     cdef echo_canceller* canceller # what is decoded goes through it; NULL: none
     cdef payload_types types       # inbound_payload.h
     cdef bint narrow               # the stream is G.711: 8 kHz clock and decoder
@@ -154,7 +158,7 @@ cdef class Inbound:
     cdef int _decode(self, const jb_event* event) noexcept nogil
     cdef int _to_wide(self, int n) noexcept nogil
     cdef void _forget(self) noexcept nogil
-    cdef int64_t _write(self, int n) noexcept nogil
+    cdef int64_t _write(self, int n, int kind, const jb_event* event) noexcept nogil
     cdef int _samples(self, int ticks) noexcept nogil
     cdef void _conceal(self, int samples) noexcept nogil
     cdef void _pause(self, int64_t samples) noexcept nogil

@@ -22,7 +22,8 @@ from voicecore._native.jitter cimport (JB_CNG, JB_CONCEAL, JB_DISCONTINUITY, JB_
                                        JB_DUP, JB_FEC, JB_FEC_FLAG, JB_FRAME, JB_LATE,
                                        JB_MAX_PAYLOAD, JB_OK, JB_PROBE, JB_RESET,
                                        JB_STALL_BEGIN, JB_STALL_END, JB_TOO_BIG,
-                                       JB_VOID_FLAG, JB_WAIT, jb_stats)
+                                       JB_VOID_FLAG, JB_WAIT)
+from voicecore._native.packet_tap cimport TAP_GAP, TAP_LOST, TAP_PACKET, PacketTap
 from voicecore._native.rtp cimport rtp_parse, rtp_red_parse, rtp_transport_sequence
 from voicecore._native.simd cimport kernels, vc_meter
 
@@ -228,11 +229,15 @@ cdef class Inbound:
             self.concealer.forget()
             self.upsampler.clear()
 
-    cdef int64_t _write(self, int n) noexcept nogil:
-        # n samples of self.pcm. Returns the position behind them, which the ring reaches once
-        # the canceller has its frame.
+    cdef int64_t _write(self, int n, int kind, const jb_event* event) noexcept nogil:
+        # n samples of self.pcm; a TAP_PACKET has an event. Returns the position behind them, which
+        # the ring reaches once the canceller has its frame.
         cdef int16_t clean[2 * CANCELLER_FRAME]
         cdef int at = 0, taken, ready
+        cdef int held = 0 if self.canceller == NULL else self.canceller.held
+        cdef int64_t end = self.ring.end_position() + held + n
+        if self.tapped is not None:
+            self.tapped.note(kind, event, n, end)
         if self.canceller == NULL:
             return self.ring.write_from(self.pcm, n)
         while at < n:
@@ -240,7 +245,7 @@ cdef class Inbound:
             ready = echo_canceller_run(self.canceller, self.pcm + at, taken, clean)
             self.ring.write_from(clean, ready)
             at += taken
-        return self.ring.end_position() + self.canceller.held
+        return end
 
     cdef int _samples(self, int ticks) noexcept nogil:
         return ticks * 2 if self.narrow else ticks // 3
@@ -260,7 +265,7 @@ cdef class Inbound:
             return
         wanted = self._decode(event)
         if wanted > 0:
-            end = self._write(wanted)
+            end = self._write(wanted, TAP_PACKET, event)
             if event.tag == PAYLOAD_OPUS and event.len <= 2:
                 marks_add(&self.pauses, end - wanted, end)
                 # It tells how loud silence is; noise in its place loses 3 of 640 beginnings.
@@ -293,7 +298,7 @@ cdef class Inbound:
         if event.tag != PAYLOAD_OPUS or samples <= 0 or samples > BLOCK:
             self._conceal(self._samples(event.samples))
         elif self.opus.decode_into(event.data, event.len, self.pcm, samples, True) == samples:
-            self._write(samples)
+            self._write(samples, TAP_LOST, NULL)    # there is no packet of its own
         else:
             self._conceal(samples)
 
@@ -301,7 +306,7 @@ cdef class Inbound:
         cdef int64_t end
         cdef int n = self._synthesise(min(samples, <int>BLOCK))
         if n > 0:
-            end = self._write(n)
+            end = self._write(n, TAP_LOST, NULL)
             self.concealed_samples += n
             marks_add(&self.concealments, end - n, end)
 
@@ -329,7 +334,7 @@ cdef class Inbound:
             else:
                 comfort_noise_make(&self.noise, self.pcm, n)
             self.paused_samples += n
-            end = self._write(n)
+            end = self._write(n, TAP_GAP, NULL)
             marks_add(&self.pauses, end - n, end)
 
     # -- for the media plane -------------------------------------------------------------
@@ -430,6 +435,23 @@ cdef class Inbound:
         """
         return self.pause_reach(position)
 
+    def tap(self) -> PacketTap:
+        """Return the tap on packets of :attr:`codec`, which notes what is decoded from now on.
+
+        Made when it is first asked for; nothing allocates after that.  :meth:`close` leaves it.
+        """
+        self._begin()
+        try:
+            self.tapped = self.tapped or PacketTap(self.ring, self.codec)
+        finally:
+            self.busy = 0
+        return self.tapped
+
+    @property
+    def codec(self) -> str:
+        """The best codec that was negotiated: ``"opus"``, else ``"pcmu"``, else ``"pcma"``."""
+        return "opus" if self.types.opus >= 0 else "pcmu" if self.types.pcmu >= 0 else "pcma"
+
     @property
     def stalled(self) -> bool:
         """True while no packet comes although the sender didn't pause.
@@ -456,26 +478,17 @@ cdef class Inbound:
         (present wait for a hole), ``delay_ms`` (frames by added delay, 64 bins of 1 ms).
         Events: ``stalls``, ``resets``, ``ts_jumps``.
         """
-        cdef jb_stats s
-        cdef int i
-        self.jitter.read_stats(&s)
-        per_ms = RATE_HZ // 1000
-        clock_hz = self.jitter.clock_hz
-        return {
-            "received": s.received, "expected": s.expected, "highest_sequence": s.highest,
-            "jitter": s.jitter, "clock_hz": clock_hz, "frames": s.frames, "lost": s.lost,
-            "late": s.late, "duplicate": s.duplicate, "reordered": s.reordered,
-            "fec": s.fec, "red": s.red, "probes": s.probes, "too_big": s.too_big,
-            "overflow": s.overflow, "malformed": self.malformed,
-            "unknown_pt": self.unknown_pt, "corrupt": self.corrupt,
-            "comfort_noise": self.noise_packets, "keys": self.pressed.heard,
-            "keys_dropped": self.pressed.dropped,
-            "concealed_ms": self.concealed_samples / per_ms,
-            "paused_ms": self.paused_samples / per_ms,
-            "skipped_ms": s.skipped * 1000 / clock_hz + self.skipped_samples / per_ms,
-            "stalls": s.stalls, "resets": s.resets, "ts_jumps": s.ts_jumps,
-            "wait_ms": s.wait_ns / 1e6, "delay_ms": [s.delay_ms[i] for i in range(64)],
-        }
+        cdef dict counters = self.jitter.stats()
+        clock_hz, per_ms = self.jitter.clock_hz, RATE_HZ // 1000
+        del counters["concealed"]    # ours takes in what was corrupt, too
+        counters.update(
+            highest_sequence=counters.pop("highest"), clock_hz=clock_hz,
+            malformed=self.malformed, unknown_pt=self.unknown_pt, corrupt=self.corrupt,
+            comfort_noise=self.noise_packets, keys=self.pressed.heard,
+            keys_dropped=self.pressed.dropped, concealed_ms=self.concealed_samples / per_ms,
+            paused_ms=self.paused_samples / per_ms,
+            skipped_ms=counters.pop("skipped") * 1000 / clock_hz + self.skipped_samples / per_ms)
+        return counters
 
     def close(self) -> None:
         """Free the decoder; the ring stays readable.  A second call does nothing."""

@@ -11,6 +11,7 @@ from voicecore._native.echo_canceller cimport CANCELLER_FRAME, echo_canceller, s
 from voicecore._native.inbound cimport Inbound
 from voicecore._native.jitter cimport jb_stats
 from voicecore._native.outbound cimport DRAINED_EVENT, STARTED_EVENT, Outbound
+from voicecore._native.packet_tap cimport PacketTap
 from voicecore._native.plane cimport MediaThreads, _Peer, _Port, to_sockaddr
 from voicecore._native.plane_c cimport *
 from voicecore._native.simd cimport kernels
@@ -419,6 +420,18 @@ cdef class MediaSession:
             end = self.inbound.pause_reach(position)
             self.owner.unlock_receiving()
         return end
+
+    def tap(self) -> PacketTap:
+        """As :meth:`voicecore._native.inbound.Inbound.tap`."""
+        cdef PacketTap made
+        self._check()
+        if self.inbound.tapped is None:
+            made = PacketTap(self.inbound.ring, self.inbound.codec)
+            # With the GIL held, see stats().
+            self.owner.lock_receiving()
+            self.inbound.tapped = made
+            self.owner.unlock_receiving()
+        return self.inbound.tapped
 
     def time_of(self, sample: int) -> int:
         """Return when a sample of the caller was due here, monotonic ns (an estimate)."""

@@ -40,12 +40,13 @@ class Message:
     tool_call_id: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Conversation:
-    """An ordered list of messages, oldest first.
+    """An ordered list of messages, oldest first. One call's is one object.
 
     Bounded: beyond ``limit`` messages the oldest that is not a system message
-    is forgotten, so a call of many hours can't grow without end.
+    is forgotten, so a call of many hours can't grow without end. Calls of tools are
+    forgotten with their results: a model refuses halves.
     """
 
     limit: int = 400
@@ -56,13 +57,20 @@ class Conversation:
         self._messages.append(message)
         if len(self._messages) > self.limit:
             oldest = next(i for i, m in enumerate(self._messages) if m.role != "system")
-            del self._messages[oldest]
+            end = oldest + 1
+            while end < len(self._messages) and self._messages[end].role == "tool":
+                end += 1
+            del self._messages[oldest:end]
 
     def not_interrupted(self) -> None:
         """The agent's answer that ends the conversation was cut off by nobody, as it turns out."""
-        if self._messages and self._messages[-1].role == "assistant":
-            self._messages[-1] = replace(
-                self._messages[-1], interrupted=False, unheard="", heard_when_began=""
+        # What its tools did may have come to be known since.
+        last = len(self._messages) - 1
+        while last >= 0 and _is_unspoken(self._messages[last]):
+            last -= 1
+        if last >= 0 and self._messages[last].role == "assistant":
+            self._messages[last] = replace(
+                self._messages[last], interrupted=False, unheard="", heard_when_began=""
             )
 
     def with_draft(self, text: str) -> Conversation:
@@ -86,3 +94,7 @@ class Conversation:
 
     def __len__(self) -> int:
         return len(self._messages)
+
+
+def _is_unspoken(message: Message) -> bool:
+    return message.role == "tool" or bool(message.tool_calls)

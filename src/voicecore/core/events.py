@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.voice import NO_VOICE, Voice
 from voicecore.core.word_times import Word
 
@@ -105,12 +106,22 @@ class Digit(Event):
 class ReplyText(Event):
     """The next piece of the model's answer to ``turn``.
 
-    ``protected``: it may not be interrupted.
+    ``protected``: it may not be interrupted. ``whole``: a clause ends with it, since
+    what was said so far is being heard already (speech to speech).
     """
 
     turn: int
     text: str
     protected: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsUsed(Event):
+    """The model's answer to ``turn`` has used tools, with these results."""
+
+    turn: int
+    exchange: ToolExchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +184,10 @@ class Flushed(Event):
 
 @dataclass(frozen=True, slots=True)
 class EngineFailed(Event):
-    """Stage ``stt``, ``llm`` or ``tts`` failed for ``turn`` (``part`` of it: stt alone)."""
+    """An engine failed for ``turn`` (``part`` of it: stt alone).
+
+    ``stage``: ``stt``, ``llm``, ``tts`` or ``s2s``.
+    """
 
     turn: int
     stage: str

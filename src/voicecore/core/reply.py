@@ -9,6 +9,7 @@ from voicecore.core.clauses import ClauseCutter
 from voicecore.core.conversation import Message
 from voicecore.core.events import SpeechQueued, Stretches
 from voicecore.core.ledger import PlayoutLedger
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.turn_clock import TurnClock
 from voicecore.core.word_times import Pace
 
@@ -21,7 +22,8 @@ class Reply:
 
     ``lost``: stretches of the playout that never reached the caller.
     ``started_ns``: when its first packet went out. ``told_chars``: how much of it
-    the client knows to be heard.
+    the client knows to be heard. ``exchanges``: what its tools did, while it is not
+    known whether it is wanted.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Reply:
         self.told_chars = 0
         self.started_ns: int | None = None
         self.lost: Stretches = ()
+        self.exchanges: list[ToolExchange] = []
         self._cutter = ClauseCutter()
         self._protected: set[int] = set()
         self._guarding = False
@@ -44,17 +47,19 @@ class Reply:
 
     # -- the text ---------------------------------------------------------------------
 
-    def add_text(self, text: str, *, protected: bool = False) -> list[Speak]:
+    def add_text(self, text: str, *, protected: bool = False, whole: bool = False) -> list[Speak]:
         """Take a piece of the model's text; return the clauses it completes.
 
-        A ``protected`` one makes clauses of its own, which may not be interrupted.
+        A ``protected`` one makes clauses of its own, which may not be interrupted. A
+        ``whole`` one ends a clause wherever it ends.
         """
         if self._broken_off:
             return []
         spoken = [] if protected == self._guarding else self._flush()
         self._guard(protected)
         self.text += text
-        return spoken + [self._speak(clause) for clause in self._cutter.push(text)]
+        spoken += [self._speak(clause) for clause in self._cutter.push(text)]
+        return [*spoken, *self._flush()] if whole else spoken
 
     def end_text(self) -> list[Speak]:
         """The model is done; return the last clause, if there is one."""
@@ -150,7 +155,10 @@ class Reply:
 
     def _flush(self) -> list[Speak]:
         rest = self._cutter.flush()
-        return [self._speak(rest)] if rest.strip() else []
+        if rest.strip():
+            return [self._speak(rest)]
+        self._cutter.push(rest)  # white space: it belongs to what follows
+        return []
 
     def _speak(self, clause: str, *, canned: bool = False) -> Speak:
         number = self.ledger.open_segment(clause)

@@ -90,14 +90,19 @@ class RemoteSttStream(SttStream, Protocol):
     ``settled``: the text that will not change any more; ``settled_samples``: how
     many samples from the first pushed on it covers, so that what was pushed after
     them suffices to go on elsewhere. ``progress``: grows with every message of the
-    provider's that shows it hears (texts, not answers to pings). ``failure`` is done
-    with the error as soon as the stream is known to be dead; ``finish`` raises it too.
+    provider's that shows it hears (texts, not answers to pings), and with what is pushed
+    where it tells nothing before the end. ``failure`` is done with the error as soon as
+    the stream is known to be dead; ``finish`` raises it too.
     """
+
 
     settled: Transcript
     settled_samples: int
     progress: int
     failure: asyncio.Future[EngineError]
+
+    def condemn(self, error: EngineError) -> None:
+        """Use the connection no more, for ``error``: it looks alive, but nobody hears."""
 
 
 @runtime_checkable

@@ -39,7 +39,7 @@ from voicecore.engines.framing import (
     pack_json,
     parse_header,
 )
-from voicecore.errors import EngineError, MissingLibraryError, VoicecoreError
+from voicecore.errors import EngineError, MissingLibraryError, MisuseError, VoicecoreError
 
 _log = logging.getLogger(__name__)
 
@@ -159,9 +159,12 @@ class Worker:
     async def start(self) -> None:
         """Spawn and wait for READY.
 
-        Raises MissingLibraryError or EngineError if the first start fails;
-        later ones are tried again with a growing delay of 0.1 to 10 s.
+        Raises MissingLibraryError, MisuseError or EngineError if the first start
+        fails; later ones are tried again with a growing delay of 0.1 to 10 s. Twice
+        is fine.
         """
+        if self._task is not None:
+            return
         try:
             await self._spawn()
         except BaseException:
@@ -331,6 +334,8 @@ class Worker:
         code, message = str(detail.get("code")), str(detail.get("message"))
         if code == "missing_library":
             return MissingLibraryError(message)
+        if code == "misuse":
+            return MisuseError(message)
         return EngineError(message, engine=self._engine, code=code)
 
     def _error(self, message: str, code: str) -> EngineError:
@@ -357,7 +362,10 @@ async def _ended(process: asyncio.subprocess.Process, step: Callable[[], None] |
         with contextlib.suppress(ProcessLookupError):
             step()
     try:
-        await asyncio.wait_for(process.wait(), _CLOSE_STEP_S)
+        # Not wait_for: before Python 3.12 it swallows a cancellation that comes just when
+        # the child ends, and whoever closes would wait for ever.
+        async with asyncio.timeout(_CLOSE_STEP_S):
+            await process.wait()
     except TimeoutError:
         return False
     return True

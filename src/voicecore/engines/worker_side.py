@@ -65,6 +65,13 @@ class Link:
             pass
         return self.closed or stream in self._cancelled
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a frame has come that :meth:`receive` would give at once."""
+        while not self.closed and self._poll(0.0):
+            pass
+        return bool(self._inbox)
+
     def send(self, kind: Kind, stream: int, payload: bytes | memoryview = b"") -> None:
         """Write one frame; blocks while the pipe is full; sets ``closed`` if it broke."""
         self._write(pack(kind, stream, payload))
@@ -119,10 +126,12 @@ def run_worker(serve: Callable[[Link, dict[str, Any]], None]) -> None:
     ``argv`` is the server's process id and the settings as JSON. Must be
     called before the engine's library is imported, so that nothing this
     library prints gets between the frames. An exception before READY reaches
-    the server as an ERROR frame on stream 0.
+    the server as an ERROR frame on stream 0. The setting ``nice`` (0..19), if there
+    is one, is by how much the process gives way to others, as media threads.
     """
     _die_with_parent(int(sys.argv[1]))
     settings: dict[str, Any] = json.loads(sys.argv[2])
+    os.nice(settings.get("nice", 0))
     link = Link(os.dup(0), os.dup(1))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

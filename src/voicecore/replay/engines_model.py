@@ -104,7 +104,7 @@ class EnginesModel:
         if chosen is None:
             return [(_DELAY_NS, ev.ReplyText(0, NO_REPLY)), (_DELAY_NS, ev.ReplyEnd(0))]
         pieces = list(chosen.pieces)
-        if isinstance(pieces[-1][1], ev.ReplyText):
+        if isinstance(pieces[-1][1], ev.ReplyText | ev.ToolsUsed):
             # Cut off in the recording: what it would have written more is not known.
             pieces.append((pieces[-1][0], ev.ReplyEnd(0)))
         return pieces

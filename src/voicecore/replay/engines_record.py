@@ -109,7 +109,7 @@ class EnginesRecord:
         match event:
             case ev.TranscriptPartial() | ev.TranscriptFinal():
                 self._take_transcript(event, now_ns)
-            case ev.ReplyText() | ev.ReplyEnd():
+            case ev.ReplyText() | ev.ToolsUsed() | ev.ReplyEnd():
                 self._take_reply(event, now_ns)
             case ev.SpeechQueued() | ev.SegmentEnd():
                 self._take_speech(event, now_ns)
@@ -139,7 +139,9 @@ class EnginesRecord:
         else:
             speech.text, speech.delay_ns = event.text, max(now_ns - speech.finished_ns, 0)
 
-    def _take_reply(self, event: ev.ReplyText | ev.ReplyEnd | ev.EngineFailed, now_ns: int) -> None:
+    def _take_reply(
+        self, event: ev.ReplyText | ev.ToolsUsed | ev.ReplyEnd | ev.EngineFailed, now_ns: int
+    ) -> None:
         if (reply := self._writing.get(event.turn)) is not None:
             reply.pieces.append((now_ns - reply.began_ns, event))
 

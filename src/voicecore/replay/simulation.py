@@ -27,8 +27,8 @@ from voicecore.replay.recording_file import Recording
 from voicecore.replay.verbatim import Outcome, handle, new_session
 
 _MADE_HERE = (
-    ev.Timeout, ev.TranscriptPartial, ev.TranscriptFinal, ev.TurnScored, ev.ReplyText, ev.ReplyEnd,
-    ev.SpeechQueued, ev.SegmentEnd, ev.PlayoutStarted, ev.PlayoutDrained, ev.Flushed,
+    ev.Timeout, ev.TranscriptPartial, ev.TranscriptFinal, ev.TurnScored, ev.ReplyText, ev.ToolsUsed,
+    ev.ReplyEnd, ev.SpeechQueued, ev.SegmentEnd, ev.PlayoutStarted, ev.PlayoutDrained, ev.Flushed,
     ev.EngineFailed,
 )  # fmt: skip
 """Events that follow from decisions; every other one comes from the caller."""

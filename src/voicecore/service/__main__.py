@@ -18,6 +18,7 @@ from voicecore.errors import EngineError, MissingLibraryError
 from voicecore.service import cli, memory
 from voicecore.service.config_load import ConfigError, Loaded, load
 from voicecore.service.logs import configure_logging
+from voicecore.service.secret_text import masked
 
 _log = logging.getLogger("voicecore.service")
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(error.problems)
     if show:
-        sys.stdout.write(cli.render(loaded))
+        sys.stdout.write(_shown(show, loaded))
         return 0
     configure_logging(loaded.settings.log_level, loaded.settings.log_format)
     for warning in loaded.warnings:
@@ -50,9 +51,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _shown(what: str, loaded: Loaded) -> str:
+    # Late, for it looks at engines' modules, which a service that runs does by itself.
+    if what == "config":
+        from voicecore.service.print_config import render
+
+        return render(loaded)
+    from voicecore.service import engine_list
+
+    listed = engine_list.collect(loaded.settings)
+    return engine_list.as_json(listed) if what == "engines-json" else engine_list.render(listed)
+
+
 def _complain(problems: Sequence[str]) -> int:
     for problem in problems:
-        print(f"voicecore: {problem}", file=sys.stderr)
+        print(masked(f"voicecore: {problem}"), file=sys.stderr)
     return 2
 
 
@@ -83,7 +96,11 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
     except ConfigError as error:
         code = _complain(error.problems)
     except (EngineError, MissingLibraryError) as error:
-        print(f"voicecore: {error}", file=sys.stderr)
+        print(masked(f"voicecore: {error}"), file=sys.stderr)
+        code = 1
+    except Exception:
+        # By the log, which knows what mustn't be shown of a traceback.
+        _log.critical("starting failed unexpectedly", exc_info=True)
         code = 1
     server.stop_admitting()
     try:

@@ -20,6 +20,7 @@ from voicecore.core import events as ev
 from voicecore.core.actions import Speak
 from voicecore.core.conversation import Conversation
 from voicecore.core.protected import Protected
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.word_times import Word
 from voicecore.engines.protocols import LlmEngine, WordMark
 from voicecore.engines.resilience.patience import Patience
@@ -118,7 +119,9 @@ class Answer:
                 Patience(_TOKEN_TIMEOUT_S, llm.name, "llm_timeout") as patience,
             ):
                 while (piece := await patience.next(pieces)) is not None:
-                    if piece:
+                    if isinstance(piece, ToolExchange):
+                        self._tell(ev.ToolsUsed(self.turn, piece))
+                    elif piece:
                         protected = isinstance(piece, Protected)
                         self._tell(ev.ReplyText(self.turn, str(piece), protected))
                     await self._room.wait()

@@ -34,8 +34,8 @@ from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
+from voicecore.service.speech_voice import AgentVoice, voice_of
 from voicecore.service.timers import call_in
-from voicecore.service.voice import Voice
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane
 
@@ -99,7 +99,7 @@ class Call:
         self._session: Session | None = None
         self._engines: CallEngines | None = None
         self._ears: Ears | None = None
-        self._voice: Voice | None = None
+        self._voice: AgentVoice | None = None
         self._judge: PauseJudge | None = None
         self._recorder: NullRecorder = NOT_RECORDED
         self._far_buffer_ms = _FAR_BUFFER_MS
@@ -218,7 +218,7 @@ class Call:
                 play_rate_hz=plane.play_rate_hz,
                 now=self._now,
             )
-        mine = self._engines = CallEngines(engines)
+        mine = self._engines = CallEngines(engines, conversation=self.conversation)
         self._ears = Ears(
             mine.stt,
             plane,
@@ -226,10 +226,9 @@ class Call:
             report=self._dispatch,
             changed=self._await_audio,
         )
-        self._voice = Voice(
+        self._voice = voice_of(
+            mine,
             plane,
-            mine.llm,
-            mine.tts,
             apology=self._context.apology.pcm,
             report=self._dispatch,
             on_played=self._recorder.played,

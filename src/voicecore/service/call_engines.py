@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+from voicecore.core.conversation import Conversation
 from voicecore.engines.protocols import (
     SpeechChunk,
     SttEngine,
@@ -15,6 +16,7 @@ from voicecore.engines.protocols import (
     TtsSession,
     TtsWithSessions,
 )
+from voicecore.engines.s2s.protocol import SpeechSession
 from voicecore.errors import EngineError
 from voicecore.service.engine_factory import Engines
 from voicecore.transport.tasks import let_go
@@ -45,14 +47,23 @@ class CallEngines:
 
     ``stt`` opens streams. ``codec``: what the caller sends, where a recogniser may get
     his packets as they are (``""``: it gets samples). Connections are made at once, in
-    the background: whoever fails is told of it when it is needed.
+    the background: whoever fails is told of it when it is needed. ``speech``: the
+    call's ``conversation`` with a speech-to-speech model, which ``stt`` is then, too.
     """
 
-    def __init__(self, engines: Engines, codec: str = "") -> None:
+    def __init__(
+        self, engines: Engines, codec: str = "", conversation: Conversation | None = None
+    ) -> None:
         self.llm = engines.llm
         self.tts = CallVoice(engines.tts)
         self.stt: SttSession | SttEngine = engines.stt
-        if isinstance(engines.stt, SttWithSessions):
+        self.speech: SpeechSession | None = None
+        self.speech_rate_hz = 0
+        if engines.s2s is not None:
+            self.speech_rate_hz = engines.s2s.rate_hz
+            talk = Conversation() if conversation is None else conversation
+            self.stt = self.speech = engines.s2s.converse(talk)
+        elif isinstance(engines.stt, SttWithSessions):
             self.stt = engines.stt.session(codec)
         self.encoded = isinstance(self.stt, SttSession) and self.stt.encoded
         self._warming = asyncio.get_running_loop().create_task(self._warm(), name="warm-engines")
@@ -66,7 +77,8 @@ class CallEngines:
         await asyncio.gather(self._warming, *closing, return_exceptions=True)
 
     async def _warm(self) -> None:
-        warmers = [self.stt, self.tts.session, self.llm]
+        alone = self.speech is not None
+        warmers = [self.stt] if alone else [self.stt, self.tts.session, self.llm]
         work = [warm() for each in warmers if (warm := getattr(each, "warm", None)) is not None]
         for result in await asyncio.gather(*work, return_exceptions=True):
             if isinstance(result, Exception) and not isinstance(result, EngineError):

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+from dataclasses import replace
 
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.units import NS_PER_S
@@ -77,23 +78,28 @@ class Calls:
     async def start(self) -> None:
         """Open the sockets, synthesise the apology. Runs once, after the engines have started."""
         settings = self._settings
+        tts = self._engines.tts
+        turns = settings.turn_settings(
+            greeting=self._engines.greeting,
+            speculative=self._engines.speculative,
+            trust_words=self._engines.trust_words,
+        )
+        if self._engines.s2s is not None:
+            # Its text runs ahead of its voice, which can't be broken off by the text.
+            turns = replace(turns, max_monologue_s=0.0)
+        # First, since it is what may fail and be tried again.
+        apology = await Apology.synthesise(tts, turns.apology, play_rates(tts.rate_hz))
         if settings.record_dir is not None:
             recordings = Recordings(settings.record_dir, settings.record_consent)
             self._recordings = recordings
             self._metrics.watch_recordings(lambda: recordings.counts)
         media = self._media = Media(settings, self._engines, self._metrics.no_relay)
-        tts = self._engines.tts
-        turns = settings.turn_settings(
-            greeting=self._engines.greeting,
-            speculative=getattr(self._engines.llm, "speculative", False),
-            trust_words=not getattr(self._engines.stt, "coarse", False),
-        )
         self._context = CallContext(
             engines=self._engines,
             metrics=self._metrics,
             turns=turns,
             stt_chunk_ms=settings.stt_chunk_ms,
-            apology=await Apology.synthesise(tts, turns.apology, play_rates(tts.rate_hz)),
+            apology=apology,
             peers=media.peer_config,
             make_plane=media.make_plane,
             recordings=self._recordings,

@@ -1,13 +1,10 @@
-"""The command line: flags for every setting, a help that teaches, ``--print-config``."""
+"""The command line: flags for every setting, and a help that teaches."""
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NoReturn
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -16,13 +13,10 @@ from voicecore.service.config import Settings
 from voicecore.service.config_load import (
     CONFIG_VARIABLE,
     ConfigError,
-    Loaded,
     flag_name,
     variable_name,
 )
-from voicecore.service.setting_types import IceServer, group_of, nearest
-
-MASK = "********"
+from voicecore.service.setting_types import group_of, nearest
 
 _INTRO = """\
 Answer voice calls from browsers: hear, decide whose turn it is, answer, and
@@ -49,6 +43,11 @@ examples:
       python -m voicecore.service --trusted-proxies 10.0.0.0/8 --allowed-hosts voice.example.org
   callers behind strict firewalls, with coturn
       VOICECORE_TURN_SECRET=... python -m voicecore.service --turn-urls turn:turn.example.org:3478
+  a hosted recogniser, and one that takes over when it fails
+      DEEPGRAM_API_KEY=... python -m voicecore.service --stt deepgram,pocketsphinx \\
+          --engine deepgram.language=de
+  the engines there are, their options, and what each still needs
+      python -m voicecore.service --engines
   see what it would run with, and where each value comes from
       python -m voicecore.service --print-config"""
 
@@ -71,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser; all setting flags default to ``SUPPRESS``, i.e. not given."""
     parser = _Parser(
         prog="python -m voicecore.service",
-        usage="%(prog)s [--config FILE] [--print-config] [settings]",
+        usage="%(prog)s [--config FILE] [--print-config | --engines] [settings]",
         description=_INTRO,
         epilog=_EXAMPLES,
         formatter_class=_Layout,
@@ -88,6 +87,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the effective settings as TOML with the origin of each, and exit",
     )
+    general.add_argument(
+        "--engines",
+        nargs="?",
+        const="text",
+        choices=("text", "json"),
+        help="list the engines with their options, and what each still needs, and exit;"
+        " --engines=json for programs",
+    )
     groups: dict[str, Any] = {}
     for name, field in Settings.in_order():
         title = group_of(field)
@@ -97,8 +104,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(argv: Sequence[str]) -> tuple[dict[str, Any], str | None, bool]:
-    """Flags that were given, the ``--config`` file, and whether to print and exit.
+def parse(argv: Sequence[str]) -> tuple[dict[str, Any], str | None, str]:
+    """Flags that were given, the ``--config`` file, and what to show in place of running.
+
+    That is ``config``, ``engines``, ``engines-json`` or ``""``.
 
     Raises :class:`ConfigError` for what is no flag, naming the nearest one.
     ``--help`` prints and raises ``SystemExit(0)`` as argparse does.
@@ -109,22 +118,27 @@ def parse(argv: Sequence[str]) -> tuple[dict[str, Any], str | None, bool]:
         flags = [flag_name(name) for name in Settings.model_fields]
         problems = []
         for word in [w for w in unknown if w.startswith("-")] or unknown:
-            close = nearest(word.partition("=")[0], [*flags, "--config", "--print-config"])
+            close = nearest(
+                word.partition("=")[0], [*flags, "--config", "--print-config", "--engines"]
+            )
             hint = f"; did you mean {close}?" if close else "; --help lists them"
             problems.append(f"there is no flag {word.partition('=')[0]}{hint}")
         raise ConfigError(problems)
     values = vars(known)
-    config, show = values.pop("config"), values.pop("print_config")
-    return values, config, show
+    config = values.pop("config")
+    printing, listing = values.pop("print_config"), values.pop("engines")
+    if printing:
+        return values, config, "config"
+    return values, config, {"text": "engines", "json": "engines-json"}.get(listing, "")
 
 
 def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
     extra = field.json_schema_extra
     metavar = str(extra["metavar"]) if isinstance(extra, dict) else ""
     default = field.get_default(call_default_factory=True)
-    many = isinstance(default, list)
+    many = isinstance(default, list | dict)
     shown = _plain(default)
-    note = f"default {shown}" if shown not in ("", "[]") and len(shown) <= 40 else ""
+    note = f"default {shown}" if shown not in ("", "[]", "{}") and len(shown) <= 40 else ""
     if len(shown) > 40:
         note = "has a default, see --print-config"
     tail = ", ".join(part for part in (variable_name(name), note) if part)
@@ -147,62 +161,3 @@ def _plain(value: object) -> str:
     if value is None or isinstance(value, SecretStr):
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def render(loaded: Loaded) -> str:
-    """The effective settings as TOML that can be read back, secrets left out.
-
-    A comment after each value says where it came from. Settings that are
-    unset or secret appear as comments, since TOML has no word for either.
-    """
-    lines = [f"# effective settings (file: {loaded.file or 'none'})"]
-    title = ""
-    for name, field in Settings.in_order():
-        if group_of(field) != title:
-            title = group_of(field)
-            lines += ["", f"# {title}"]
-        origin = loaded.origins.get(name)
-        lines.append(_line(name, getattr(loaded.settings, name), origin))
-    settings = loaded.settings
-    lines += ["", f"# calls at once: {settings.call_limit}"]
-    return "\n".join(lines) + "\n"
-
-
-def _line(name: str, value: object, origin: str | None) -> str:
-    where = f"from {origin}" if origin else "default"
-    if isinstance(value, SecretStr):
-        if not value.get_secret_value():
-            return f"# {name} =  (unset)"
-        return f'# {name} = "{MASK}"  # {where}; not shown'
-    if value is None:
-        return f"# {name} =  (unset)"
-    if name == "llm_url":
-        value = _without_password(str(value))
-    return f"{name} = {toml_value(value)}  # {where}"
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{MASK}@{host}"))
-
-
-def toml_value(value: object) -> str:
-    """``value`` as a TOML literal: text, numbers, paths, lists, tables and ICE servers."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, SecretStr):
-        return toml_value(MASK if value.get_secret_value() else "")
-    if isinstance(value, str | Path):
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list):
-        return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    if isinstance(value, IceServer):
-        value = {name: getattr(value, name) for name in IceServer.model_fields}
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
-    raise TypeError(f"no TOML form for {type(value).__name__}")

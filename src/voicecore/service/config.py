@@ -9,7 +9,6 @@ Where values come from, and which of them wins, is in
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,20 +21,26 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from voicecore.service.engine_fields import (
+    CALLS_PER_STT_WORKER,
+    DEFAULT_CALL_LIMIT,
+    ENGINES,
+    MODEL,
+    EngineFields,
+    Secret,
+)
 from voicecore.service.record_fields import RECORDING, RecordFields
+from voicecore.service.resilience_fields import RESILIENCE, ResilienceFields
 from voicecore.service.setting_types import (
     IceServer,
     check_address,
     check_host_name,
-    check_http_url,
     check_ice_url,
     check_network,
     check_origin,
     each,
     empty_to_none,
     group_of,
-    is_module_name,
-    one_of,
     setting,
     to_ice_servers,
     to_list,
@@ -43,43 +48,6 @@ from voicecore.service.setting_types import (
 from voicecore.service.turn_fields import BY_ITSELF, END, HEARING, INTERRUPTIONS, TurnFields
 
 ENV_PREFIX = "VOICECORE_"
-STT_CHOICES = ("pocketsphinx", "stub")
-LLM_CHOICES = ("responder", "openai", "stub")
-TTS_CHOICES = ("espeak", "flite", "stub")
-VAD_CHOICES = ("silero", "energy")
-CALLS_PER_STT_WORKER = 2
-"""A recogniser takes 15-40% of a core while its caller speaks, and callers pause."""
-DEFAULT_CALL_LIMIT = 200
-MAX_STT_WORKERS = 64
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _engine(choices: tuple[str, ...]) -> AfterValidator:
-    return AfterValidator(lambda value: one_of(value, choices, or_module=True))
-
-
-def _module_or_empty(value: str) -> str:
-    if value and not is_module_name(value):
-        raise ValueError("wants module:name, for example my_agent:answer")
-    return value
-
-
-def _turn_model(value: str) -> str:
-    kind, _, path = value.partition(":")
-    if kind == "onnx":
-        if not Path(path).is_file():
-            raise ValueError(f"there is no file {path!r}")
-    elif value and not is_module_name(value):
-        raise ValueError("wants onnx:FILE or module:Class")
-    return value
-
-
-def _url_or_empty(value: str) -> str:
-    return check_http_url(value) if value else value
 
 
 def _no_blank(value: str) -> str:
@@ -98,16 +66,16 @@ IceUrlList = Annotated[TextList, AfterValidator(each(check_ice_url))]
 IceServerList = Annotated[list[IceServer], NoDecode, BeforeValidator(to_ice_servers)]
 
 NETWORK, HTTPS, CALLS = "Network", "HTTPS", "Calls"
-ICE, ENGINES, MODEL = "ICE and TURN", "Engines", "Language model (llm = openai)"
+ICE = "ICE and TURN"
 AUDIO, LOGGING = "Speaking", "Logging"
 GROUPS = (
-    NETWORK, HTTPS, CALLS, ICE, ENGINES, MODEL, HEARING, END, INTERRUPTIONS, BY_ITSELF, AUDIO,
-    RECORDING, LOGGING,
+    NETWORK, HTTPS, CALLS, ICE, ENGINES, MODEL, RESILIENCE, HEARING, END, INTERRUPTIONS, BY_ITSELF,
+    AUDIO, RECORDING, LOGGING,
 )  # fmt: skip
 """The headings of the settings in the order in which they are shown."""
 
 
-class Settings(RecordFields, TurnFields, BaseSettings):
+class Settings(RecordFields, TurnFields, ResilienceFields, EngineFields, BaseSettings):
     """The service's settings. Immutable; construct with keywords, or load them.
 
     Made directly, it looks at its keyword arguments alone: no file, no
@@ -202,77 +170,17 @@ class Settings(RecordFields, TurnFields, BaseSettings):
     turn_urls: IceUrlList = setting(
         ICE, list, "TURN servers that share turn_secret with us (coturn)", metavar="URLS"
     )
-    turn_secret: SecretStr = setting(
+    turn_secret: Secret = setting(
         ICE,
         SecretStr(""),
-        "coturn's static-auth-secret: each caller gets credentials that expire",
+        "coturn's static-auth-secret: each caller gets credentials that expire;"
+        " VOICECORE_TURN_SECRET_FILE names a file with it",
         metavar="SECRET",
     )
     turn_ttl_s: int = setting(
         ICE, 3600, "life of those credentials; not below max_call_s", ge=60, le=604_800
     )
 
-    stt: Annotated[str, _engine(STT_CHOICES)] = setting(
-        ENGINES, "pocketsphinx", "speech to text: pocketsphinx, stub or module:Class"
-    )
-    llm: Annotated[str, _engine(LLM_CHOICES)] = setting(
-        ENGINES,
-        "responder",
-        "what answers: responder, openai, stub or module:Class; openai when llm_url is given",
-    )
-    tts: Annotated[str, _engine(TTS_CHOICES)] = setting(
-        ENGINES, "espeak", "text to speech: espeak, flite, stub or module:Class"
-    )
-    vad: Annotated[str, _engine(VAD_CHOICES)] = setting(
-        ENGINES, "silero", "voice activity: silero, energy or module:Class"
-    )
-    turn: Annotated[str, AfterValidator(_turn_model)] = setting(
-        ENGINES,
-        "",
-        "a turn-detection model that hears whether the caller has finished: onnx:FILE or"
-        " module:Class; unset: words and pauses decide",
-        metavar="SPEC",
-    )
-    agent: Annotated[str, AfterValidator(_module_or_empty)] = setting(
-        ENGINES, "", "an agent of your own; takes the place of llm", metavar="MODULE:NAME"
-    )
-    greeting: str | None = setting(
-        ENGINES, None, "said when a call begins; unset: what the agent brings", metavar="TEXT"
-    )
-    stt_workers: int = setting(
-        ENGINES, 0, "recogniser processes; 0: one per core", ge=0, le=MAX_STT_WORKERS
-    )
-    tts_workers: int = setting(ENGINES, 1, "espeak processes", ge=1, le=256)
-    tts_voice: str = setting(ENGINES, "en-us", "voice of espeak", metavar="VOICE")
-    tts_speed_wpm: int = setting(ENGINES, 165, "words a minute of espeak", ge=80, le=450)
-    stub_stt_text: str = setting(
-        ENGINES, "hello", "what the stub recogniser understands", metavar="TEXT"
-    )
-    stub_tts_seconds: float = setting(
-        ENGINES, 2.0, "length of the stub voice's tone", ge=0.02, le=600
-    )
-    stub_tts_lead_ms: float = setting(
-        ENGINES, 0.0, "silence before the stub voice's tone", ge=0, le=10_000
-    )
-
-    llm_url: Annotated[str, AfterValidator(_url_or_empty)] = setting(
-        MODEL, "", "base URL of an OpenAI-compatible API (.../v1)", metavar="URL"
-    )
-    llm_model: str = setting(MODEL, "", "model name at that API", metavar="NAME")
-    llm_key: SecretStr = setting(
-        MODEL, SecretStr(""), "its key; better in the variable than in a flag", metavar="KEY"
-    )
-    llm_system_prompt: str = setting(
-        MODEL,
-        "You are a helpful voice assistant on a telephone call. Answer in one to three short"
-        " spoken sentences, without lists, markup or emoji.",
-        "instructions to the model",
-        metavar="TEXT",
-    )
-
-    vad_model_path: OptionalPath = setting(
-        HEARING, None, "Silero's ONNX file; unset: the installed one", metavar="FILE"
-    )
     vad_backend: Literal["auto", "native", "onnxruntime"] = setting(
         HEARING,
         "auto",
@@ -328,7 +236,7 @@ class Settings(RecordFields, TurnFields, BaseSettings):
     def _fields_agree(self) -> Settings:
         problems = [
             *self._network_problems(),
-            *self._engine_problems(),
+            *self.engine_problems(),
             *self.turn_problems(),
             *self.record_problems(),
         ]
@@ -365,40 +273,20 @@ class Settings(RecordFields, TurnFields, BaseSettings):
             )
         return problems
 
-    def _engine_problems(self) -> list[str]:
-        problems = []
-        if self.llm == "openai" and not self.agent:
-            if not self.llm_url:
-                problems.append("llm = openai needs llm_url, for example http://localhost:11434/v1")
-            if not self.llm_model:
-                problems.append("llm = openai needs llm_model, the model's name at that API")
-        if self.vad_model_path is not None and not self.vad_model_path.is_file():
-            problems.append(f"vad_model_path: there is no file {self.vad_model_path}")
-        return problems
-
     @classmethod
     def in_order(cls) -> list[tuple[str, FieldInfo]]:
         """All settings, those of one heading together."""
         return sorted(cls.model_fields.items(), key=lambda item: GROUPS.index(group_of(item[1])))
 
     @property
-    def stt_worker_count(self) -> int:
-        """Recogniser processes, with 0 resolved to the number of cores."""
-        return self.stt_workers or min(cores(), MAX_STT_WORKERS)
-
-    @property
     def call_limit(self) -> int:
         """Calls at once, with 0 resolved by the choice of recogniser."""
-        if self.max_calls:
-            return self.max_calls
-        if self.stt == "pocketsphinx":
-            return CALLS_PER_STT_WORKER * self.stt_worker_count
-        return DEFAULT_CALL_LIMIT
+        return self.max_calls or self.calls_of_engines
 
     @property
     def warnings(self) -> list[str]:
         """What is allowed but probably not meant."""
-        notes = []
+        notes = self.engine_warnings()
         if self.turn_urls and self.turn_ttl_s < self.max_call_s:
             notes.append("turn_ttl_s is below max_call_s: relayed calls may end with their ticket")
         ports = self.udp_port_max - self.udp_port_min + 1

@@ -17,8 +17,12 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from voicecore.engines.catalogue import read_plugins
 from voicecore.errors import MisuseError
 from voicecore.service.config import ENV_PREFIX, Settings
+from voicecore.service.engine_spec import EngineOptions, merge_options, option_name, to_options
+from voicecore.service.secret_text import FILE_SUFFIX, from_environment, masked
+from voicecore.service.sentences import given, strip, wanted
 from voicecore.service.setting_types import IceServer, nearest
 
 DEFAULT_FILE = Path("voicecore.toml")
@@ -27,7 +31,6 @@ NAMES = tuple(Settings.model_fields)
 
 _OTHER_VARIABLES = frozenset({"config", "cases", "libopus", "profile"})
 """Variables with our prefix that are read elsewhere and are no settings."""
-_SHOWN_VALUE_CHARS = 60
 
 
 class ConfigError(MisuseError):
@@ -71,22 +74,56 @@ def load(flags: Mapping[str, Any], config_file: str | None = None) -> Loaded:
         layers.append((_read_file(path), lambda name: f"{path}: {name}"))
     environment = {k: v for k, v in EnvSettingsSource(Settings)().items() if v is not None}
     layers.append((environment, variable_name))
+    layers.append((_secret_files(environment), lambda name: variable_name(name) + FILE_SUFFIX))
     layers.append((flags, flag_name))
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer, describe in layers:
         for name, value in layer.items():
-            values[name] = value
             origins[name] = describe(name)
+            if name == "engine":
+                values[name] = _more_options(values.get(name, {}), value, origins)
+            else:
+                values[name] = value
     try:
         settings = Settings(**values)
     except ValidationError as error:
         raise ConfigError(_sentences(error, origins)) from None
-    if settings.llm == "openai" and "llm" not in origins:
+    if settings.llm != Settings.model_fields["llm"].default and "llm" not in origins:
         origins["llm"] = "llm_url is given"
-    warnings = (*_unknown_variables(), *settings.warnings)
+    masked.add(_secrets_of(settings))
+    warnings = (*_unknown_variables(), *settings.warnings, *read_plugins().warnings)
     return Loaded(settings, origins, path, warnings)
+
+
+def _more_options(under: EngineOptions, value: Any, origins: dict[str, str]) -> EngineOptions:
+    """Options add up over the layers, and each has an origin of its own."""
+    try:
+        options = to_options(value)
+    except ValueError as error:
+        raise ConfigError([f"{origins['engine']}: {error}"]) from None
+    for engine, table in options.items():
+        for option in table:
+            origins[option_name(engine, option)] = origins["engine"]
+    return merge_options(under, options)
+
+
+def _secret_files(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Secrets from the files that ``VOICECORE_<NAME>_FILE`` names."""
+    found: dict[str, str] = {}
+    problems = []
+    for name in filter(_is_secret, NAMES):
+        try:
+            secret = from_environment(variable_name(name))
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if secret is not None and name not in environment:
+            found[name] = secret[0]
+    if problems:
+        raise ConfigError(problems)
+    return found
 
 
 def _find_file(given: str | None) -> Path | None:
@@ -131,6 +168,9 @@ def _unknown_variables() -> list[str]:
         name = variable.removeprefix(ENV_PREFIX).lower()
         if not variable.startswith(ENV_PREFIX) or name in NAMES or name in _OTHER_VARIABLES:
             continue
+        of_file = name.removesuffix(FILE_SUFFIX.lower())
+        if of_file != name and of_file in NAMES and _is_secret(of_file):
+            continue
         close = nearest(name, NAMES)
         if close:
             notes.append(f"{variable} is no setting; did you mean {variable_name(close)}?")
@@ -142,7 +182,7 @@ def _sentences(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
     for detail in error.errors(include_url=False):
         location = detail["loc"]
         if not location:
-            sentences.extend(_strip(detail["msg"]).split("\n"))
+            sentences.extend(strip(detail["msg"]).split("\n"))
             continue
         name = str(location[0])
         if name not in NAMES:
@@ -150,36 +190,10 @@ def _sentences(error: ValidationError, origins: Mapping[str, str]) -> list[str]:
             continue
         where = origins.get(name, name)
         inner = "".join(f" [{part}]" for part in location[1:])
-        sentences.append(f"{where}{inner}: {_wanted(detail)}{_given(name, detail)}")
+        sentences.append(
+            f"{where}{inner}: {wanted(detail, tuple(IceServer.model_fields))}{_given(name, detail)}"
+        )
     return sentences
-
-
-def _strip(message: str) -> str:
-    return message.removeprefix("Value error, ")
-
-
-def _wanted(detail: Any) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind in ("int_parsing", "int_type", "int_from_float"):
-        return "wants a whole number"
-    if kind in ("float_parsing", "float_type"):
-        return "wants a number"
-    if kind == "string_type":
-        return "wants text"
-    if kind == "greater_than_equal":
-        return f"wants {context['ge']} or more"
-    if kind == "less_than_equal":
-        return f"wants {context['le']} or less"
-    if kind == "greater_than":
-        return f"wants more than {context['gt']}"
-    if kind == "less_than":
-        return f"wants less than {context['lt']}"
-    if kind == "literal_error":
-        return f"wants {context['expected']}"
-    if kind == "extra_forbidden":
-        close = nearest(str(detail["loc"][-1]), tuple(IceServer.model_fields))
-        return "there is no such key" + (f"; did you mean {close}?" if close else "")
-    return _strip(str(detail["msg"]))
 
 
 def _given(name: str, detail: Any) -> str:
@@ -187,17 +201,25 @@ def _given(name: str, detail: Any) -> str:
     value = detail.get("input")
     if detail["type"] in ("value_error", "extra_forbidden") or holds_secret(name):
         return ""
-    if not isinstance(value, str | int | float):
-        return ""
     if name == "port" and str(value).startswith("tcp://"):
         return (
             ", given a Kubernetes service link; set enableServiceLinks: false in the pod,"
             " or give --port"
         )
-    shown = repr(value)
-    return f", given {shown if len(shown) <= _SHOWN_VALUE_CHARS else 'a long text'}"
+    return given(value)
 
 
 def holds_secret(name: str) -> bool:
     """Whether the setting's value must never be shown as it is."""
-    return name == "ice_servers" or Settings.model_fields[name].annotation is SecretStr
+    return name in ("ice_servers", "engine") or _is_secret(name)
+
+
+def _secrets_of(settings: Settings) -> list[str]:
+    """What may be shown nowhere of them; engines' keys are known when they are looked at."""
+    held = [getattr(settings, name) for name in filter(_is_secret, NAMES)]
+    held += [server.credential for server in settings.ice_servers]
+    return [secret.get_secret_value() for secret in held]
+
+
+def _is_secret(name: str) -> bool:
+    return Settings.model_fields[name].annotation is SecretStr

@@ -19,7 +19,8 @@ class Ears:
     """Belongs to the event loop and to one call, which awaits :attr:`tasks` at its end.
 
     At most a handful of streams are open: one that is fed, and those whose final
-    text is awaited. ``changed()`` is told when another chunk may be wanted.
+    text is awaited. ``changed()`` is told when another chunk may be wanted. With
+    ``encoded`` streams that take them get the caller's packets, kept from here on.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class Ears:
         chunk_ms: int,
         report: Callable[[ev.Event], None],
         changed: Callable[[], None],
+        encoded: bool = False,
     ) -> None:
         self._engine = engine
         self._plane = plane
+        self._tap = plane.tap() if encoded else None
         self._chunk_ms = chunk_ms
         self._report = report
         self._changed = changed
@@ -66,6 +69,7 @@ class Ears:
             on_partial=lambda text: report(ev.TranscriptPartial(turn, text, part)),
             on_final=lambda text: report(ev.TranscriptFinal(turn, text, part)),
             on_failed=lambda code: report(ev.EngineFailed(turn, "stt", code, part)),
+            tap=self._tap,
         )
         utterance.task.add_done_callback(lambda _: self._forget((turn, part), utterance))
         self._changed()

@@ -1,225 +1,173 @@
 """Builds the engines that the settings name, importing no others.
 
-Each stage takes a built-in name or ``module:Class`` of the user's own; a class
-(or function) is called without arguments, an object is taken as it is.
+Each stage takes names of the catalogue, of plugins, or ``module:Class`` of the user's
+own: a class (or function) is called with its options, an object is taken as it is. What
+can't be built is told for all stages at once.
 """
 
 from __future__ import annotations
 
-import asyncio
-import importlib
-import inspect
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from voicecore.engines.catalogue import find_engine, is_target
+from voicecore.engines.constructor import is_made
+from voicecore.engines.llm.stub import LlmStub
+from voicecore.engines.meter import EngineMeter
 from voicecore.engines.protocols import LlmEngine, SttEngine, TtsEngine, TurnEngine, VadEngine
-from voicecore.errors import MisuseError
+from voicecore.engines.resilience.llm import ResilientLlm
+from voicecore.engines.resilience.policy import AnswerPolicy, HearingPolicy
+from voicecore.engines.resilience.stt import ResilientStt
+from voicecore.engines.resilience.tts import ResilientTts
+from voicecore.engines.s2s.protocol import SpeechToSpeechEngine
+from voicecore.engines.stt.stub import SttStub
+from voicecore.errors import MissingLibraryError, MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
+from voicecore.service.engine_options import look_at
+from voicecore.service.engines import Engines
+from voicecore.service.secret_text import masked
 
-PROGRESS_PERIOD_S = 2.0
+__all__ = ["Engines", "build_engines"]
 
 _E = TypeVar("_E")
-Engine = SttEngine | LlmEngine | TtsEngine | VadEngine | TurnEngine
 
 
-@dataclass(frozen=True)
-class Engines:
-    """The engines of one server and what the agent says first.
+def build_engines(settings: Settings, meter: EngineMeter | None = None) -> Engines:
+    """The engines, not yet started; ``meter`` counts what becomes of their attempts.
 
-    They are shared by all calls. ``greeting`` is the setting if given, else
-    the agent's own; ``""`` lets the caller speak first.
+    Raises ConfigError with all that has to be mended: options, keys, packages, files.
     """
-
-    stt: SttEngine
-    llm: LlmEngine
-    tts: TtsEngine
-    vad: VadEngine
-    greeting: str
-    turn: TurnEngine | None = None
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The engine of each stage, for people."""
-        return {stage: engine.name for stage, engine in self._stages()}
-
-    async def start(self, report: Callable[[str], None]) -> None:
-        """Load all at once; ``report`` gets a line for each that is there, and while waiting.
-
-        The first failure is raised after the others have come to an end;
-        :meth:`close` is then still due.
-        """
-        results = await asyncio.gather(
-            *(_start(stage, engine, report) for stage, engine in self._stages()),
-            return_exceptions=True,
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-
-    async def close(self) -> None:
-        """Free all, also when one of them fails to; raises the first failure at the end."""
-        results = await asyncio.gather(
-            *(engine.close() for _, engine in self._stages()), return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-
-    def _stages(self) -> list[tuple[str, Engine]]:
-        stages: list[tuple[str, Engine]] = [
-            ("stt", self.stt),
-            ("llm", self.llm),
-            ("tts", self.tts),
-            ("vad", self.vad),
-        ]
-        return stages if self.turn is None else [*stages, ("turn", self.turn)]
-
-
-async def _start(
-    stage: str,
-    engine: Engine,
-    report: Callable[[str], None],
-) -> None:
-    began = time.monotonic()
-
-    async def tell_progress() -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_PERIOD_S)
-            report(f"{stage} {engine.name}: still loading, {time.monotonic() - began:.0f} s")
-
-    progress = asyncio.create_task(tell_progress())
+    builder = _Builder(settings)
+    s2ss = builder.chain("s2s", SpeechToSpeechEngine)  # type: ignore[type-abstract]
+    llms, stts = builder.talkers()
+    ttss = builder.chain("tts", TtsEngine)  # type: ignore[type-abstract]
+    vads = builder.chain("vad", VadEngine)  # type: ignore[type-abstract]
+    turns = builder.chain("turn", TurnEngine)  # type: ignore[type-abstract]
+    if builder.problems:
+        raise ConfigError(builder.problems)
+    s2s = s2ss[0] if s2ss else None
+    llm = _resilient_llm(llms, settings, meter)
     try:
-        await engine.start()
-    finally:
-        progress.cancel()
-        await asyncio.gather(progress, return_exceptions=True)
-    report(f"{stage} {engine.name}: ready in {time.monotonic() - began:.1f} s")
-
-
-def build_engines(settings: Settings) -> Engines:
-    """The engines, not yet started. Raises ConfigError or MissingLibraryError."""
-    try:
-        llm = _build_llm(settings)
-        return Engines(
-            stt=_build_stt(settings),
-            llm=llm,
-            tts=_build_tts(settings),
-            vad=_build_vad(settings),
-            greeting=llm.greeting if settings.greeting is None else settings.greeting,
-            turn=_build_turn(settings),
-        )
-    except ConfigError:
-        raise
+        stt = ResilientStt(stts, policy=_hearing(settings), meter=meter)
     except MisuseError as error:
-        # An engine knows the limits of its parameters better than the settings do.
-        raise ConfigError([str(error)]) from error
+        raise ConfigError([f"stt = {settings.stt}: {error}"]) from error
+    first_sound = _answering(settings, settings.tts_first_byte_timeout_s)
+    return Engines(
+        stt=stt,
+        llm=llm,
+        tts=ResilientTts(ttss, policy=first_sound, meter=meter),
+        vad=vads[0],
+        greeting=_greeting(settings, s2s or llm),
+        turn=turns[0] if turns else None,
+        s2s=s2s,
+    )
 
 
-def _build_stt(settings: Settings) -> SttEngine:
-    if settings.stt == "pocketsphinx":
-        from voicecore.engines.stt.pocketsphinx import PocketsphinxStt
+def _resilient_llm(
+    llms: list[LlmEngine], settings: Settings, meter: EngineMeter | None
+) -> LlmEngine:
+    """What may not be asked in vain may not be asked twice: it could book twice.
 
-        return PocketsphinxStt(workers=settings.stt_worker_count)
-    if settings.stt == "stub":
-        from voicecore.engines.stt.stub import SttStub
+    Alone it is left as it is, without a watch over it that would ask it something.
+    """
+    harmless = all(getattr(llm, "speculative", False) for llm in llms)
+    if len(llms) == 1 and not harmless:
+        return llms[0]
+    policy = _answering(settings, settings.llm_first_token_timeout_s)
+    if not harmless:
+        policy = replace(policy, attempts=1, hedge_s=0.0)
+    return ResilientLlm(llms, policy=policy, meter=meter)
 
-        return SttStub(settings.stub_stt_text)
-    return _custom("stt", settings.stt, SttEngine)  # type: ignore[type-abstract]
+
+def _greeting(settings: Settings, agent: LlmEngine | SpeechToSpeechEngine) -> str:
+    return agent.greeting if settings.greeting is None else settings.greeting
 
 
-def _build_llm(settings: Settings) -> LlmEngine:
-    if settings.agent:
+def _answering(settings: Settings, first_item_s: float) -> AnswerPolicy:
+    return AnswerPolicy(
+        first_item_s=first_item_s,
+        hedge_s=settings.engine_hedge_ms / 1000.0,
+        rest_s=settings.engine_retry_s,
+    )
+
+
+def _hearing(settings: Settings) -> HearingPolicy:
+    return HearingPolicy(
+        final_s=settings.stt_final_timeout_s,
+        stall_s=settings.engine_stall_s,
+        rest_s=settings.engine_retry_s,
+    )
+
+
+@dataclass
+class _Builder:
+    """Makes engines and gathers what keeps others from being made."""
+
+    settings: Settings
+    problems: list[str] = field(default_factory=list)
+
+    def chain(self, stage: str, protocol: type[_E]) -> list[_E]:
+        """Those that can be made, in their order."""
+        made = []
+        for name in self.settings.chain(stage):
+            engine, problems = self._make(stage, name, protocol)
+            self.problems += [f"{stage} = {name}: {problem}" for problem in problems]
+            if engine is not None:
+                made.append(engine)
+        return made
+
+    def talkers(self) -> tuple[list[LlmEngine], list[SttEngine]]:
+        """Who answers, and who hears.
+
+        A speech-to-speech model does both: what stands here then is never started.
+        """
+        if self.settings.s2s:
+            return [LlmStub()], [SttStub()]
+        stts = self.chain("stt", SttEngine)  # type: ignore[type-abstract]
+        if self.settings.agent:
+            return self._agent(), stts
+        return self.chain("llm", LlmEngine), stts  # type: ignore[type-abstract]
+
+    def _agent(self) -> list[LlmEngine]:
+        """The user's own agent, alone."""
         from voicecore.engines.llm.callback import load_agent
 
-        return load_agent(settings.agent)
-    if settings.llm == "responder":
-        from voicecore.engines.llm.responder import Responder
+        try:
+            return [load_agent(self.settings.agent)]
+        except MisuseError as error:
+            self.problems.append(str(error))
+            return []
 
-        return Responder()
-    if settings.llm == "stub":
-        from voicecore.engines.llm.stub import LlmStub
-
-        return LlmStub()
-    if settings.llm == "openai":
-        from voicecore.engines.llm.openai_chat import OpenAiChat
-
-        return OpenAiChat(
-            url=settings.llm_url,
-            model=settings.llm_model,
-            api_key=settings.llm_key.get_secret_value(),
-            system_prompt=settings.llm_system_prompt,
-            greeting=settings.greeting or "",
-        )
-    return _custom("llm", settings.llm, LlmEngine)  # type: ignore[type-abstract]
-
-
-def _build_tts(settings: Settings) -> TtsEngine:
-    if settings.tts == "espeak":
-        from voicecore.engines.tts.espeak import EspeakTts
-
-        return EspeakTts(
-            voice=settings.tts_voice,
-            speed_wpm=settings.tts_speed_wpm,
-            workers=settings.tts_workers,
-        )
-    if settings.tts == "flite":
-        from voicecore.engines.tts.flite import FliteTts
-
-        return FliteTts()
-    if settings.tts == "stub":
-        from voicecore.engines.tts.stub import TtsStub
-
-        return TtsStub(settings.stub_tts_seconds, settings.stub_tts_lead_ms)
-    return _custom("tts", settings.tts, TtsEngine)  # type: ignore[type-abstract]
+    def _make(self, stage: str, name: str, protocol: type[_E]) -> tuple[_E | None, list[str]]:
+        if is_target(name):
+            _see_the_current_directory()
+        entry = find_engine(stage, name)
+        if entry is None:
+            return None, ["there is no such engine; --engines lists them"]
+        look = look_at(entry, self.settings)
+        if look.problems:
+            return None, list(look.problems)
+        try:
+            engine: Any = look.found(**look.values) if is_made(look.found) else look.found
+        except (MisuseError, MissingLibraryError) as error:
+            # An engine knows the limits of its parameters better than the settings do.
+            return None, [masked(str(error))]
+        except Exception as error:
+            return None, [masked(f"can't be made: {type(error).__name__}: {error}")]
+        if not isinstance(engine, protocol):
+            lacks = [member for member in _members(protocol) if not hasattr(engine, member)]
+            return None, [f"no {protocol.__name__}, it lacks {', '.join(lacks)}"]
+        return engine, []
 
 
-def _build_vad(settings: Settings) -> VadEngine:
-    if settings.vad == "silero":
-        from voicecore.engines.vad.silero import SileroVad
-
-        return SileroVad(settings.vad_model_path, backend=settings.vad_backend)
-    if settings.vad == "energy":
-        from voicecore.engines.vad.energy import EnergyVad
-
-        return EnergyVad()
-    return _custom("vad", settings.vad, VadEngine)  # type: ignore[type-abstract]
-
-
-def _build_turn(settings: Settings) -> TurnEngine | None:
-    if not settings.turn:
-        return None
-    kind, _, path = settings.turn.partition(":")
-    if kind == "onnx":
-        from voicecore.engines.turn.onnx import OnnxTurn
-
-        return OnnxTurn(path)
-    return _custom("turn", settings.turn, TurnEngine)  # type: ignore[type-abstract]
-
-
-def _custom(stage: str, spec: str, protocol: type[_E]) -> _E:
-    """The user's own engine for ``stage``, checked to have what a call will need."""
-    module_name, _, path = spec.partition(":")
+def _see_the_current_directory() -> None:
+    """As ``python -m`` does, also for the console script."""
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)  # as ``python -m`` does, also for the console script
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError([f"{stage} = {spec}: {error}"]) from error
-    engine = found() if isinstance(found, type) or inspect.isroutine(found) else found
-    if not isinstance(engine, protocol):
-        missing = [name for name in _members(protocol) if not hasattr(engine, name)]
-        raise ConfigError(
-            [f"{stage} = {spec}: no {protocol.__name__}, it lacks {', '.join(missing)}"]
-        )
-    return engine
+        sys.path.insert(0, here)
 
 
 def _members(protocol: type) -> list[str]:

@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
+from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.errors import CapacityError
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.problems import problem
+from voicecore.service.secret_text import masked
+
+EngineHealth = Callable[[], Mapping[str, Sequence[ProviderHealth]]]
+"""How the engines of each stage are now; cheap."""
 
 
 class Readiness:
-    """What the server still waits for before it can take calls."""
+    """What the server still waits for before it can take calls, and how its engines are."""
 
     def __init__(self) -> None:
         self._waits: dict[str, str] = {}
+        self._health: EngineHealth = dict
+
+    def watch_engines(self, health: EngineHealth) -> None:
+        """From now on ``health`` is asked how the engines are."""
+        self._health = health
+
+    def engines(self) -> dict[str, dict[str, dict[str, str]]]:
+        """By stage and engine: its ``state``, and the ``reason`` where it is down."""
+        return {
+            stage: {
+                one.engine: {
+                    "state": one.state,
+                    **({"reason": masked(one.reason)} if one.reason else {}),
+                }
+                for one in states
+            }
+            for stage, states in self._health().items()
+        }
+
+    def engines_down(self) -> list[str]:
+        """A sentence for each stage that has no engine left, saying why.
+
+        Callers are taken nevertheless: they hear the apology, and by their turns it is
+        found out that the engine is back.
+        """
+        return [
+            f"{stage}: "
+            + "; ".join(f"{one.engine} is down ({masked(one.reason)})" for one in states)
+            for stage, states in self._health().items()
+            if states and all(one.state == "down" for one in states)
+        ]
 
     def wait_for(self, name: str, reason: str) -> None:
         """Not ready as long as ``name`` stands here; ``reason`` is for people."""
@@ -55,12 +93,13 @@ class HealthRoutes:
         return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
     async def admits(self, request: web.Request) -> web.Response:
-        """200 when a call would be taken now, else 503 with all reasons.
+        """200 when a call would be taken and answered now, else 503 with all reasons.
 
-        ``overload`` other than ``normal`` says that something is spared already.
+        ``overload`` other than ``normal`` says that something is spared already;
+        ``engines`` which engines of a chain are down, and why.
         """
         manager = self._manager
-        reasons = self._ready.reasons()
+        reasons = self._ready.reasons() or self._ready.engines_down()
         if manager.draining:
             reasons.append("the server is shutting down")
         if manager.active >= manager.limit:
@@ -74,6 +113,7 @@ class HealthRoutes:
                 "status": "ready",
                 "calls": {"active": manager.active, "limit": manager.limit},
                 "overload": manager.overload_level.name.lower(),
+                "engines": self._ready.engines(),
             },
             headers={"Cache-Control": "no-store"},
         )

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from voicecore._native.chunks import Chunks
+from voicecore._native.packet_tap import PacketTap, TappedPacket
 from voicecore._native.ring import AudioRing
-from voicecore.engines.protocols import SttEngine, SttSession, SttStream
+from voicecore.engines.protocols import (
+    EncodedPacket,
+    EncodedSttStream,
+    SttEngine,
+    SttSession,
+    SttStream,
+)
 from voicecore.errors import EngineError
 from voicecore.transport.tasks import let_go
 
@@ -26,6 +33,9 @@ _FINISH_TIMEOUT_S = 12.0
 _MOST_WAITING_MS = 10_000
 """More than a ring's four seconds and all of ``_OPEN_TIMEOUT_S`` together."""
 
+_Piece = tuple[NDArray[Any], Sequence[TappedPacket]]
+_Push = Callable[[NDArray[Any], Sequence[TappedPacket]], None]
+
 
 class Utterance:
     """Feeds one recogniser stream; its task ends in exactly one of the outcomes.
@@ -33,6 +43,11 @@ class Utterance:
     The ring holds a few seconds, a recogniser may take longer to open: until then
     chunks wait here, ten seconds of them at most. Beyond, the oldest is dropped
     and counted in ``dropped``: what was said last matters more to the answer.
+
+    With a ``tap`` a stream that takes them is given the caller's packets beside the
+    samples: with each chunk those that ended within it, with the last one also the
+    packet that covers the end (then ``pcm`` may be empty). The first is the one that
+    covers ``from_sample``, so they may begin up to its length before the samples do.
 
     ``on_final(text)`` after :meth:`finish`, or ``on_failed(code)`` if the
     engine fails at any time. :meth:`cancel` ends it with neither.
@@ -48,17 +63,23 @@ class Utterance:
         on_partial: Callable[[str], None],
         on_final: Callable[[str], None],
         on_failed: Callable[[str], None],
+        tap: PacketTap | None = None,
     ) -> None:
         self._engine = engine
         self._ring = ring
-        self._chunks = Chunks(ring, chunk_ms, max(from_sample, ring.position - ring.capacity, 0))
+        start = max(from_sample, ring.position - ring.capacity, 0)
+        self._chunks = Chunks(ring, chunk_ms, start)
+        self._packets = None if tap is None else tap.reader(start)
+        self._foreign = 0 if tap is None else tap.foreign
         self._on_partial = on_partial
         self._on_final = on_final
         self._on_failed = on_failed
-        self._stream: SttStream | None = None
+        self._push: _Push | None = None
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._over = False
-        self._waiting: deque[NDArray[Any]] = deque(maxlen=_MOST_WAITING_MS // chunk_ms)
+        self._waiting: deque[tuple[NDArray[Any], Sequence[TappedPacket]]] = deque(
+            maxlen=_MOST_WAITING_MS // chunk_ms
+        )
         self._complete = False
         self.dropped = 0
         self.task = asyncio.get_running_loop().create_task(self._run(), name="utterance")
@@ -81,7 +102,7 @@ class Utterance:
         if self._end.done():
             return
         end = min(to_sample, self._ring.position)
-        if self._stream is None:
+        if self._push is None:
             # Until it is open the ring may have gone on.
             self._take(end)
         self._end.set_result(end)
@@ -125,27 +146,32 @@ class Utterance:
         self.pump()
         if self.dropped:
             _LOG.warning("a recogniser opened too late: %d chunks dropped", self.dropped)
+        push = _push_packets(stream) if self._packets is not None else _push_samples(stream)
         while self._waiting:
-            stream.push(self._waiting.popleft())
-        self._stream = stream
+            push(*self._waiting.popleft())
+        self._push = push
 
     def _take_chunks(self) -> None:
         while (chunk := self._chunks.next()) is not None:
-            self._hand_on(chunk)
+            packets = self._packets
+            self._hand_on(chunk, packets.read(self._chunks.position) if packets else ())
 
     def _take(self, end: int) -> None:
         self._take_chunks()
         rest = self._chunks.rest(end)
-        if len(rest):
-            self._hand_on(rest)
+        packets = self._packets.rest(end) if self._packets else ()
+        if len(rest) or packets:
+            self._hand_on(rest, packets)
         self._complete = True
+        if self._packets is not None and (foreign := self._packets.tap.foreign - self._foreign):
+            _LOG.warning("%d packets of a codec that the recogniser wasn't told of", foreign)
 
-    def _hand_on(self, chunk: NDArray[Any]) -> None:
-        if self._stream is not None:
-            self._stream.push(chunk)
+    def _hand_on(self, pcm: NDArray[Any], packets: Sequence[TappedPacket]) -> None:
+        if self._push is not None:
+            self._push(pcm, packets)
             return
         self.dropped += len(self._waiting) == self._waiting.maxlen
-        self._waiting.append(chunk)
+        self._waiting.append((pcm, packets))
 
     def _take_partial(self, text: str) -> None:
         if not self._over:
@@ -154,6 +180,25 @@ class Utterance:
     def _fail(self, code: str) -> None:
         self._over = True
         self._on_failed(code)
+
+
+def _push_samples(stream: SttStream) -> _Push:
+    def push(pcm: NDArray[Any], packets: Sequence[TappedPacket]) -> None:
+        if len(pcm):
+            stream.push(pcm)
+
+    return push
+
+
+def _push_packets(stream: SttStream) -> _Push:
+    # Of a chain of engines one may take packets and another not.
+    if not isinstance(stream, EncodedSttStream):
+        return _push_samples(stream)
+
+    def push(pcm: NDArray[Any], packets: Sequence[TappedPacket]) -> None:
+        stream.push_encoded(pcm, [EncodedPacket(p.payload, p.duration_ms) for p in packets])
+
+    return push
 
 
 def _code(error: Exception) -> str:

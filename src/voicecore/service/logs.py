@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from voicecore.service.secret_text import masked
+
 
 class JsonFormatter(logging.Formatter):
     """``{"time", "level", "logger", "message"}`` and ``error`` where there is one."""
@@ -19,11 +21,22 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": masked(record.getMessage()),
         }
         if record.exc_info:
-            entry["error"] = self.formatException(record.exc_info)
+            entry["error"] = masked(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people, with the traceback where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As everybody's, without the secrets that this process knows."""
+        return masked(super().format(record))
 
 
 def _without_peer_bytes(record: logging.LogRecord) -> bool:
@@ -44,7 +57,7 @@ def configure_logging(level: str, style: str) -> None:
     if style == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        handler.setFormatter(TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("voicecore").setLevel(level.upper())
     logging.getLogger("aiohttp.server").addFilter(_without_peer_bytes)

@@ -58,7 +58,8 @@ class CallManager(Protocol):
         """Get ready for the first call. Runs once, after every engine has started.
 
         This is where speech that must not need a living engine (the apology)
-        is synthesised.
+        is synthesised. After an EngineError it may be called again: nothing has
+        been opened by then.
         """
         ...
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from voicecore.core.overload import Limits, Load, OverloadLevel, OverloadState, calm_ns, decide
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError
-from voicecore.service.config import cores
+from voicecore.service.engine_fields import cores
 from voicecore.service.loop_lag import measure_loop_lag
 from voicecore.service.metrics import Metrics
 

@@ -1,7 +1,8 @@
 """One running server: engines, manager and web application, started and stopped in order.
 
 It listens before the engines are loaded, so that probes see ``/readyz`` say
-why no call is taken yet, and a taken port is noticed before the long part.
+why no call is taken yet (a provider is away, say), and a taken port is noticed
+before the long part.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import errno
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
 
 from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
-from voicecore.errors import MisuseError
+from voicecore.errors import EngineError, MisuseError
 from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
@@ -25,6 +27,8 @@ from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.secret_text import masked
+from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
 
 _log = logging.getLogger(__name__)
@@ -87,18 +91,24 @@ class Server:
     async def start(self) -> None:
         """Listen, load the engines, and admit calls.
 
-        Raises ConfigError (settings or port can't be used), MissingLibraryError
-        or EngineError.
+        A provider that can't be reached now is tried again until it can; ``/readyz``
+        tells of it meanwhile. Raises ConfigError (settings or port can't be used),
+        MissingLibraryError or EngineError (what waiting doesn't mend).
         """
         context, self._fingerprint = ssl_context(self.settings)
-        self._engines = build_engines(self.settings)
+        self._engines = build_engines(self.settings, self.metrics.engines)
         self._manager = self._manager_factory(self.settings, self._engines, self.metrics)
         self.ready.wait_for("engines", "the engines are loading")
         await self._listen(context, self._manager)
-        await self._engines.start(self._report)
+        self.ready.watch_engines(self._engines.health)
+        await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
-        await self._manager.start()
+        await until_it_works(self._manager.start, self._not_yet)
         self.ready.done("engines")
+
+    def _not_yet(self, error: EngineError, wait_s: float) -> None:
+        self.ready.wait_for("engines", masked(f"an engine can't start yet: {error}"))
+        self._report(masked(f"{error}; tried again in {wait_s:.0f} s"))
 
     def _tell_vad_backend(self, vad: VadEngine) -> None:
         """Only Silero can be computed in more than one way."""
@@ -148,15 +158,7 @@ class Server:
         settings = self.settings
         assert self._manager is not None
         assert self._engines is not None
-        names = ", ".join(
-            f"{stage} {engine.name}"
-            for stage, engine in (
-                ("stt", self._engines.stt),
-                ("llm", self._engines.llm),
-                ("tts", self._engines.tts),
-                ("vad", self._engines.vad),
-            )
-        )
+        names = ", ".join(f"{stage} {name}" for stage, name in self._engines.names.items())
         lines = [f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})"]
         lines += [f"  open {url}" for url in self.urls]
         if self._fingerprint:

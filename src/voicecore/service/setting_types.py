@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 
-_MODULE_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _ICE_URL = re.compile(r"(stuns?|turns?):(\[[0-9A-Fa-f:.]+\]|[^\s/\[\]:?@]+)(:\d{1,5})?(\?\S*)?")
 
 
@@ -45,20 +44,6 @@ def to_list(value: Any) -> Any:
             flat.extend(to_list(item) if isinstance(item, str) else [item])
         return flat
     return value
-
-
-def is_module_name(text: str) -> bool:
-    """Whether ``text`` has the form ``package.module:Name``."""
-    return _MODULE_NAME.fullmatch(text) is not None
-
-
-def one_of(value: str, choices: Sequence[str], *, or_module: bool = False) -> str:
-    """``value`` if it is one of ``choices`` (or, if allowed, ``module:Name``)."""
-    if value in choices or (or_module and is_module_name(value)):
-        return value
-    wanted = "wants one of " + ", ".join(choices) + (", or module:Name" if or_module else "")
-    close = nearest(value, choices)
-    raise ValueError(wanted + (f"; did you mean {close}?" if close else ""))
 
 
 def check_ice_url(url: str) -> str:

@@ -30,7 +30,7 @@ class TurnFields(BaseModel):
         ge=0,
         le=2000,
     )
-    stt_chunk_ms: int = setting(HEARING, 100, "audio per push to the recogniser", ge=20, le=200)
+    stt_chunk_ms: int = setting(HEARING, 50, "audio per push to the recogniser", ge=20, le=200)
     language: str = setting(
         HEARING,
         _DEFAULTS.language,

@@ -22,6 +22,7 @@ from voicecore._native import plane as native
 from voicecore._native.inbound import Inbound
 from voicecore._native.media_session import MediaSession
 from voicecore._native.outbound import Outbound
+from voicecore._native.packet_tap import PacketTap
 from voicecore._native.ring import AudioRing
 from voicecore.core.speech_gate import EDGE_KINDS, EdgeKind, SpeechEdge
 from voicecore.core.voice import NO_VOICE, Voice
@@ -112,6 +113,15 @@ class NativePlane:
     def ring(self) -> AudioRing:
         """The caller's audio."""
         return self._inbound.ring
+
+    @property
+    def codec(self) -> str:
+        """What the caller is to send."""
+        return self._inbound.codec
+
+    def tap(self) -> PacketTap:
+        """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        return self._session.tap()
 
     @property
     def heard(self) -> int:

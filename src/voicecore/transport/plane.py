@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voicecore._native.packet_tap import PacketTap
 from voicecore._native.ring import AudioRing
 from voicecore.core.speech_gate import SpeechEdge
 from voicecore.core.voice import Voice
@@ -60,6 +61,18 @@ class MediaPlane(Protocol):
     @property
     def ring(self) -> AudioRing:
         """The caller's audio: int16 at 16 kHz, read by cursors."""
+        ...
+
+    @property
+    def codec(self) -> str:
+        """What the caller is to send: ``opus``, ``pcmu`` or ``pcma``."""
+        ...
+
+    def tap(self) -> PacketTap:
+        """The caller's own packets beside :attr:`ring`, kept from when they are first asked for.
+
+        They are what he sent: what an echo canceller takes out of the ring is in them.
+        """
         ...
 
     @property

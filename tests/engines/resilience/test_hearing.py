@@ -157,6 +157,29 @@ def test_a_mute_connection_is_left_after_two_seconds_of_speech() -> None:
             await caller.say(said)
             assert await caller.stream.finish() == texts(*range(said + 1))
             assert [code for _, _, code in caller.meter.of("failed")] == ["stt_mute"]
+            assert engine.streams[0].condemned is not None, "it isn't used for the next"
+
+    virtually(main())
+
+
+def test_a_recogniser_that_falls_mute_before_the_end_is_doubted() -> None:
+    async def main() -> None:
+        engine = SampleStt()
+        async with Caller(engine) as caller:
+            await caller.say(*range(4))
+            engine.mute = True
+            await caller.say(*range(4, 12))
+
+            async def hears_again() -> None:
+                while len(engine.streams) < 2:
+                    await asyncio.sleep(0.01)
+                engine.mute = False
+
+            engine.streams[0].gives_up_quietly = True
+            healing = asyncio.create_task(hears_again())
+            assert await caller.stream.finish() == texts(*range(12))
+            await healing
+            assert engine.streams[0].condemned is not None
 
     virtually(main())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicecore.core.languages.abbreviations import Abbreviations, words
 from voicecore.core.languages.language import Language
 from voicecore.core.words import phrases
 
@@ -69,4 +70,15 @@ GERMAN = Language(
     ),
     letter_words=phrases("o"),
     symbols=phrases("punkt, at, ät, bindestrich, minus, unterstrich, schrägstrich, doppel, wie in"),
+    abbreviations=Abbreviations(
+        never=words("""
+            z.b. d.h. u.a. i.d.r. o.g. s.o. s.u. v.a. z.t. i.a. bzgl. bzw. ca. evtl. ggf. inkl.
+            exkl. zzgl. sog. vgl. fr. hr. hrn. frl. st. dipl. ing. gebr. mind. allg.
+            ggü. einschl. geb. jew. lfd. z. u. d. o. v. i. s.
+        """),
+        maybe=words("usw. u.s.w. etc. u.ä. o.ä. usf. jh. mio. mrd. std. sek."),
+        numbered=words("seite s. kap. bd. abb. ziff. hausnr. tel. abs. max. min."),
+        endings=("str",),
+        ordinals=True,
+    ),
 )

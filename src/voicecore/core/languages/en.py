@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicecore.core.languages.abbreviations import Abbreviations, words
 from voicecore.core.languages.language import Language
 from voicecore.core.words import phrases
 
@@ -91,4 +92,13 @@ ENGLISH = Language(
     """),
     letter_words=phrases("a, i, o"),
     symbols=phrases("dot, at, dash, slash, underscore, hyphen, double, triple, as in, hashtag"),
+    abbreviations=Abbreviations(
+        never=words("st. gen. gov. sen. rep. capt. lt. col. sgt. rev. hon. mt. ft. messrs. mmes."),
+        maybe=words("""
+            ave. blvd. rd. dept. est. min. max. co. bros. esq. ph.d. m.d. b.a. m.a. d.c.
+            jan. feb. mar. apr. jun. jul. aug. sept. oct. nov. dec.
+            mon. tue. tues. wed. thu. thurs. fri. sat. sun.
+        """),
+        numbered=words("ext. apt. eq. par."),
+    ),
 )

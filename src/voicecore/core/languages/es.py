@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicecore.core.languages.abbreviations import Abbreviations, words
 from voicecore.core.languages.language import Language
 from voicecore.core.words import phrases
 
@@ -60,4 +61,9 @@ SPANISH = Language(
     digits=phrases("cero, uno, un, dos, tres, cuatro, cinco, seis, siete, ocho, nueve, doble"),
     letter_words=phrases("a, e, o, u, y"),
     symbols=phrases("punto, arroba, guion, guión, barra, doble, como en"),
+    abbreviations=Abbreviations(
+        never=words("sr. sra. srta. sres. d. dña. dr. dra. lic. ing. p.ej. ej. av. avda. gral."),
+        maybe=words("etc. ud. uds. ee.uu. a.c. d.c. s.a. c.p. aprox."),
+        numbered=words("núm. nº. n.º. pág. págs. cap. tel. art."),
+    ),
 )

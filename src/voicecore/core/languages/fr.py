@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicecore.core.languages.abbreviations import Abbreviations, words
 from voicecore.core.languages.language import Language
 from voicecore.core.words import phrases
 
@@ -60,4 +61,9 @@ FRENCH = Language(
     digits=phrases("zéro, un, deux, trois, quatre, cinq, six, sept, huit, neuf, double"),
     letter_words=phrases("a, à, y, l, d, c, n, s"),
     symbols=phrases("point, arobase, tiret, slash, double, comme dans"),
+    abbreviations=Abbreviations(
+        never=words("m. mm. mme. mlle. mgr. me. st. ste. p.ex. ex. c.-à-d. env. av. bd. boul."),
+        maybe=words("etc. j.-c. s.a. apr. janv. févr. juill. sept. oct. nov. déc."),
+        numbered=words("n°. art. chap. p. pp. tél. fig."),
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicecore.core.languages.abbreviations import Abbreviations, words
 from voicecore.core.languages.language import Language
 from voicecore.core.words import phrases
 
@@ -59,4 +60,12 @@ ITALIAN = Language(
     digits=phrases("zero, uno, due, tre, quattro, cinque, sei, sette, otto, nove, doppio"),
     letter_words=phrases("a, e, i, o, è"),
     symbols=phrases("punto, chiocciola, trattino, barra, doppia, come in"),
+    abbreviations=Abbreviations(
+        never=words("""
+            sig. sigg. sig.ra. sig.na. dott. dott.ssa. ing. avv. arch. geom. rag. p.es. es. s.
+            p.za. v.le.
+        """),
+        maybe=words("ecc. s.p.a. s.r.l. a.c. d.c. circa"),
+        numbered=words("n. pag. pagg. cap. tel. art."),
+    ),
 )

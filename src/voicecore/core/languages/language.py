@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from voicecore.core.languages.abbreviations import Abbreviations
 from voicecore.core.words import Phrases
 
 
@@ -11,8 +12,8 @@ from voicecore.core.words import Phrases
 class Language:
     """The phrases of one language that tell whose turn it is.
 
-    All are normalised as :func:`voicecore.core.words.words_of` does, so spelling
-    in capitals, with hyphens or with commas doesn't matter.
+    All but the abbreviations are normalised as :func:`voicecore.core.words.words_of`
+    does, so spelling in capitals, with hyphens or with commas doesn't matter.
     """
 
     acknowledgements: Phrases
@@ -43,3 +44,5 @@ class Language:
     """Words of one letter, which spell nothing when they stand alone ("a", "i")."""
     symbols: Phrases
     """Said in addresses; a name or an ending must follow."""
+    abbreviations: Abbreviations = field(default_factory=Abbreviations)
+    """Full stops that end no sentence."""

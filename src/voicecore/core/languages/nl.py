@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicecore.core.languages.abbreviations import Abbreviations, words
 from voicecore.core.languages.language import Language
 from voicecore.core.words import phrases
 
@@ -59,4 +60,12 @@ DUTCH = Language(
     digits=phrases("nul, een, één, twee, drie, vier, vijf, zes, zeven, acht, negen, dubbel"),
     letter_words=phrases("o, u"),
     symbols=phrases("punt, at, apenstaartje, streepje, liggend streepje, dubbel, zoals in"),
+    abbreviations=Abbreviations(
+        never=words("""
+            dhr. mevr. mw. drs. ir. ing. mr. bijv. d.w.z. o.a. m.b.t. t.a.v. i.v.m. n.a.v. t.o.v.
+            ca. nl. st. incl. excl. evt. resp.
+        """),
+        maybe=words("enz. e.d. b.v. n.v. jan. feb. apr. aug. sept. okt. nov. dec."),
+        numbered=words("blz. afb. hfst. tel. art."),
+    ),
 )

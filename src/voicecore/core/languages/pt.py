@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicecore.core.languages.abbreviations import Abbreviations, words
 from voicecore.core.languages.language import Language
 from voicecore.core.words import phrases
 
@@ -61,4 +62,9 @@ PORTUGUESE = Language(
     digits=phrases("zero, um, dois, três, quatro, cinco, seis, meia, sete, oito, nove, duplo"),
     letter_words=phrases("a, e, o, é, à"),
     symbols=phrases("ponto, arroba, hífen, traço, barra, como em"),
+    abbreviations=Abbreviations(
+        never=words("sr. sra. srta. srs. dr. dra. eng. exmo. exma. p.ex. ex. av. r. d."),
+        maybe=words("etc. ltda. s.a. a.c. d.c. aprox."),
+        numbered=words("n.º. nº. núm. pág. págs. cap. tel. art."),
+    ),
 )

@@ -75,6 +75,7 @@ def answer(call: CallMemory, now_ns: int) -> Actions:
     if call.unanswered:
         call.cut_short = None
         call.begin_reply(call.turn, call.clock)
+        call.asked = call.turn
         return [act.StartReply(call.turn)]
     cut, call.cut_short = call.cut_short, None
     if cut is not None and cut[0] == call.turn:

@@ -171,6 +171,8 @@ class CallMemory:
 
     # The agent.
     reply: Reply | None = None
+    asked: int = -1
+    """The newest turn that was answered for good: what its tools did has happened."""
     speculating: bool = False
     """The reply was begun in a pause: it isn't heard before the turn is decided to be over."""
     clock: TurnClock | None = None

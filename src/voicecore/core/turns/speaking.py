@@ -7,6 +7,7 @@ from voicecore.core import events as ev
 from voicecore.core.conversation import Message
 from voicecore.core.reply import Reply
 from voicecore.core.state import State
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.turns.memory import Actions, CallMemory, agent_text
 from voicecore.core.turns.resting import rest
 from voicecore.core.units import ms_to_ns
@@ -21,6 +22,7 @@ _FAILURES = {
     "stt": "The speech recogniser failed; please say that again.",
     "llm": "The language model failed; please ask again.",
     "tts": "The voice failed; please ask again.",
+    "s2s": "The agent failed; please ask again.",
 }
 
 
@@ -40,6 +42,9 @@ def commit(call: CallMemory, now_ns: int) -> Actions:
     reply, call.speculating = call.reply, False
     assert reply is not None
     call.cut_short = None
+    call.asked = reply.turn
+    for exchange in reply.exchanges:
+        _add(call, exchange)
     actions: Actions = [act.RecordSpeculation("used"), act.Resume()]
     if reply.text:
         actions.append(agent_text(reply))
@@ -67,11 +72,30 @@ def on_reply_text(call: CallMemory, event: ev.ReplyText, now_ns: int) -> Actions
     if reply is None:
         return []
     mark(reply, "llm", now_ns)
-    spoken = reply.add_text(event.text, protected=event.protected)
+    spoken = reply.add_text(event.text, protected=event.protected, whole=event.whole)
     actions: Actions = [*spoken]
     if reply.spoken_s > call.settings.max_monologue_s > 0 and not reply.is_broken_off:
         actions += reply.break_off(call.settings.monologue_question)
     return actions if call.speculating else [*actions, agent_text(reply)]
+
+
+def on_tools_used(call: CallMemory, event: ev.ToolsUsed, now_ns: int) -> Actions:
+    """Keep what tools did, before the words it led to.
+
+    It has happened even if nobody hears of it any more; only what was done for a turn
+    that isn't over waits for its end, and goes with it if the caller speaks on.
+    """
+    reply = call.reply
+    current = reply is not None and reply.turn == event.turn
+    if current and call.speculating:
+        assert reply is not None
+        reply.exchanges.append(event.exchange)
+        return []
+    if not current:
+        call.stale_events += 1
+    if current or event.turn <= call.asked:
+        _add(call, event.exchange)
+    return []
 
 
 def on_reply_end(call: CallMemory, event: ev.ReplyEnd, now_ns: int) -> Actions:
@@ -109,7 +133,7 @@ def on_engine_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> A
         # It was broken off: nothing is missing.
         return []
     actions: Actions = []
-    if event.stage == "tts":
+    if event.stage in ("tts", "s2s"):
         actions.append(act.CancelReply(reply.turn))
         reply.abandon_audio()
     reply.give_up_text()
@@ -251,6 +275,11 @@ def mark(reply: Reply, stage: str, now_ns: int) -> None:
 def _look_again(call: CallMemory, now_ns: int) -> None:
     waits = call.suspicion is not None or call.keypad.due_ns is not None
     call.deadline_ns = now_ns + ms_to_ns(PROTECTED_LOOK_MS if waits else _PROGRESS_MS)
+
+
+def _add(call: CallMemory, exchange: ToolExchange) -> None:
+    for message in exchange.messages:
+        call.conversation.add(message)
 
 
 def _current(call: CallMemory, turn: int) -> Reply | None:

@@ -15,11 +15,8 @@ these forms serve too; what is not async runs in a thread.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import logging
-import re
-import sys
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -30,11 +27,11 @@ from collections.abc import (
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
-from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeGuard, cast
 
 from voicecore.core.conversation import Conversation
+from voicecore.core.tool_exchange import ToolExchange
+from voicecore.engines.llm.named import find
 from voicecore.engines.llm.threads import being_cancelled, run_in, submit
 from voicecore.engines.protocols import LlmEngine
 from voicecore.errors import EngineError, MisuseError, VoicecoreError
@@ -44,7 +41,7 @@ _Function = Callable[[Conversation], Any]
 _LOG = logging.getLogger(__name__)
 _NAME = "agent"
 _END = object()
-_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_EXAMPLE = "for a function `agent` in my_agent.py of the current directory: my_agent:agent"
 
 
 class CallbackLlm:
@@ -85,8 +82,11 @@ class CallbackLlm:
             raise _failed(error) from error
         self._executor = executor
 
-    def reply(self, conversation: Conversation) -> AsyncGenerator[str, None]:
+    def reply(self, conversation: Conversation) -> AsyncGenerator[str | ToolExchange, None]:
         """Yield the agent's pieces of text as they come; empty ones are left out.
+
+        A ToolExchange among them passes, so that an agent may hand on another engine's
+        reply.
 
         Closing the iterator or cancelling the task runs the clean-up of an async
         agent (its ``finally``) before it returns. A sync agent can't be stopped in
@@ -119,11 +119,11 @@ class CallbackLlm:
 
     async def _guarded(
         self, conversation: Conversation, executor: ThreadPoolExecutor
-    ) -> AsyncGenerator[str, None]:
+    ) -> AsyncGenerator[str | ToolExchange, None]:
         try:
             async with aclosing(_pieces(self._function, conversation, executor)) as pieces:
                 async for piece in pieces:
-                    if not isinstance(piece, str):
+                    if not isinstance(piece, str | ToolExchange):
                         raise _bad_reply(piece)
                     if piece:
                         yield piece
@@ -158,19 +158,7 @@ def load_agent(target: str) -> LlmEngine:
     (no such module or name), ``agent_import_failed`` (the module or the class
     raised; chained), ``agent_wrong_kind``.
     """
-    module_name, colon, name = target.partition(":")
-    if not colon or not _DOTTED.fullmatch(module_name) or not _DOTTED.fullmatch(name):
-        raise MisuseError(
-            f"the agent {target!r} is not of the form module:name (for a function `agent` in "
-            "my_agent.py of the current directory: my_agent:agent)",
-            code="agent_not_found",
-        )
-    agent: Any = _import(module_name)
-    for part in name.split("."):
-        try:
-            agent = getattr(agent, part)
-        except AttributeError as error:
-            raise _no_attribute(module_name, name) from error
+    agent: Any = find(target, "agent", _EXAMPLE)
     if inspect.isclass(agent):
         agent = _instance(agent)
     return agent if _is_engine(agent) else CallbackLlm(agent)
@@ -182,46 +170,6 @@ def _is_engine(agent: Any) -> TypeGuard[LlmEngine]:
         isinstance(agent, LlmEngine)
         and inspect.iscoroutinefunction(agent.start)
         and inspect.iscoroutinefunction(agent.close)
-    )
-
-
-def _import(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise MisuseError(
-                f"the agent's module {name} needs the module {error.name}, which is not "
-                "installed: install it with pip",
-                code="agent_import_failed",
-            ) from error
-        raise MisuseError(
-            f"there is no module {name} in {here} or among the installed packages: "
-            "start from the directory that holds it, and write its name without .py",
-            code="agent_not_found",
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise MisuseError(
-            f"importing the agent's module {name} raised {type(error).__name__}: {error}",
-            code="agent_import_failed",
-        ) from error
-
-
-def _no_attribute(module_name: str, name: str) -> MisuseError:
-    found = sorted(
-        key
-        for key, value in vars(sys.modules[module_name]).items()
-        if getattr(value, "__module__", None) == module_name
-        and callable(value)
-        and not key.startswith("_")
-    )
-    has = f"it has {', '.join(found[:8])}" if found else "it defines no function or class"
-    return MisuseError(
-        f"the module {module_name} has no {name}; {has}: correct the part after the colon",
-        code="agent_not_found",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from voicecore.core.conversation import Conversation, Message, ToolCall
+from voicecore.core.tool_exchange import ToolExchange
 
 INTERRUPTED_MARK = "[the user interrupted you here]"
 """Ends an assistant message of which the caller heard only the beginning."""
@@ -35,9 +36,20 @@ def request_messages(system_prompt: str, conversation: Conversation) -> list[Jso
         if message.role == "assistant":
             calls = tuple(c for c in message.tool_calls if c.call_id in results)
             sent += assistant_message(_heard(message), calls)
-            sent += [tool_message(call, results[call.call_id]) for call in calls]
+            sent += [tool_message(call.call_id, results[call.call_id]) for call in calls]
         elif message.role != "tool" and message.text:
             sent.append({"role": message.role, "content": message.text})
+    return sent
+
+
+def exchange_messages(exchange: ToolExchange) -> list[JsonObject]:
+    """What tools did, as messages."""
+    sent: list[JsonObject] = []
+    for message in exchange.messages:
+        if message.role == "tool":
+            sent.append(tool_message(message.tool_call_id, message.text))
+        else:
+            sent += assistant_message(message.text, message.tool_calls)
     return sent
 
 
@@ -56,9 +68,9 @@ def assistant_message(text: str, calls: tuple[ToolCall, ...]) -> list[JsonObject
     return [{"role": "assistant", "content": text or None, "tool_calls": tool_calls}]
 
 
-def tool_message(call: ToolCall, result: str) -> JsonObject:
-    """The result of ``call`` as a message."""
-    return {"role": "tool", "tool_call_id": call.call_id, "content": result}
+def tool_message(call_id: str, result: str) -> JsonObject:
+    """The result of a call as a message."""
+    return {"role": "tool", "tool_call_id": call_id, "content": result}
 
 
 def _heard(message: Message) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicecore.core.conversation import ToolCall
-from voicecore.engines.llm.sse import SseEvent, SseParser
+from voicecore.engines.wire.faults import Faults
+from voicecore.engines.wire.sse import SseEvent, SseParser
 from voicecore.errors import EngineError, PeerError
 
 _CALLS_LIMIT = 32
@@ -29,16 +30,16 @@ class _Fragments:
 
 
 class ChatStream:
-    """Reads one response. ``engine`` names the engine in the errors.
+    """Reads one response. ``faults`` makes the errors.
 
     ``finished``: the answer is whole (a finish reason or ``[DONE]`` came).
     ``tokens``: how many text pieces and tool-call fragments came so far.
     """
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, faults: Faults) -> None:
         self.finished = False
         self.tokens = 0
-        self._engine = engine
+        self._faults = faults
         self._parser = SseParser()
         self._done = False
         self._calls: dict[int, _Fragments] = {}
@@ -47,8 +48,9 @@ class ChatStream:
     def feed(self, data: bytes) -> Iterator[str]:
         """Yield the pieces of text in ``data``; exhaust it before the next call.
 
-        Raises EngineError ``llm_bad_stream`` where the stream breaks its format or
-        reports an error of the server, after the pieces that came before.
+        Raises EngineError ``llm_bad_message`` where the stream breaks its format,
+        ``llm_refused`` where it reports an error of the server's, after the pieces
+        that came before.
         """
         try:
             events = self._parser.feed(data)
@@ -81,7 +83,7 @@ class ChatStream:
         if not isinstance(chunk, dict):
             raise self._bad("an event is not a JSON object")
         if event.event == "error" or chunk.get("error"):
-            raise self._bad("the server reported an error in mid-answer")
+            raise self._faults.error("refused", "the server reported an error in mid-answer")
         choice = self._choice(chunk)
         text = self._take_delta(self._object(choice.get("delta"), "a delta"))
         if choice.get("finish_reason"):
@@ -148,8 +150,4 @@ class ChatStream:
         return value
 
     def _bad(self, reason: str) -> EngineError:
-        return EngineError(
-            f"the LLM server's stream is malformed: {reason}",
-            engine=self._engine,
-            code="llm_bad_stream",
-        )
+        return self._faults.bad_message(reason)

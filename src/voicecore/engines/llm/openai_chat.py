@@ -7,36 +7,39 @@ that calls tools is a few of them, one after the other.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+import ssl
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any, Literal
 
 import aiohttp
 
 from voicecore.core.conversation import Conversation
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.llm.chat_messages import (
     JsonObject,
     assistant_message,
+    exchange_messages,
     request_messages,
-    tool_message,
 )
 from voicecore.engines.llm.chat_stream import ChatStream
+from voicecore.engines.llm.chat_wire import ChatTimeouts, ChatWire, chat_url
+from voicecore.engines.llm.history import tokens_of, within
+from voicecore.engines.llm.tool_loader import load_tools
+from voicecore.engines.llm.tool_rounds import ToolRound, ToolRounds
 from voicecore.engines.llm.tools import Tool, ToolBox
-from voicecore.errors import EngineError, MisuseError
+from voicecore.engines.options import Option, Secret
+from voicecore.engines.wire.faults import Faults, shown_url
+from voicecore.errors import MisuseError
 
-_T = TypeVar("_T")
-
-_NAME = "openai_chat"
 _OWN_FIELDS = frozenset({"model", "messages", "stream", "tools", "tool_choice"})
-_TAIL_S = 0.25
-_ERROR_BODY_LIMIT = 4096
-_KEEP_ALIVE_S = 30.0
-_REASON = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_REPLY_FIELDS = frozenset({"max_tokens", "max_completion_tokens"})
+
+_REPLY_TOKENS = 512
+"""Left free for a reply of which no length is set."""
+
+_LEAST_HISTORY_TOKENS = 256
 
 SYSTEM_PROMPT = (
     "You are talking with a caller on the phone. Answer in one to three short spoken "
@@ -44,80 +47,91 @@ SYSTEM_PROMPT = (
 )
 """What the model is told when no other system prompt is given."""
 
-_HINTS = {
-    400: "the server doesn't accept the request; check the model and the options",
-    401: "check the API key",
-    403: "check the API key and what it may use",
-    404: "check the URL and the model's name",
-    429: "the rate limit or the quota is used up",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTimeouts:
-    """How long a reply may stand still, in seconds; each must be above 0.
-
-    ``connect_s``: until the connection stands. ``first_token_s``: from the
-    request to the first piece of text or tool call, connecting included (a local
-    server may load its model in it). ``next_token_s``: between two pieces.
-    ``tool_s``: one run of one tool. Time in which the consumer doesn't ask for
-    the next piece doesn't count.
-    """
-
-    connect_s: float = 5.0
-    first_token_s: float = 20.0
-    next_token_s: float = 10.0
-    tool_s: float = 20.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            if not getattr(self, field.name) > 0:
-                raise MisuseError(f"{field.name} is {getattr(self, field.name)}, wanted above 0")
+PROGRESS = "One moment."
+"""What the caller hears while tools take long, when nothing else is given."""
 
 
 class OpenAiChat:
     """An LLM engine over HTTP, shared by all calls.
 
     ``url``: the server (``http://localhost:11434``), its API root (``…/v1``) or
-    the full ``…/chat/completions``. ``api_key`` is sent as a bearer token and
-    shown nowhere. ``tools``: functions the model may call, at most
-    ``max_tool_rounds`` times in one reply, then it must answer without.
-    ``options``: further fields of the request (``temperature``, ``max_tokens``…).
+    the full ``…/chat/completions``. ``key`` is sent as a bearer token and shown
+    nowhere.
 
-    Raises MisuseError for a URL, key or option that can't be used. Event-loop
-    thread only. Connections are kept for the next reply, one per simultaneous one.
+    ``tools``: functions the model may call (:mod:`~voicecore.engines.llm.tools`), or
+    where they are (``module:name``, :func:`~voicecore.engines.llm.tool_loader.load_tools`),
+    at most ``max_tool_rounds`` times in one reply, then it must answer without. If
+    a round takes longer than ``progress_after_s``, ``progress`` (or the tool's own
+    phrase) is said, once a reply; ``""``: nothing is.
+
+    ``context_tokens`` bounds a request as :mod:`~voicecore.engines.llm.history`
+    estimates it, the reply included. ``max_reply_tokens`` is sent as
+    ``max_reply_field``, 0: not at all. ``options``: further fields of the request
+    (``temperature``…). Times in seconds, above 0: ``connect_s`` until a connection
+    stands, ``first_token_s`` from the request to the first piece, ``next_token_s``
+    between two, ``tool_timeout_s`` for one run of a tool.
+
+    Raises MisuseError for what can't be used. Event-loop thread only. Connections
+    are kept for the next reply, one for each simultaneous one.
     """
 
     def __init__(
         self,
-        url: str,
-        model: str,
+        url: Annotated[
+            str, Option("the server, its API root (…/v1) or the address of its chat completions")
+        ] = "https://api.openai.com/v1",
+        model: Annotated[str, Option("the model's name at that server, always needed")] = "",
         *,
-        api_key: str = "",
-        system_prompt: str = SYSTEM_PROMPT,
-        greeting: str = "",
-        tools: Iterable[Tool | Callable[..., Any]] = (),
-        max_tool_rounds: int = 4,
-        timeouts: ChatTimeouts | None = None,
-        options: Mapping[str, Any] | None = None,
+        key: Annotated[
+            str, Secret("API key, where the server wants one", variable="OPENAI_API_KEY")
+        ] = "",
+        system_prompt: Annotated[str, Option("what the model is told first")] = SYSTEM_PROMPT,
+        greeting: Annotated[str, Option("what is said when a call begins")] = "",
+        tools: Annotated[
+            str | Iterable[Tool | Callable[..., Any]],
+            Option("functions the model may call: module:name of a list, or a module"),
+        ] = (),
+        max_tool_rounds: Annotated[int, Option("how often a reply may call tools")] = 4,
+        tool_timeout_s: Annotated[float, Option("longest run of a tool")] = 20.0,
+        progress: Annotated[str, Option("said while tools take long; empty: nothing")] = PROGRESS,
+        progress_after_s: Annotated[float, Option("so long tools run in silence")] = 1.0,
+        context_tokens: Annotated[int, Option("longest request and reply, estimated")] = 8000,
+        max_reply_tokens: Annotated[int, Option("longest reply; 0: the server's choice")] = 0,
+        max_reply_field: Annotated[
+            Literal["max_tokens", "max_completion_tokens"],
+            Option("how the server calls that; OpenAI's newer models want the second"),
+        ] = "max_tokens",
+        options: Annotated[
+            Mapping[str, Any] | None, Option("further fields of the request, temperature say")
+        ] = None,
+        connect_s: Annotated[float, Option("until the connection stands")] = 3.0,
+        first_token_s: Annotated[float, Option("until the first piece of a reply")] = 20.0,
+        next_token_s: Annotated[float, Option("until the next piece of it")] = 10.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if not model:
             raise MisuseError("the model's name is empty: name a model that the server has")
         if max_tool_rounds < 0:
             raise MisuseError(f"max_tool_rounds is {max_tool_rounds}, wanted 0 or more")
+        if not progress_after_s >= 0:
+            raise MisuseError(f"progress_after_s is {progress_after_s}, wanted 0 or more")
         if taken := _OWN_FIELDS.intersection(options or {}):
             raise MisuseError(f"options may not set {', '.join(sorted(taken))}")
-        self.name = _NAME
+        self.name = "openai"
         self.greeting = greeting
         self.model = model
-        self._url = chat_url(url)
-        self._headers = _headers(api_key)
+        self._faults = Faults("llm", self.name, "check its API key (key, or OPENAI_API_KEY)")
+        timeouts = ChatTimeouts(connect_s, first_token_s, next_token_s)
+        self._wire = ChatWire(chat_url(url), key, timeouts, self._faults, tls=tls)
         self._system_prompt = system_prompt
         self._max_tool_rounds = max_tool_rounds
-        self._timeouts = timeouts or ChatTimeouts()
-        self._options = dict(options or {})
-        self._tools = ToolBox(tools, timeout_s=self._timeouts.tool_s)
-        self._session: aiohttp.ClientSession | None = None
+        self._options = {**(options or {}), **_length(max_reply_tokens, max_reply_field, options)}
+        functions = load_tools(tools) if isinstance(tools, str) and tools else tools
+        self._tools = ToolBox(functions or (), timeout_s=tool_timeout_s)
+        self._rounds = ToolRounds(self._tools)
+        self._progress = progress
+        self._progress_after_s = progress_after_s
+        self._budget = self._history_tokens(context_tokens, max_reply_tokens or _REPLY_TOKENS)
 
     @property
     def speculative(self) -> bool:
@@ -125,53 +139,62 @@ class OpenAiChat:
         return not self._tools.specs
 
     def __repr__(self) -> str:
-        return f"OpenAiChat(url={self._shown_url!r}, model={self.model!r})"
+        return f"OpenAiChat(url={shown_url(self._wire.url)!r}, model={self.model!r})"
 
     async def start(self) -> None:
         """Make the HTTP session. The server need not be up yet."""
-        if self._session is None:
-            timeouts = self._timeouts
-            self._session = aiohttp.ClientSession(
-                # No limit: there is one request per call, and calls are admitted elsewhere.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-                timeout=aiohttp.ClientTimeout(total=None, connect=timeouts.connect_s),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-            )
+        await self._wire.start()
 
-    def reply(self, conversation: Conversation) -> AsyncGenerator[str, None]:
+    async def warm(self) -> None:
+        """See that a connection to the server is there, within ``connect_s`` and silently."""
+        await self._wire.warm()
+
+    def reply(self, conversation: Conversation) -> AsyncGenerator[str | ToolExchange, None]:
         """Yield the answer to ``conversation`` as it stands now, piece by piece.
 
+        A :class:`ToolExchange` among the pieces tells what tools did, for the
+        conversation: of this reply, or first of all what an earlier reply to the same
+        :class:`Conversation` object left behind when it was closed.
+
         Closing the iterator or cancelling the task closes the HTTP connection at
-        once. Raises MisuseError outside of :meth:`start` and :meth:`close`, and
-        EngineError with one of these codes, after the pieces that came before:
+        once and cancels tools but for uninterruptible ones. Raises MisuseError outside
+        of :meth:`start` and :meth:`close`, and EngineError with one of these codes,
+        after the pieces that came before:
 
         - ``llm_unreachable``: no connection, or closed before any answer
-        - ``llm_http_status``: an answer other than 200
+        - ``llm_key``: HTTP 401 or 403
+        - ``llm_rate_limited``: HTTP 429; ``retry_after_s`` as the server said
+        - ``llm_http_status``: another answer than 200
         - ``llm_timeout``: connecting, the first or the next token took too long
-        - ``llm_bad_stream``: the answer is not a chat-completions stream
-        - ``llm_cut``: the connection closed in mid-answer
+        - ``llm_bad_message``: the answer is not a chat-completions stream
+        - ``llm_refused``: the server reported an error in mid-answer
+        - ``llm_closed``: the connection closed in mid-answer
         - ``llm_tool_rounds``: tools were asked for beyond ``max_tool_rounds``
         """
-        if self._session is None:
-            raise MisuseError("the LLM engine is not started: await start() first")
-        return self._reply(self._session, request_messages(self._system_prompt, conversation))
+        messages = request_messages(self._system_prompt, conversation)
+        return self._reply(self._wire.session, conversation, messages)
 
     async def close(self) -> None:
-        """Close all connections; replies under way end with an EngineError."""
-        session, self._session = self._session, None
+        """Close all connections and end all tools; replies under way end with an EngineError."""
+        await self._rounds.close()
         self._tools.close()
-        if session is not None:
-            await session.close()
+        await self._wire.close()
 
     async def _reply(
-        self, session: aiohttp.ClientSession, messages: list[JsonObject]
-    ) -> AsyncGenerator[str, None]:
+        self,
+        session: aiohttp.ClientSession,
+        conversation: Conversation,
+        messages: list[JsonObject],
+    ) -> AsyncGenerator[str | ToolExchange, None]:
+        for exchange in self._rounds.untold(conversation):
+            messages += exchange_messages(exchange)
+            yield exchange
+        phrase = self._progress
         for rounds_left in range(self._max_tool_rounds, -1, -1):
-            stream = ChatStream(_NAME)
+            stream = ChatStream(self._faults)
             said: list[str] = []
             body = self._body(messages, may_call=rounds_left > 0)
-            async with aclosing(self._stream(session, body, stream)) as pieces:
+            async with aclosing(self._wire.stream(session, body, stream)) as pieces:
                 async for piece in pieces:
                     said.append(piece)
                     yield piece
@@ -180,198 +203,61 @@ class OpenAiChat:
                 return
             if rounds_left == 0:
                 break
-            results = await self._tools.run_all(calls)
-            messages += assistant_message("".join(said), calls)
-            messages += map(tool_message, calls, results)
-        raise self._error(
+            async with aclosing(self._run(conversation, calls, phrase, said)) as items:
+                async for item in items:
+                    if isinstance(item, ToolExchange):
+                        results = exchange_messages(item)[1:]
+                    else:
+                        phrase = ""
+                    yield item
+            messages += [*assistant_message("".join(said), calls), *results]
+        raise self._faults.error(
+            "tool_rounds",
             f"the model asked for tools more than {self._max_tool_rounds} times in one reply",
-            "llm_tool_rounds",
         )
 
+    async def _run(
+        self, conversation: Conversation, calls: Any, phrase: str, said: list[str]
+    ) -> AsyncGenerator[str | ToolExchange, None]:
+        """Run a round of tools; yield what is said meanwhile, then what they did."""
+        tools: ToolRound = self._rounds.begin(conversation, calls)
+        try:
+            if phrase and not await tools.wait(self._progress_after_s):
+                glue = "" if not said or said[-1][-1:].isspace() else " "
+                yield f"{glue}{tools.phrase(phrase)} "
+            await tools.wait()
+            tools.told += 1
+            yield tools.exchange()
+        finally:
+            await self._rounds.leave(tools)
+
     def _body(self, messages: list[JsonObject], *, may_call: bool) -> JsonObject:
-        body = {**self._options, "model": self.model, "messages": messages, "stream": True}
+        sent = within(messages, self._budget)
+        body = {**self._options, "model": self.model, "messages": sent, "stream": True}
         if specs := self._tools.specs:
             # The tools stay listed: messages that mention calls are refused without.
             body |= {"tools": specs, "tool_choice": "auto" if may_call else "none"}
         return body
 
-    async def _stream(
-        self, session: aiohttp.ClientSession, body: JsonObject, stream: ChatStream
-    ) -> AsyncGenerator[str, None]:
-        patience = _Patience(self._timeouts.first_token_s)
-        response = await self._post(session, body, patience)
-        try:
-            await self._check_answer(response, patience)
-            while chunk := await self._read(response, stream, patience):
-                before = stream.tokens
-                for piece in stream.feed(chunk):
-                    yield piece
-                if stream.tokens > before:
-                    patience.left_s = self._timeouts.next_token_s
-            if not stream.finished:
-                raise self._error("the LLM server closed the stream in mid-answer", "llm_cut")
-        finally:
-            # At the end of the answer the connection is back in the pool already, and
-            # this does nothing; before it, the server sees the connection closed.
-            response.close()
-
-    async def _post(
-        self, session: aiohttp.ClientSession, body: JsonObject, patience: _Patience
-    ) -> aiohttp.ClientResponse:
-        attempts = 2
-        while True:
-            attempts -= 1
-            try:
-                return await patience.wait(
-                    session.post(self._url, json=body, allow_redirects=False)
-                )
-            except aiohttp.ServerTimeoutError as error:
-                raise self._timed_out("no connection", self._timeouts.connect_s) from error
-            except TimeoutError as error:
-                raise self._timed_out("no answer", self._timeouts.first_token_s) from error
-            except aiohttp.ClientSSLError as error:
-                raise self._error(
-                    f"TLS with {self._shown_url} failed ({type(error).__name__}): check the "
-                    "server's certificate, and whether the URL should begin with http:",
-                    "llm_unreachable",
-                ) from error
-            except aiohttp.ClientConnectorError as error:
-                raise self._unreachable() from error
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # Likely a kept connection that the server gave up meanwhile: once more.
-                if attempts == 0:
-                    raise self._unreachable() from error
-            except aiohttp.ClientError as error:
-                raise self._error(
-                    f"{self._shown_url} did not answer in HTTP ({type(error).__name__})",
-                    "llm_unreachable",
-                ) from error
-
-    async def _read(
-        self, response: aiohttp.ClientResponse, stream: ChatStream, patience: _Patience
-    ) -> bytes:
-        """The next bytes, or ``b""`` at the end.
-
-        Once the answer is whole, what follows (usage figures, the end of the
-        body) is read only so that the connection can be kept: shortly, and
-        whatever goes wrong.
-        """
-        if stream.finished:
-            patience.left_s = min(patience.left_s, _TAIL_S)
-        try:
-            return await patience.wait(response.content.readany())
-        except TimeoutError as error:
-            if stream.finished:
-                return b""
-            if stream.tokens:
-                raise self._timed_out("no further token", self._timeouts.next_token_s) from error
-            raise self._timed_out("no first token", self._timeouts.first_token_s) from error
-        except (aiohttp.ClientError, OSError, RuntimeError) as error:
-            # RuntimeError: aiohttp's word for reading after this session was closed.
-            if stream.finished:
-                return b""
-            raise self._error("the LLM server's stream broke in mid-answer", "llm_cut") from error
-
-    async def _check_answer(self, response: aiohttp.ClientResponse, patience: _Patience) -> None:
-        if response.status != 200:
-            hint = _HINTS.get(response.status, "see the server's log")
-            if 300 <= response.status < 400:
-                hint = "configure the URL it redirects to"
-            reason = await _reason(response, patience)
-            raise self._error(
-                f"{self._shown_url} answered HTTP {response.status}{reason}: {hint}",
-                "llm_http_status",
+    def _history_tokens(self, context_tokens: int, reply_tokens: int) -> int:
+        specs = tokens_of(json.dumps(self._tools.specs, ensure_ascii=False))
+        fixed = reply_tokens + specs + tokens_of(self._system_prompt)
+        if context_tokens - fixed < _LEAST_HISTORY_TOKENS:
+            raise MisuseError(
+                f"context_tokens is {context_tokens}: the system prompt, the tools and the reply "
+                f"take {fixed} of it, and what was said needs {_LEAST_HISTORY_TOKENS} at least"
             )
-        if response.content_type in ("application/json", "text/html"):
-            raise self._error(
-                f"{self._shown_url} answered {response.content_type}, not an event stream: "
-                "check the URL",
-                "llm_bad_stream",
-            )
-
-    @property
-    def _shown_url(self) -> str:
-        """Without the query, which may hold a key."""
-        return urlunsplit(urlsplit(self._url)._replace(query=""))
-
-    def _unreachable(self) -> EngineError:
-        return self._error(
-            f"no LLM server answers at {self._shown_url}: check that it runs, and the URL",
-            "llm_unreachable",
-        )
-
-    def _timed_out(self, what: str, limit_s: float) -> EngineError:
-        return self._error(f"{what} from {self._shown_url} within {limit_s:g} s", "llm_timeout")
-
-    def _error(self, message: str, code: str) -> EngineError:
-        return EngineError(message, engine=_NAME, code=code)
+        return context_tokens - reply_tokens - specs
 
 
-class _Patience:
-    """A budget of waiting time: only waiting for the server uses it up."""
-
-    def __init__(self, left_s: float) -> None:
-        self.left_s = left_s
-
-    async def wait(self, what: Awaitable[_T]) -> _T:
-        """Await ``what``; raises TimeoutError when the budget is used up."""
-        now = asyncio.get_running_loop().time
-        begin = now()
-        try:
-            async with asyncio.timeout(self.left_s):
-                return await what
-        finally:
-            self.left_s -= now() - begin
-
-
-def chat_url(url: str) -> str:
-    """Return the full URL to post to.
-
-    A bare server gets ``/v1/chat/completions``, a path ``/chat/completions``, and
-    a full URL stays; a trailing slash changes nothing, a query is kept. Raises
-    MisuseError for anything but http(s), and for credentials in the URL.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    # Neither what stands before an @ nor a query is repeated: they hold secrets.
-    if "@" in url.partition("?")[0]:
-        raise MisuseError("the LLM URL holds credentials: give the key as api_key instead")
-    if not good:
-        raise MisuseError(
-            f"the LLM URL {url.partition('?')[0]!r} is not of the form http(s)://host[:port][/path]"
-        )
-    path = parts.path.rstrip("/")
-    if not path.endswith("/chat/completions"):
-        path = (path or "/v1") + "/chat/completions"
-    return urlunsplit(parts._replace(path=path, fragment=""))
-
-
-def _headers(api_key: str) -> dict[str, str]:
-    headers = {"Accept": "text/event-stream", "User-Agent": "voicecore"}
-    # A key read from a file or a secret often ends in a newline.
-    key = api_key.strip()
-    if key:
-        if not key.isascii() or not key.isprintable():
-            raise MisuseError("the API key holds characters that no HTTP header can carry")
-        headers["Authorization"] = f"Bearer {key}"
-    return headers
-
-
-async def _reason(response: aiohttp.ClientResponse, patience: _Patience) -> str:
-    """The error's machine-readable code in brackets, or nothing.
-
-    Its message is left out: servers quote the conversation in it.
-    """
-    try:
-        body = json.loads(await patience.wait(response.content.read(_ERROR_BODY_LIMIT)))
-        error = body["error"]
-        words = (error.get(key) for key in ("code", "type"))
-        return next(
-            (f" ({word})" for word in words if isinstance(word, str) and _REASON.fullmatch(word)),
-            "",
-        )
-    except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError, AttributeError):
-        return ""
+def _length(tokens: int, field: str, options: Mapping[str, Any] | None) -> JsonObject:
+    if tokens < 0:
+        raise MisuseError(f"max_reply_tokens is {tokens}, wanted 0 or more")
+    if not tokens:
+        return {}
+    if taken := _REPLY_FIELDS.intersection(options or {}):
+        names = ", ".join(sorted(taken))
+        raise MisuseError(f"both max_reply_tokens and options set {names}: give one of them")
+    if field not in _REPLY_FIELDS:
+        raise MisuseError(f"max_reply_field is {field!r}, wanted {' or '.join(_REPLY_FIELDS)}")
+    return {field: tokens}

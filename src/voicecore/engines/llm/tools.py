@@ -9,13 +9,10 @@ it can say so to the caller, and logged with its traceback; the call goes on.
 from __future__ import annotations
 
 import asyncio
-import functools
-import importlib
 import inspect
 import json
 import logging
 import re
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,13 +20,12 @@ from typing import Any
 
 from voicecore.core.conversation import ToolCall
 from voicecore.engines.llm.threads import being_cancelled, run_in
-from voicecore.errors import MissingLibraryError, MisuseError
+from voicecore.engines.llm.tool_schema import Arguments, ArgumentsError, derive, matcher
+from voicecore.errors import MisuseError
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _RESULT_LIMIT = 32_768
-
-Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +37,26 @@ class Tool:
     default to the function's name and docstring. ``parameters`` is a JSON schema
     of an object: given, it is passed on as it is and arguments are only matched
     with the signature; None, it is derived from the annotations.
+
+    ``timeout_s`` bounds a run, None: as the engine says. ``progress`` is what the
+    caller hears when it takes long, ``""``: what the engine says then. An
+    ``uninterruptible`` one goes on when the caller speaks over the answer, as a
+    booking must that can't be half made.
     """
 
     function: Callable[..., Any]
     name: str = ""
     description: str = ""
     parameters: Mapping[str, Any] | None = None
-
-
-class _ArgumentsError(Exception):
-    """The model's arguments don't fit; the message is for the model."""
+    timeout_s: float | None = None
+    progress: str = ""
+    uninterruptible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    function: Callable[..., Any]
+    tool: Tool
+    timeout_s: float
     check: Callable[[Arguments], Arguments]
     spec: dict[str, Any]
 
@@ -63,11 +64,11 @@ class _Entry:
 class ToolBox:
     """The tools of one engine, ready to be offered and run.
 
-    ``timeout_s`` bounds each run. Sync functions share ``threads`` threads; one
-    that overruns its time keeps its thread until it returns. Raises MisuseError
-    for a function that can't be offered (a bad or repeated name, positional-only
-    or ``*args`` parameters), MissingLibraryError when a schema must be derived
-    and pydantic is absent.
+    ``timeout_s`` bounds each run of a tool that has no time of its own. Sync
+    functions share ``threads`` threads; one that overruns its time keeps its thread
+    until it returns. Raises MisuseError for a function that can't be offered (a bad
+    or repeated name, positional-only or ``*args`` parameters), MissingLibraryError
+    when a schema must be derived and pydantic is absent.
     """
 
     def __init__(
@@ -84,6 +85,12 @@ class ToolBox:
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> Tool:
+        return self._entries[name].tool
+
     @property
     def specs(self) -> list[dict[str, Any]]:
         """What a request's ``tools`` field holds."""
@@ -99,28 +106,22 @@ class ToolBox:
             return _error(f"there is no tool of that name; there are: {', '.join(self._entries)}")
         try:
             arguments = entry.check(_parse(call.arguments))
-        except _ArgumentsError as error:
+        except ArgumentsError as error:
             return _error(str(error))
-        clock = asyncio.timeout(self._timeout_s)
+        clock = asyncio.timeout(entry.timeout_s)
         try:
             async with clock:
-                return _result_text(await self._call(entry.function, arguments))
+                return _result_text(await self._call(entry.tool.function, arguments))
         except asyncio.CancelledError:
             if being_cancelled():
                 raise
             _LOG.exception("tool %s was cancelled from inside", call.name)
         except Exception:
             if clock.expired():
-                _LOG.warning("tool %s exceeded %.1f s", call.name, self._timeout_s)
+                _LOG.warning("tool %s exceeded %.1f s", call.name, entry.timeout_s)
                 return _error("the tool took too long")
             _LOG.exception("tool %s failed", call.name)
         return _error("the tool failed")
-
-    async def run_all(self, calls: Iterable[ToolCall]) -> list[str]:
-        """Run calls side by side; results in the order of the calls."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.run(call)) for call in calls]
-        return [task.result() for task in tasks]
 
     def close(self) -> None:
         """Free the threads; what still runs in them ends by itself. A later run makes new ones."""
@@ -145,120 +146,28 @@ class ToolBox:
                 f"the tool name {name!r} is not of 1 to 64 letters, digits, _ or -: "
                 "give one by Tool(function, name=…)"
             )
+        timeout_s = self._timeout_s if tool.timeout_s is None else tool.timeout_s
+        if not timeout_s > 0:
+            raise MisuseError(f"timeout_s of tool {name!r} is {timeout_s}, wanted above 0")
         if name in self._entries:
             raise MisuseError(f"two tools are named {name!r}: give one by Tool(function, name=…)")
         if tool.parameters is None:
-            check, schema = _derive(tool.function, name)
+            check, schema = derive(tool.function, name)
         else:
-            check, schema = _matcher(tool.function), dict(tool.parameters)
+            check, schema = matcher(tool.function), dict(tool.parameters)
         spec = {"name": name, "parameters": schema}
         if description := tool.description or inspect.getdoc(tool.function):
             spec["description"] = description
-        self._entries[name] = _Entry(tool.function, check, {"type": "function", "function": spec})
-
-
-def _derive(
-    function: Callable[..., Any], name: str
-) -> tuple[Callable[[Arguments], Arguments], dict[str, Any]]:
-    """Return a check of the arguments and their JSON schema, by a pydantic model.
-
-    Fields are called ``p0``, ``p1``… with the parameter's name as alias, since
-    some names (``copy``, ``_x``) can't be fields of a model.
-    """
-    pydantic = _pydantic()
-    names: dict[str, str] = {}
-    fields: dict[str, Any] = {}
-    for parameter, hint in _parameters(function, name):
-        default = ... if parameter.default is parameter.empty else parameter.default
-        field = f"p{len(fields)}"
-        names[field] = parameter.name
-        fields[field] = (hint, pydantic.Field(default, alias=parameter.name))
-    try:
-        model = pydantic.create_model(name, **fields)
-        schema = model.model_json_schema()
-    except pydantic.PydanticUserError as error:
-        raise MisuseError(
-            f"tool {name!r} has a parameter whose type has no JSON schema: annotate it with "
-            "a plain type, or give a schema by Tool(function, parameters=…)"
-        ) from error
-    schema.pop("title", None)
-    for described in schema.get("properties", {}).values():
-        described.pop("title", None)
-
-    def check(arguments: Arguments) -> Arguments:
-        try:
-            checked = model.model_validate(arguments)
-        except pydantic.ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
-                for e in error.errors(include_input=False, include_url=False)
-            )
-            raise _ArgumentsError(f"the arguments are not valid: {problems}") from error
-        return {names[field]: getattr(checked, field) for field in names}
-
-    return check, schema
-
-
-def _parameters(function: Callable[..., Any], name: str) -> list[tuple[inspect.Parameter, Any]]:
-    """The parameters a model may fill, each with its annotation (Any without one)."""
-    plain, bound = function, frozenset[str]()
-    while isinstance(plain, functools.partial):
-        # What the program bound by name is not the model's to choose.
-        bound |= plain.keywords.keys()
-        plain = plain.func
-    if not inspect.isroutine(plain):
-        plain = type(plain).__call__
-    try:
-        hints = typing.get_type_hints(plain, include_extras=True)
-    except NameError as error:
-        raise MisuseError(
-            f"an annotation of tool {name!r} can't be resolved ({error}): define the type "
-            "at the top of its module"
-        ) from error
-    parameters = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in bound:
-            continue
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise MisuseError(
-                f"tool {name!r} has the parameter {parameter}: tools are called with "
-                "keyword arguments, so give it plain named parameters"
-            )
-        parameters.append((parameter, hints.get(parameter.name, Any)))
-    return parameters
-
-
-def _matcher(function: Callable[..., Any]) -> Callable[[Arguments], Arguments]:
-    signature = inspect.signature(function)
-
-    def check(arguments: Arguments) -> Arguments:
-        try:
-            signature.bind(**arguments)
-        except TypeError as error:
-            raise _ArgumentsError(f"the arguments are not valid: {error}") from error
-        return arguments
-
-    return check
-
-
-def _pydantic() -> Any:
-    try:
-        return importlib.import_module("pydantic")
-    except ImportError as error:
-        raise MissingLibraryError(
-            "tools without a JSON schema need pydantic: `pip install pydantic`, "
-            "or give the schema by Tool(function, parameters=…)",
-            code="pydantic_missing",
-        ) from error
+        self._entries[name] = _Entry(tool, timeout_s, check, {"type": "function", "function": spec})
 
 
 def _parse(text: str) -> Arguments:
     try:
         arguments = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _ArgumentsError("the arguments are not valid JSON") from error
+        raise ArgumentsError("the arguments are not valid JSON") from error
     if not isinstance(arguments, dict):
-        raise _ArgumentsError("the arguments are not a JSON object")
+        raise ArgumentsError("the arguments are not a JSON object")
     return arguments
 
 

@@ -33,7 +33,9 @@ _MOST_MUTES = 2
 """Then it is the sound that nobody understands, not the connection."""
 _LOOK_S = 0.25
 _CHANCES = 2
-_SILENT = frozenset({"stt_timeout", "stt_mute", "stt_half_open"})
+"""To give the final text, on two connections."""
+_UNHEARD_SAMPLES = 4_800
+"""So much speech may go without a sign at the end: a short word, a breath."""
 
 Opener = Callable[[Provider[SttEngine]], SttSession | SttEngine]
 
@@ -77,8 +79,10 @@ class HeardUtterance:
         self._remote: RemoteSttStream | None = None
         self._from_sample = 0
         self._mutes = 0
+        self._doubted = False
         self._tries: Counter[Provider[SttEngine]] = Counter()
         self._opened_s = 0.0
+        self._last: EngineError | None = None
         self._heard_something = False
         self._opening: asyncio.Timeout | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
@@ -161,9 +165,10 @@ class HeardUtterance:
         if self._inner is None:
             return
         _hand_on(self._inner, piece)
-        if self._remote is not None and self._mutes < _MOST_MUTES:
+        if self._remote is not None:
             self._watch.listen(piece.pcm, self._remote.progress)
-            if self._watch.is_mute and not self._trouble.done():
+            mute = self._watch.is_mute and self._mutes < _MOST_MUTES
+            if mute and not self._trouble.done():
                 self._mutes += 1
                 self._trouble.set_result(_mute(self._chain.name, self._policy.stall_s))
 
@@ -181,7 +186,7 @@ class HeardUtterance:
                 text = await self._hear(provider, inner)
             except EngineError as error:
                 self._note(provider, error)
-                await self._let_go(inner)
+                await self._let_go(inner, error)
                 if self._ring is None:
                     raise
                 provider = inner = None
@@ -204,19 +209,28 @@ class HeardUtterance:
                 raise trouble.result()
         limit_s = self._policy.final_s if self._remote else self._policy.batch_final_s
         limit_s += _CATCH_UP * self._replayed_s
+        signs = self._remote.progress if self._remote is not None else 0
         try:
             async with asyncio.timeout(limit_s):
-                return await inner.finish()
+                text = await inner.finish()
         except TimeoutError:
             raise _timed_out(provider, limit_s) from None
         except EngineError:
             raise
         except Exception as error:
             raise raised("stt", provider.name, error) from None
+        if self._remote is not None and self._remote.progress == signs:
+            self._doubt(provider)
+        return text
+
+    def _doubt(self, provider: Provider[SttEngine]) -> None:
+        """Not a word came of the utterance's end: once, another connection is asked for it."""
+        if not self._doubted and self._watch.unanswered_samples > _UNHEARD_SAMPLES:
+            self._doubted = True
+            raise _mute(provider.name, self._watch.unanswered_samples / _RATE_HZ)
 
     async def _connect(self) -> tuple[Provider[SttEngine], SttStream]:
         """A stream of the first provider that opens one."""
-        last: EngineError | None = None
         give_up_s = 0.0
         while True:
             provider = self._choose()
@@ -224,10 +238,10 @@ class HeardUtterance:
                 give_up_s = give_up_s or self._loop.time() + self._policy.final_s
                 late = self._loop.time() >= give_up_s
                 if provider is None or (late and self._failed_at_end[provider]):
-                    raise last or self._chain.all_down()
+                    raise self._last or self._chain.all_down()
             if provider is None:
                 if self._ring is None:
-                    raise last or self._chain.all_down()
+                    raise self._last or self._chain.all_down()
                 await self._pause(_LOOK_S)
                 continue
             tries = self._tries[provider]
@@ -237,7 +251,6 @@ class HeardUtterance:
             try:
                 return provider, await self._open(provider)
             except EngineError as error:
-                last = error
                 self._note(provider, error)
                 if self._ring is None:
                     raise
@@ -300,9 +313,11 @@ class HeardUtterance:
             for piece in self._ring:
                 _hand_on(inner, piece)
 
-    async def _let_go(self, inner: SttStream) -> None:
+    async def _let_go(self, inner: SttStream, error: EngineError | None = None) -> None:
         """Keep what is settled; leave the stream."""
         if self._remote is not None:
+            if error is not None and error.code == "stt_mute":
+                self._remote.condemn(error)
             settled = _later(self._remote.settled, self._from_sample)
             self._settled = self._settled.followed_by(settled)
             self._covered = self._covered_by_now()
@@ -328,10 +343,11 @@ class HeardUtterance:
 
     def _note(self, provider: Provider[SttEngine], error: EngineError) -> None:
         """A connection that had worked and breaks says nothing of the next one."""
+        self._last = error
         if self._ended.done():
             self._failed_at_end[provider] += 1
             if self._inner is not None:
-                self._spent_chances[provider] += _CHANCES if error.code in _SILENT else 1
+                self._spent_chances[provider] += _CHANCES if error.code == "stt_timeout" else 1
         if error.code == "stt_closed" and self._heard_something:
             provider.broke(error)
         else:
@@ -367,7 +383,7 @@ def _timed_out(provider: Provider[SttEngine], limit_s: float) -> EngineError:
 
 def _mute(engine: str, stall_s: float) -> EngineError:
     return EngineError(
-        f"{engine}: no word for {stall_s:g} s of speech", engine=engine, code="stt_mute"
+        f"{engine}: no word for {stall_s:.1f} s of speech", engine=engine, code="stt_mute"
     )
 
 

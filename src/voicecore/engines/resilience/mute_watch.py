@@ -5,7 +5,7 @@ from __future__ import annotations
 from voicecore._native import pcm as pcm_kernels
 from voicecore.engines.protocols import Pcm
 
-_SPEECH_RANGE_DB = 20.0
+_SPEECH_RANGE_DB = 25.0
 """What is so much quieter than the utterance's loudest piece is no speech of its speaker."""
 _FLOOR_DBFS = -60.0
 
@@ -22,24 +22,25 @@ class MuteWatch:
         self._stall = stall_samples
         self._loudest_dbfs = _FLOOR_DBFS + _SPEECH_RANGE_DB
         self._progress = -1
-        self._speech = 0
+        self.unanswered_samples = 0
+        """Of speech, since the last sign."""
 
     def listen(self, pcm: Pcm, progress: int) -> None:
         """Take what is pushed now; ``progress``: what the stream's counter says now."""
         if progress != self._progress:
             self._progress = progress
-            self._speech = 0
+            self.unanswered_samples = 0
         level_dbfs = pcm_kernels.rms_dbfs(pcm)
         self._loudest_dbfs = max(self._loudest_dbfs, level_dbfs)
         if level_dbfs > self._loudest_dbfs - _SPEECH_RANGE_DB:
-            self._speech += len(pcm)
+            self.unanswered_samples += len(pcm)
 
     def reset(self) -> None:
         """Another connection begins."""
         self._progress = -1
-        self._speech = 0
+        self.unanswered_samples = 0
 
     @property
     def is_mute(self) -> bool:
         """Whether there was more speech than that without a sign."""
-        return self._speech >= self._stall
+        return self.unanswered_samples >= self._stall

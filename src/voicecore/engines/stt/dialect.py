@@ -101,6 +101,8 @@ class Dialect(Protocol):
     :meth:`keep_alive` is to be sent while nothing is heard; 0: never.
     ``keep_alive_ms``: how much audio its messages hold; 0 where they are no audio.
     ``waits_for_ready``: audio is held back until :meth:`take` gave :class:`Ready`.
+    An attribute ``tells_late`` that is true says that nothing at all is told before
+    :meth:`finalise`, so that the provider's silence until then is no sign of its death.
 
     The lists returned are sent in order; ``[]`` where a provider has no such message.
     """

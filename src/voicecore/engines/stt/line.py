@@ -70,6 +70,7 @@ class Line:
         self.failure: EngineError | None = None
         self.sent_ms = 0.0
         """How much audio has gone, or waits to go, into the connection."""
+        self.tells_late: bool = getattr(dialect, "tells_late", False)
         self._client = client
         self._dialect = dialect
         self._limits = limits
@@ -129,6 +130,10 @@ class Line:
             self._put(self._dialect.finalise())
         else:
             self._finalise_due = True
+
+    def condemn(self, error: EngineError) -> None:
+        """Take it for dead, as ``error`` says, though it looks alive."""
+        self._fail(error)
 
     async def close(self) -> None:
         """Say good-bye and free all; twice is fine."""

@@ -7,20 +7,25 @@ comes; what is left to do at the end of an utterance is its last piece.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any, Final
 
-from voicecore.engines.framing import Frame, Kind
+from voicecore.engines.framing import Kind
+from voicecore.engines.stt.worker_utterance import (
+    RATE_HZ,
+    Reporter,
+    Understood,
+    serve_utterances,
+)
 from voicecore.engines.worker_side import Link, run_worker
 from voicecore.errors import MissingLibraryError
 
-RATE_HZ: Final = 16_000
 # Between two pieces the worker looks for a CANCEL. 100 ms decode in some 30 ms.
 PIECE_BYTES: Final = RATE_HZ // 10 * 2
 # The decoder subtracts the mean cepstrum (microphone, room, loudness). Its built-in
 # start value fits no microphone in particular and costs the first words; 600 ms of
 # the utterance itself serve better.
 MEAN_BYTES: Final = RATE_HZ * 600 // 1000 * 2
-PARTIAL_S: Final = 0.2
 
 
 class Recogniser:
@@ -75,18 +80,15 @@ class Recogniser:
         self._decoder.end_utt()
 
 
-class Utterance:
+class PocketsphinxUtterance:
     """One stream: collects the first 600 ms, then decodes piece by piece."""
 
-    def __init__(self, link: Link, recogniser: Recogniser, stream: int) -> None:
+    def __init__(self, recogniser: Recogniser, reporter: Reporter) -> None:
         """Nothing is decoded before the first 600 ms are there, or the end."""
-        self._link = link
         self._recogniser = recogniser
-        self._stream = stream
+        self._reporter = reporter
         self._held = bytearray()
         self._begun = False
-        self._partial = ""
-        self._partial_due_s = 0.0
 
     def push(self, pcm: bytes) -> None:
         """Take int16 samples; stops in the middle if the stream is cancelled."""
@@ -97,12 +99,12 @@ class Utterance:
             pcm = self._begin()
         self._decode(pcm)
 
-    def finish(self) -> str:
+    def finish(self) -> Understood:
         """Decode what is left; return the final text."""
         if not self._begun:
             self._decode(self._begin())
         self._recogniser.end()
-        return self._recogniser.text()
+        return Understood(self._recogniser.text())
 
     def cancel(self) -> None:
         """Leave the decoder ready for the next utterance."""
@@ -118,20 +120,10 @@ class Utterance:
 
     def _decode(self, pcm: bytes) -> None:
         for start in range(0, len(pcm), PIECE_BYTES):
-            if self._link.cancelled(self._stream):
+            if self._reporter.cancelled:
                 return
             self._recogniser.decode(pcm[start : start + PIECE_BYTES])
-            self._report()
-
-    def _report(self) -> None:
-        now_s = time.monotonic()
-        if now_s < self._partial_due_s:
-            return
-        text = self._recogniser.text()
-        if text != self._partial:
-            self._partial = text
-            self._partial_due_s = now_s + PARTIAL_S
-            self._link.send_json(Kind.EVENT, self._stream, {"text": text})
+            self._reporter.partial(self._recogniser.text)
 
 
 def serve(link: Link, settings: dict[str, Any]) -> None:
@@ -139,33 +131,7 @@ def serve(link: Link, settings: dict[str, Any]) -> None:
     started_s = time.monotonic()
     recogniser = Recogniser(settings["model"], settings["options"])
     link.send_json(Kind.READY, 0, {"load_s": round(time.monotonic() - started_s, 3)})
-    utterance: Utterance | None = None
-    while (frame := link.receive()) is not None:
-        utterance = _handle(link, recogniser, utterance, frame)
-
-
-def _handle(
-    link: Link, recogniser: Recogniser, utterance: Utterance | None, frame: Frame
-) -> Utterance | None:
-    """Act on one frame; return the utterance that is open afterwards."""
-    if frame.kind is Kind.OPEN:
-        link.dropped_bytes = 0
-        return Utterance(link, recogniser, frame.stream)
-    if utterance is None:
-        return None
-    if frame.kind is Kind.AUDIO:
-        if not link.cancelled(frame.stream):
-            utterance.push(frame.payload)
-        return utterance
-    if frame.kind is Kind.FINISH:
-        text = utterance.finish()
-        link.send_json(Kind.END, frame.stream, {"text": text, "dropped": link.dropped_bytes // 2})
-        return None
-    if frame.kind is Kind.CANCEL:
-        utterance.cancel()
-        link.send_json(Kind.END, frame.stream, {})
-        return None
-    return utterance
+    serve_utterances(link, partial(PocketsphinxUtterance, recogniser))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ framework alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
+from voicecore.engines.options import Option
 from voicecore.engines.protocols import Pcm, SttStream
 from voicecore.errors import MisuseError
 
@@ -22,7 +24,12 @@ class SttStub:
     name = "stub"
     coarse = True
 
-    def __init__(self, text: str = "hello there", *, rate_hz: int = 16_000) -> None:
+    def __init__(
+        self,
+        text: Annotated[str, Option("what it understands")] = "hello there",
+        *,
+        rate_hz: int = 16_000,
+    ) -> None:
         """``text``: the answer; ``rate_hz``: what the caller must push, 8000..48000."""
         if not 8_000 <= rate_hz <= 48_000:
             raise MisuseError(f"rate_hz must be 8000..48000, got {rate_hz}")

@@ -57,6 +57,7 @@ class Utterance:
         self._covered_ms = -1
         self._end: asyncio.Future[None] = loop.create_future()
         self._finishing = False
+        self._heard = False
         self._over = False
         line.attach(self)
 
@@ -87,7 +88,7 @@ class Utterance:
                     await self._wait()
             if self.failure.done():
                 raise self.failure.result()
-            if self._pushed and not self._over and not self.progress:
+            if self._pushed and not self._over and not self._heard:
                 raise self._faults.timed_out("nothing was heard", self._finalise_timeout_s)
             return self._text.whole
         finally:
@@ -105,6 +106,10 @@ class Utterance:
             self._line.finalise()
         self._leave()
 
+    def condemn(self, error: EngineError) -> None:
+        """See :class:`~voicecore.engines.protocols.RemoteSttStream`."""
+        self._line.condemn(error)
+
     def hear(self, heard: Interim | Final | Finalised | Alive) -> None:
         """From the line."""
         if isinstance(heard, Interim):
@@ -119,6 +124,7 @@ class Utterance:
             mine = True
         if not mine:
             return
+        self._heard = True
         self.progress += 1
         if self._finishing and (isinstance(heard, Finalised) or self._is_covered()):
             self._finish_waiting()
@@ -141,6 +147,8 @@ class Utterance:
         self, audio: bytes | Sequence[EncodedPacket], samples: int, duration_ms: float
     ) -> None:
         self._pushed += samples
+        if self._line.tells_late:
+            self.progress += 1
         dropped_ms = self._line.send(audio, duration_ms)
         if dropped_ms:
             self.dropped_samples += round(dropped_ms * self._rate_hz / 1000)

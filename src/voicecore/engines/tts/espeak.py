@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 
+from voicecore.engines.options import Option
 from voicecore.engines.pool import WorkerPool
 from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.tts.speakable import speakable
@@ -30,13 +31,13 @@ class EspeakTts:
 
     def __init__(
         self,
-        voice: str = "en-us",
+        voice: Annotated[str, Option("a voice of espeak-ng, its language first")] = "en-us",
         *,
-        speed_wpm: int = 170,
-        pitch: int = 50,
-        pause_ms: float = 150.0,
-        workers: int = 1,
-        timeout_s: float = 5.0,
+        speed_wpm: Annotated[int, Option("words a minute, 80 to 450")] = 170,
+        pitch: Annotated[int, Option("height of the voice, 0 to 99")] = 50,
+        pause_ms: Annotated[float, Option("silence after each text, 0 to 2000")] = 150.0,
+        workers: Annotated[int, Option("processes, 1 to 16")] = 1,
+        timeout_s: Annotated[float, Option("a process silent for so long is replaced")] = 5.0,
     ) -> None:
         """Make the pool; nothing is started.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Final
+from typing import Annotated, Final
 
+from voicecore.engines.options import Option
 from voicecore.engines.pool import WorkerPool
 from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.tts.speakable import speakable
@@ -28,7 +30,13 @@ class FliteTts:
     name = "flite"
     rate_hz = RATE_HZ
 
-    def __init__(self, voice: str = "slt", *, workers: int = 1, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        voice: Annotated[str, Option("slt, rms, awb or kal16")] = "slt",
+        *,
+        workers: Annotated[int, Option("processes, 1 to 16")] = 1,
+        timeout_s: Annotated[float, Option("a process silent for so long is replaced")] = 10.0,
+    ) -> None:
         """Make the pool; nothing is started.
 
         ``voice``: one of ``slt``, ``rms``, ``awb``, ``kal16``; ``workers``:
@@ -50,6 +58,16 @@ class FliteTts:
             wait_s=10.0,
             busy_code="tts_busy",
         )
+
+    @staticmethod
+    def missing(voice: str = "slt", **options: object) -> list[str]:
+        """A sentence if the system has no flite, or not this voice."""
+        try:
+            for name in ("libflite.so.1", f"libflite_cmu_us_{voice}.so.1"):
+                ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            return [f"there is no flite, or not its voice {voice!r}: apt-get install libflite1"]
+        return []
 
     async def start(self) -> None:
         """Start the workers; MissingLibraryError, naming the package, without flite."""

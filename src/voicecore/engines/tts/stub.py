@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 import numpy as np
 
+from voicecore.engines.options import Option
 from voicecore.engines.protocols import Pcm, SpeechChunk, WordMark
 from voicecore.errors import MisuseError
 
@@ -34,7 +36,11 @@ class TtsStub:
     name = "stub"
 
     def __init__(
-        self, seconds: float = 2.0, lead_ms: float = 0.0, *, rate_hz: int = 24_000
+        self,
+        seconds: Annotated[float, Option("length of the tone, 0 to 600")] = 2.0,
+        lead_ms: Annotated[float, Option("silence before it, 0 to 10000")] = 0.0,
+        *,
+        rate_hz: Annotated[int, Option("samples a second, 8000 to 48000")] = 24_000,
     ) -> None:
         """``seconds``: 0..600 of tone; ``lead_ms``: 0..10000; ``rate_hz``: 8000..48000."""
         if not 0.0 <= seconds <= 600.0:

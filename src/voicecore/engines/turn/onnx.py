@@ -15,11 +15,12 @@ import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from voicecore.engines.onnx_session import open_session
+from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.protocols import Pcm
 from voicecore.engines.turn.model_input import ModelInput, UnknownInputError, read_input
 from voicecore.errors import EngineError, MissingLibraryError, MisuseError
@@ -41,7 +42,14 @@ class OnnxTurn:
 
     name = _NAME
 
-    def __init__(self, path: str | PathLike[str], *, unit_variance: bool | None = None) -> None:
+    def __init__(
+        self,
+        path: Annotated[str | PathLike[str], LocalPath("the model")],
+        *,
+        unit_variance: Annotated[
+            bool | None, Option("scale the input to variance 1; unset: by the model's input")
+        ] = None,
+    ) -> None:
         self._path = Path(path)
         self._unit_variance = unit_variance
         self._model: _Model | None = None

@@ -12,13 +12,14 @@ import logging
 import threading
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native import simd
 from voicecore._native.silero import SileroScorer, SileroWeights
+from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.vad.backend import Backend
 from voicecore.engines.vad.frames import RATE_HZ, check_batch, frame_samples
 from voicecore.engines.vad.model_file import ModelFile, find_model
@@ -76,9 +77,11 @@ class SileroVad:
 
     def __init__(
         self,
-        model_path: str | PathLike[str] | None = None,
+        model_path: Annotated[
+            str | PathLike[str] | None, LocalPath("a silero_vad.onnx of your own")
+        ] = None,
         *,
-        backend: BackendChoice = "auto",
+        backend: Annotated[BackendChoice, Option("what computes it")] = "auto",
         rate_hz: int = RATE_HZ,
     ) -> None:
         if backend not in ("auto", "native", "onnxruntime"):
@@ -94,6 +97,16 @@ class SileroVad:
         self._samples = frame_samples(rate_hz)
         self._scorer: _Scorer | None = None
         self._busy = threading.Lock()
+
+    @staticmethod
+    def missing(model_path: str | PathLike[str] | None = None, **options: object) -> list[str]:
+        """A sentence if there is no model; a path of one's own shows its faults at the start."""
+        try:
+            if model_path is None:
+                find_model()
+        except MissingLibraryError as error:
+            return [str(error)]
+        return []
 
     async def start(self) -> None:
         """Load and try the model, in a worker thread; once started, do nothing.

@@ -2,7 +2,7 @@
 
 Written after the parsing rules of the WHATWG HTML standard, section "Server-sent
 events". Input may be split anywhere, inside a line end or a UTF-8 character too.
-``id`` and ``retry`` serve reconnecting, which a chat stream can't do: ignored.
+``id`` and ``retry`` serve reconnecting, which these streams can't do: ignored.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What adapters of engines cost, and what is heard when their providers fail."""
