@@ -28,7 +28,8 @@ from voicecore.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
 
-_MOST_HELD_MS = 10_000
+_MOST_HELD_MS = 16_000
+"""Ten seconds that are replayed, and what is said while the connection is made."""
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -53,7 +54,7 @@ class Listener(Protocol):
 class Line:
     """Belongs to the event loop and to a session, which closes it.
 
-    It connects at once; until audio may be sent, ten seconds of it are held, and
+    It connects at once; until audio may be sent, sixteen seconds of it are held, and
     beyond that the oldest is dropped. ``on_lost(line, unused)`` is called once, as soon as
     the line is known to be dead, unless it was closed; ``failure`` tells why, ``unused``
     whether no utterance has noticed.
