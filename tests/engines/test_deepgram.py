@@ -94,6 +94,8 @@ def test_the_answer_to_a_finalize_is_a_final_and_says_so() -> None:
     assert isinstance(final, Final)
     assert final.text.words[0].text == "Dying,"
     assert finalised == Finalised(59_980)
+    flags["is_final"] = False
+    assert dialect().take(message(57.52, 2.459999, "Dying, come", words, **flags))[1] == finalised
 
 
 def test_words_without_punctuation_or_times() -> None:
