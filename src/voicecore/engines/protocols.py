@@ -95,7 +95,6 @@ class RemoteSttStream(SttStream, Protocol):
     the stream is known to be dead; ``finish`` raises it too.
     """
 
-
     settled: Transcript
     settled_samples: int
     progress: int
