@@ -78,7 +78,8 @@ async def provider(name: str, certificate: Path | None = None) -> AsyncIterator[
         stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     try:
         async with asyncio.timeout(_WAIT_S):
             url = (await process.stdout.readline()).decode().strip()

@@ -30,8 +30,10 @@ class MuteWatch:
         if progress != self._progress:
             self._progress = progress
             self.unanswered_samples = 0
-        self._loudest_dbfs = max(self._loudest_dbfs, pcm_kernels.rms_dbfs(pcm))
-        if self.is_speech(pcm):
+        level_dbfs = pcm_kernels.rms_dbfs(pcm)
+        if level_dbfs > self._loudest_dbfs:
+            self._loudest_dbfs = level_dbfs
+        if level_dbfs > self._loudest_dbfs - _SPEECH_RANGE_DB:
             self.unanswered_samples += len(pcm)
 
     def is_speech(self, pcm: Pcm) -> bool:
