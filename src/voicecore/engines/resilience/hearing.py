@@ -171,10 +171,9 @@ class HeardUtterance:
         self._hand_on(inner, piece)
         if remote is None:
             return
-        watch = self._watch
-        if len(piece.pcm):
-            watch.listen(piece.pcm, remote.progress)
-        if watch.is_mute and self._mutes < _MOST_MUTES and not self._trouble.done():
+        if not len(piece.pcm) or not self._watch.listen(piece.pcm, remote.progress):
+            return
+        if self._mutes < _MOST_MUTES and not self._trouble.done():
             self._mutes += 1
             self._trouble.set_result(_mute(self._chain.name, self._policy.stall_s))
 

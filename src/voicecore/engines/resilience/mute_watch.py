@@ -15,7 +15,7 @@ class MuteWatch:
 
     Speech is told by level alone: a caller of whom something is wanted is the loudest
     thing in his own utterance. A sound that nobody could understand is counted too;
-    whoever acts on :attr:`is_mute` bounds how often.
+    whoever acts on it bounds how often.
     """
 
     def __init__(self, stall_samples: int) -> None:
@@ -25,8 +25,11 @@ class MuteWatch:
         self.unanswered_samples = 0
         """Of speech, since the last sign."""
 
-    def listen(self, pcm: Pcm, progress: int) -> None:
-        """Take what is pushed now; ``progress``: what the stream's counter says now."""
+    def listen(self, pcm: Pcm, progress: int) -> bool:
+        """Take what is pushed now; ``progress``: what the stream's counter says now.
+
+        Returns whether there was more speech than allowed without a sign.
+        """
         if progress != self._progress:
             self._progress = progress
             self.unanswered_samples = 0
@@ -35,6 +38,7 @@ class MuteWatch:
             self._loudest_dbfs = level_dbfs
         if level_dbfs > self._loudest_dbfs - _SPEECH_RANGE_DB:
             self.unanswered_samples += len(pcm)
+        return self.unanswered_samples >= self._stall
 
     def is_speech(self, pcm: Pcm) -> bool:
         """Whether ``pcm`` is about as loud as the utterance has been."""
@@ -44,8 +48,3 @@ class MuteWatch:
         """Another connection begins."""
         self._progress = -1
         self.unanswered_samples = 0
-
-    @property
-    def is_mute(self) -> bool:
-        """Whether there was more speech than that without a sign."""
-        return self.unanswered_samples >= self._stall

@@ -79,11 +79,10 @@ class Utterance:
         if self._over or self._finishing or self.failure.done():
             return
         longest = self._longest
-        if len(pcm) <= longest:
-            self._push(pcm)
-            return
         for start in range(0, len(pcm), longest):
-            self._push(pcm[start : start + longest])
+            piece = pcm if len(pcm) <= longest else pcm[start : start + longest]
+            data = piece.tobytes() if _IS_LITTLE else piece.byteswap().tobytes()
+            self._send(data, len(piece), len(piece) * 1000 / self._rate_hz)
 
     async def finish(self) -> Transcript:
         """End the utterance and return its text.
@@ -151,13 +150,6 @@ class Utterance:
         if not self._over and not self.failure.done():
             self.failure.set_result(error)
             self._finish_waiting()
-
-    def _push(self, pcm: Pcm) -> None:
-        samples = len(pcm)
-        if samples:
-            if not _IS_LITTLE:
-                pcm = pcm.byteswap()
-            self._send(pcm.tobytes(), samples, samples * 1000 / self._rate_hz)
 
     def _send(
         self, audio: bytes | Sequence[EncodedPacket], samples: int, duration_ms: float

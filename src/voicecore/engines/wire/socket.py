@@ -120,7 +120,11 @@ class WireSocket:
         if self.failure.done():
             return
         if self._writer is None:
-            self._begin(self._message(message))
+            self._begin(
+                self._socket.send_str(message)
+                if isinstance(message, str)
+                else self._socket.send_bytes(message)
+            )
             return
         self._backlog_bytes += len(message)
         if self._backlog_bytes > self._limits.backlog_bytes:
@@ -185,11 +189,6 @@ class WireSocket:
         if code != aiohttp.WSCloseCode.OK:
             raise error
 
-    def _message(self, message: str | bytes) -> Coroutine[Any, Any, None]:
-        if isinstance(message, str):
-            return self._socket.send_str(message)
-        return self._socket.send_bytes(message)
-
     def _begin(self, sending: Coroutine[Any, Any, None]) -> None:
         """Run ``sending`` up to where it waits, which it seldom does; a task does the rest.
 
@@ -214,7 +213,10 @@ class WireSocket:
             await rest
             while backlog:
                 message = backlog.popleft()
-                await self._message(message)
+                if isinstance(message, str):
+                    await self._socket.send_str(message)
+                else:
+                    await self._socket.send_bytes(message)
                 self._backlog_bytes -= len(message)
             if self._pinged_s is not None:
                 # It fell due meanwhile.
