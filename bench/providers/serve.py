@@ -36,6 +36,27 @@ from turns.cases import cases_dir
 INTERIM_MS = 700
 """A session of Deepgram's tells an interim about so often; the others have their own pace."""
 
+
+class Sink:
+    """Takes what comes over TCP and says nothing."""
+
+    url = ""
+
+    def __init__(self, heard: object, *, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Sink:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=self._tls)
+        self.url = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+
+
 SERVERS: dict[str, Callable[..., Any]] = {
     "deepgram": lambda heard, **more: DeepgramServer(
         heard, interim_ms=INTERIM_MS, keys=("key",), **more
@@ -43,6 +64,7 @@ SERVERS: dict[str, Callable[..., Any]] = {
     "deepgram-flux": lambda heard, **more: FluxServer(heard, keys=("key",), **more),
     "assemblyai": AssemblyAiServer,
     "openai-realtime-stt": OpenAiRealtimeSttServer,
+    "sink": Sink,
 }
 _WAIT_S = 20.0
 
