@@ -120,11 +120,7 @@ class WireSocket:
         if self.failure.done():
             return
         if self._writer is None:
-            self._begin(
-                self._socket.send_str(message)
-                if isinstance(message, str)
-                else self._socket.send_bytes(message)
-            )
+            self._begin(self._frame(message))
             return
         self._backlog_bytes += len(message)
         if self._backlog_bytes > self._limits.backlog_bytes:
@@ -189,6 +185,11 @@ class WireSocket:
         if code != aiohttp.WSCloseCode.OK:
             raise error
 
+    def _frame(self, message: str | bytes) -> Coroutine[Any, Any, None]:
+        if isinstance(message, str):
+            return self._socket.send_frame(message.encode(), WSMsgType.TEXT)
+        return self._socket.send_frame(message, WSMsgType.BINARY)
+
     def _begin(self, sending: Coroutine[Any, Any, None]) -> None:
         """Run ``sending`` up to where it waits, which it seldom does; a task does the rest.
 
@@ -213,10 +214,7 @@ class WireSocket:
             await rest
             while backlog:
                 message = backlog.popleft()
-                if isinstance(message, str):
-                    await self._socket.send_str(message)
-                else:
-                    await self._socket.send_bytes(message)
+                await self._frame(message)
                 self._backlog_bytes -= len(message)
             if self._pinged_s is not None:
                 # It fell due meanwhile.
