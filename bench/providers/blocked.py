@@ -1,13 +1,13 @@
 """One engine burns CPU: how late do the event loop, and another call's audio, get?
 
-The loop's lag is the lateness of a ticker of 10 ms, as ``service/loop_lag.py`` has it but
-by a finer clock than uvloop's of whole milliseconds. Meanwhile the media threads send another call's speech, which the loop hands
-them 100 ms at a time; their lateness is what they count themselves. Engines burn in two
-ways: in a process of their own, where they share nothing but the machine's cores, and, a
-plain function as an agent, in a thread, where they share the GIL. There the loop waits
-for CPython's switch interval each time it wakes (``sys.setswitchinterval``), so both the
-interpreter's own and the one that the service sets are measured, with what the agent's
-code can compute beside.
+The loop's lag is the lateness of a ticker of 10 ms, as ``service/loop_lag.py`` has it
+but by a finer clock than uvloop's of whole milliseconds. Meanwhile the media threads
+send another call's speech, which the loop hands them 100 ms at a time; their lateness is
+what they count themselves. Engines burn in two ways: in a process of their own, where
+they share nothing but the machine's cores, and, a plain function as an agent, in a
+thread, where they share the GIL. There the loop waits for CPython's switch interval each
+time it wakes (``sys.setswitchinterval``), so both the interpreter's own and the one that
+the service sets are measured, with what the agent's code computes meanwhile.
 """
 
 from __future__ import annotations
