@@ -324,9 +324,11 @@ async def test_nobody_there() -> None:
         ({"rate_hz": 96_000}, "rate_hz"),
         ({"stream_format": "sse"}, "stream_format"),
         ({"key": "\u20ac"}, "key"),
+        ({"key": " "}, "OPENAI_API_KEY"),
+        ({"key": "", "url": "https://api.openai.com/v1"}, "OPENAI_API_KEY"),
     ],
 )
 def test_bad_settings_are_refused_by_name(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(MisuseError, match=named) as raised:
-        OpenAiSpeech(**settings)
+        OpenAiSpeech(**{"key": "key", **settings})
     assert "word" not in str(raised.value)

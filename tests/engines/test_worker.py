@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from engines.worker_kit import Recorder, children, open_fds, settle
-from voicecore.engines.framing import Kind
+from voicecore.engines.framing import Kind, pack
 from voicecore.engines.pool import WorkerPool
 from voicecore.engines.worker import MAX_OUTBOX, Worker
+from voicecore.engines.worker_side import Link
 from voicecore.errors import EngineError, MissingLibraryError, MisuseError
 
 HERE = Path(__file__).parent
@@ -335,3 +336,25 @@ async def test_closing_while_the_worker_dies_comes_to_an_end():
         async with asyncio.timeout(30):
             await worker.close()
     assert children() == []
+
+
+def test_a_stream_whose_audio_waits_too_long_loses_its_own_and_no_other():
+    read_fd, write_fd = os.pipe()
+    nowhere_fd = os.open(os.devnull, os.O_WRONLY)
+    link = Link(read_fd, nowhere_fd)
+    second = bytes(32_000)
+
+    def send(stream):
+        os.write(write_fd, pack(Kind.AUDIO, stream, second))
+        assert link.waiting
+
+    send(2)
+    for _ in range(63):
+        send(1)
+    received = [link.receive(0).stream for _ in range(61)]
+    assert (received[0], set(received[1:])) == (2, {1})
+    assert link.receive(0) is None
+    assert (link.forget(1), link.forget(2)) == (3 * len(second), 0)
+    assert link.forget(1) == 0
+    for fd in (read_fd, write_fd, nowhere_fd):
+        os.close(fd)

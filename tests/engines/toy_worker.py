@@ -39,7 +39,7 @@ def serve(link: Link, settings: dict) -> None:
                 time.sleep(60)
             link.send(Kind.AUDIO, frame.stream, frame.payload)
         elif frame.kind in (Kind.FINISH, Kind.CANCEL):
-            link.send_json(Kind.END, frame.stream, {"dropped": link.dropped_bytes})
+            link.send_json(Kind.END, frame.stream, {"dropped": link.forget(frame.stream)})
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import os
 import select
 import signal
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -29,8 +29,8 @@ _READ_SIZE: Final = 1 << 16
 class Link:
     """Frames from and to the server.
 
-    Audio that waits here is bounded by a minute; beyond it the oldest frame is
-    dropped and counted in ``dropped_bytes``. Other frames are few by
+    Audio that waits here is bounded by a minute for each stream; beyond it the
+    stream's oldest frame is dropped and counted. Other frames are few by
     construction (the server sends OPEN, FINISH and CANCEL once per stream).
     """
 
@@ -40,10 +40,10 @@ class Link:
         self._write_fd = write_fd
         self._parser = FrameParser()
         self._inbox: deque[Frame] = deque()
-        self._audio_bytes = 0
+        self._audio_bytes: Counter[int] = Counter()
+        self._dropped_bytes: Counter[int] = Counter()
         self._cancelled: set[int] = set()
         self.closed = False
-        self.dropped_bytes = 0
 
     def receive(self, timeout_s: float | None = None) -> Frame | None:
         """Wait for the next frame; None at end of file or after ``timeout_s`` seconds."""
@@ -54,7 +54,7 @@ class Link:
             return None
         frame = self._inbox.popleft()
         if frame.kind is Kind.AUDIO:
-            self._audio_bytes -= len(frame.payload)
+            self._audio_bytes[frame.stream] -= len(frame.payload)
         elif frame.kind is Kind.CANCEL:
             self._cancelled.discard(frame.stream)
         return frame
@@ -64,6 +64,11 @@ class Link:
         while not self.closed and self._poll(0.0):
             pass
         return self.closed or stream in self._cancelled
+
+    def forget(self, stream: int) -> int:
+        """A stream is over; how many bytes of its audio were dropped."""
+        del self._audio_bytes[stream]
+        return self._dropped_bytes.pop(stream, 0)
 
     @property
     def waiting(self) -> bool:
@@ -108,16 +113,20 @@ class Link:
         if frame.kind is Kind.CANCEL:
             self._cancelled.add(frame.stream)
         elif frame.kind is Kind.AUDIO:
-            self._audio_bytes += len(frame.payload)
-            if self._audio_bytes > MAX_INBOX_AUDIO:
-                self._drop_oldest_audio()
+            self._audio_bytes[frame.stream] += len(frame.payload)
+            if self._audio_bytes[frame.stream] > MAX_INBOX_AUDIO:
+                self._drop_oldest_audio(frame.stream)
 
-    def _drop_oldest_audio(self) -> None:
-        index = next(i for i, frame in enumerate(self._inbox) if frame.kind is Kind.AUDIO)
+    def _drop_oldest_audio(self, stream: int) -> None:
+        index = next(
+            i
+            for i, frame in enumerate(self._inbox)
+            if frame.kind is Kind.AUDIO and frame.stream == stream
+        )
         size = len(self._inbox[index].payload)
         del self._inbox[index]
-        self._audio_bytes -= size
-        self.dropped_bytes += size
+        self._audio_bytes[stream] -= size
+        self._dropped_bytes[stream] += size
 
 
 def run_worker(serve: Callable[[Link, dict[str, Any]], None]) -> None:

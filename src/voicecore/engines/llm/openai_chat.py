@@ -137,6 +137,9 @@ class OpenAiChat:
         self._progress_after_s = progress_after_s
         self._budget = self._history_tokens(context_tokens, max_reply_tokens or _REPLY_TOKENS)
 
+    repeatable = True
+    """Tools run behind the first piece alone."""
+
     @property
     def speculative(self) -> bool:
         """Whether it may be asked in vain: tools do more than answer."""

@@ -77,8 +77,6 @@ def serve_utterances(link: Link, make: Callable[[Reporter], Utterance]) -> None:
     open_now: dict[int, Utterance] = {}
     while (frame := link.receive()) is not None:
         if frame.kind is Kind.OPEN:
-            if not open_now:
-                link.dropped_bytes = 0
             open_now[frame.stream] = make(Reporter(link, frame.stream))
         elif frame.stream in open_now:
             _handle(link, open_now, frame)
@@ -91,8 +89,9 @@ def _handle(link: Link, open_now: dict[int, Utterance], frame: Frame) -> None:
             utterance.push(frame.payload)
         return
     del open_now[frame.stream]
+    dropped = link.forget(frame.stream) // 2
     if frame.kind is Kind.FINISH:
-        link.send_json(Kind.END, frame.stream, _final(utterance.finish(), link.dropped_bytes // 2))
+        link.send_json(Kind.END, frame.stream, _final(utterance.finish(), dropped))
     elif frame.kind is Kind.CANCEL:
         utterance.cancel()
         link.send_json(Kind.END, frame.stream, {"text": "", "dropped": 0})

@@ -29,6 +29,7 @@ from voicecore.errors import EngineError, MisuseError
 
 _NAME: Final = "openai-speech"
 _PATH: Final = "/audio/speech"
+_VENDOR: Final = "https://api.openai.com"
 _LIST_BYTES: Final = 1 << 20
 """Of a list of models: a longer one isn't read, and its connection not kept."""
 
@@ -56,7 +57,7 @@ class OpenAiSpeech:
         rate_hz: Annotated[int, Option("samples a second that the server makes")] = 24_000,
         stream_format: Annotated[Literal["", "audio"], Option("sent if it isn't empty")] = "",
         first_byte_s: Annotated[float, Option("seconds until the first sound")] = 2.0,
-        url: Annotated[str, Option("the server's address")] = "https://api.openai.com",
+        url: Annotated[str, Option("the server's address")] = _VENDOR,
         limits: SpeechLimits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -72,6 +73,8 @@ class OpenAiSpeech:
         self.faults = Faults("tts", _NAME, "set OPENAI_API_KEY to a key that this server takes")
         self.client = WireClient(self.faults, tls=tls)
         key = api_key(key, "OPENAI_API_KEY", _NAME, needed=False)
+        if without := self.missing(key, url):
+            raise MisuseError(f"{_NAME} {without[0]}")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._request: dict[str, Any] = {
             "model": model,
@@ -81,6 +84,16 @@ class OpenAiSpeech:
             **({"speed": speed} if speed != 1.0 else {}),
             **({"stream_format": stream_format} if stream_format else {}),
         }
+
+    @staticmethod
+    def missing(key: str = "", url: str = _VENDOR, **_: object) -> list[str]:
+        """A sentence if there is no key for a server that certainly wants one."""
+        if key or urlsplit(url).hostname != urlsplit(_VENDOR).hostname:
+            return []
+        return [
+            "needs its API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to a file; or "
+            f"set engine.{_NAME}.url to a server that asks for none"
+        ]
 
     async def start(self) -> None:
         """Ready to connect; nothing is connected yet."""
