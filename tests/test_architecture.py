@@ -22,6 +22,7 @@ ALLOWED = {
     "engines": {"errors", "_native", "core"},
     "transport": {"errors", "_native", "core"},
     "service": {"errors", "_native", "core", "engines", "transport"},
+    "testing": {"errors", "_native", "core", "engines"},
     "aiortc": {"errors", "_native", "core", "transport"},
     "replay": {"errors", "_native", "core"},
     "info": {"errors", "_native", "engines"},

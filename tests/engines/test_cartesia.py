@@ -134,7 +134,7 @@ async def test_what_is_sent() -> None:
         "use_normalized_timestamps": False,
         "max_buffer_delay_ms": 0,
         "generation_config": {"speed": 1.2, "emotion": "calm"},
-        "context_id": "answer-3-1",
+        "context_id": server.messages[0]["context_id"],
         "continue": True,
     }
     assert server.messages == [
@@ -146,9 +146,9 @@ async def test_what_is_sent() -> None:
 def test_a_flush_that_is_told_twice_ends_one_text() -> None:
     """Once for the transcript, as nothing is buffered, and once as it was asked for."""
     faults = Faults("tts", "cartesia")
-    dialect = CartesiaDialect(Address("", {}), 24_000, {}, True, faults)
+    dialect = CartesiaDialect(Address("", {}), 24_000, {}, True, faults, "a")
     first, second = Clause("one", 1, faults), Clause("two", 1, faults)
-    frame = {"context_id": "answer-1-1", "done": False}
+    frame = {"context_id": "a-1", "done": False}
     chunk = {"type": "chunk", "data": "AAAA", **frame}
     flushed = {"type": "flush_done", "flush_done": True, "flush_id": 1, **frame}
     dialect.begin(first, 0.0)
@@ -167,11 +167,11 @@ def test_a_flush_that_is_told_twice_ends_one_text() -> None:
 
 def test_what_is_cancelled_is_forgotten() -> None:
     faults = Faults("tts", "cartesia")
-    dialect = CartesiaDialect(Address("", {}), 24_000, {}, True, faults)
+    dialect = CartesiaDialect(Address("", {}), 24_000, {}, True, faults, "a")
     clause = Clause("one", 1, faults)
     dialect.begin(clause, 0.0)
     assert list(dialect.clauses()) == [clause]
-    assert dialect.stop(clause) == [{"context_id": "answer-1-1", "cancel": True}]
+    assert dialect.stop(clause) == [{"context_id": "a-1", "cancel": True}]
     assert list(dialect.clauses()) == []
     assert dialect.stop(clause) == []
 
@@ -184,14 +184,15 @@ async def test_closing_the_iterator_cancels_the_context_in_mid_word() -> None:
     async with CartesiaServer(gate=gate, piece_ms=50) as server, calling(server) as session:
         async with aclosing(session.speak(TEXT, answer=1)) as speech:
             await anext(speech)
-        await server.until(lambda: {"context_id": "answer-1-1", "cancel": True} in server.messages)
+        name = server.asked[0]["context_id"]
+        await server.until(lambda: {"context_id": name, "cancel": True} in server.messages)
         # What had been made by then comes late, and is nobody's.
-        late = {"type": "chunk", "data": "AAAA", "done": False, "context_id": "answer-1-1"}
+        late = {"type": "chunk", "data": "AAAA", "done": False, "context_id": name}
         await server.sockets[0].send_str(json.dumps(late))
         gate.set()
         # Even for the same answer there is a new context.
         assert_spoken(await hear(session.speak(LATER, answer=1)), LATER)
-        assert server.asked[-1]["context_id"] == "answer-1-2"
+        assert server.asked[-1]["context_id"] != name
         assert len(server.requests) == 1
 
 
@@ -249,6 +250,19 @@ async def test_a_call_leaves_no_task_and_the_engine_serves_the_next() -> None:
         assert_spoken(await hear(engine.speak(LATER)), LATER)
         await engine.close()
         await server.until(lambda: server.ended == 3)
+
+
+async def test_calls_side_by_side_share_nothing() -> None:
+    async with CartesiaServer() as server:
+        engine = CartesiaTts(key="key", url=server.url)
+        await engine.start()
+        sessions = [engine.session() for _ in range(5)]
+        for _ in range(2):
+            spoken = await asyncio.gather(*(hear(each.speak(TEXT)) for each in sessions))
+            for heard in spoken:
+                assert_spoken(heard, TEXT)
+        assert len(server.requests) == 5
+        await engine.close()
 
 
 async def test_closing_in_mid_speech_tells_the_speaker() -> None:
@@ -314,14 +328,15 @@ async def test_a_refusal_of_a_continued_text_is_told_when_it_comes_twice() -> No
 
 @pytest.mark.parametrize(
     "garbage",
-    ["nonsense", "{}", '{"type": "chunk", "context_id": "answer-0-1"}',
-     '{"type": "timestamps", "context_id": "answer-0-1", "word_timestamps": {"words": ["a"]}}'],
+    ["nonsense", "{}", '{"type": "chunk", "context_id": "NAME"}',
+     '{"type": "timestamps", "context_id": "NAME", "word_timestamps": {"words": ["a"]}}'],
 )  # fmt: skip
 async def test_garbage_ends_it(garbage: str) -> None:
     async with CartesiaServer(gate=asyncio.Event()) as server, calling(server) as session:
         speech = session.speak(TEXT)
         await anext(speech)
-        await server.sockets[0].send_str(garbage)
+        name = server.asked[0]["context_id"]
+        await server.sockets[0].send_str(garbage.replace("NAME", name))
         assert (await refused(speech)).code == "tts_bad_message"
 
 

@@ -401,6 +401,17 @@ async def test_a_wrong_key_is_told_when_there_is_something_to_say() -> None:
         assert len(server.requests) == 2
 
 
+async def test_a_failure_that_was_told_is_not_told_again() -> None:
+    async with ElevenLabsServer() as server, calling(server, key="bad") as session:
+        warming = asyncio.ensure_future(session.warm())
+        await asyncio.sleep(0)
+        assert (await refused(session.speak(TEXT))).code == "tts_key"
+        await warming
+        assert len(server.requests) == 1
+        server.keys = ("bad",)
+        assert (await hear(session.speak(TEXT))).error is None
+
+
 async def test_an_expired_key_is_told_though_nobody_spoke() -> None:
     async with ElevenLabsServer(expired=["old"]) as server, calling(server, key="old") as session:
         await session.warm()
@@ -439,6 +450,20 @@ async def test_a_connection_that_breaks_is_told_after_what_came() -> None:
         assert len(first.pcm)
         await server.sockets[0].close(code=1011)
         assert (await refused(speech)).code == "tts_closed"
+
+
+async def test_what_was_said_before_it_broke_is_marked() -> None:
+    server = ElevenLabsServer(gate=asyncio.Event(), piece_ms=500)
+    async with server, calling(server) as session:
+        speech = session.speak(TEXT)
+        first = await anext(speech)
+        await server.sockets[0].close(code=1011)
+        heard = await hear(speech)
+    heard.chunks.insert(0, first)
+    # "a" had been said whole, of "fine" nothing.
+    assert heard.words(TEXT) == ["Well,", "it's", "a"]
+    assert heard.marks == truth(TEXT)[:3]
+    assert heard.error is not None
 
 
 @pytest.mark.parametrize(

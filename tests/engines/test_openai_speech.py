@@ -150,6 +150,29 @@ async def test_a_server_without_a_list_of_models_is_as_good() -> None:
         assert len(set(server.peers)) == 1
 
 
+def test_a_server_that_is_slow_to_list_its_models_may_speak_well() -> None:
+    async def main() -> None:
+        async with OpenAiSpeechServer() as server, calling(server) as session:
+            server.models_gate = asyncio.Event()
+            await session.warm()
+            assert_spoken(await hear(session.speak(TEXT)), TEXT)
+
+    virtually(main())
+
+
+async def test_what_is_found_out_meanwhile_counts_more_than_warming() -> None:
+    async with OpenAiSpeechServer() as server, calling(server) as session:
+        server.models_gate = asyncio.Event()
+        warming = asyncio.ensure_future(session.warm())
+        await server.until(lambda: server.requests)
+        assert_spoken(await hear(session.speak(TEXT)), TEXT)
+        server.keys = ("another",)
+        server.models_gate.set()
+        await warming
+        server.keys = ()
+        assert_spoken(await hear(session.speak(LATER)), LATER)
+
+
 async def test_closing_the_iterator_closes_the_connection() -> None:
     async with OpenAiSpeechServer(gate=asyncio.Event()) as server, calling(server) as session:
         async with aclosing(session.speak(TEXT)) as speech:
@@ -301,9 +324,11 @@ async def test_nobody_there() -> None:
         ({"rate_hz": 96_000}, "rate_hz"),
         ({"stream_format": "sse"}, "stream_format"),
         ({"key": "\u20ac"}, "key"),
+        ({"key": " "}, "OPENAI_API_KEY"),
+        ({"key": "", "url": "https://api.openai.com/v1"}, "OPENAI_API_KEY"),
     ],
 )
 def test_bad_settings_are_refused_by_name(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(MisuseError, match=named) as raised:
-        OpenAiSpeech(**settings)
+        OpenAiSpeech(**{"key": "key", **settings})
     assert "word" not in str(raised.value)

@@ -93,6 +93,11 @@ def test_what_is_wrong_with_a_directory_is_said(tmp_path, names, family, error, 
     assert "sherpa." in str(caught.value)
 
 
+def test_what_is_missing_can_be_asked_before(tmp_path):
+    assert "isn't there" in SherpaStt.missing(model=tmp_path / "nowhere")[0]
+    assert SherpaStt.missing(model=write_transducer(tmp_path / "tones"), threads=2) == []
+
+
 async def test_a_directory_that_is_not_there_is_refused_at_start(tmp_path):
     with pytest.raises(MissingLibraryError, match=r"sherpa\.model.*tokens\.txt"):
         await SherpaStt(model=tmp_path / "nowhere").start()

@@ -124,6 +124,24 @@ def test_one_word_may_be_told_in_parts_and_two_as_one() -> None:
     ]  # fmt: skip
 
 
+def test_a_letter_told_twice_at_a_seam_costs_no_word_its_place() -> None:
+    """As users report it of one provider's pieces: "hospitt alized", "ff amily"."""
+    text = "ever hospitalized in your family before"
+    spoken = ["ever", "hospitt", "alized", "in", "your", "ff", "amily", "before"]
+    assert shown(text, by_word(text, spoken)) == [
+        ("ever", 0, 80), ("hospitalized", 100, 280), ("in", 300, 380), ("your", 400, 480),
+        ("family", 500, 680), ("before", 700, 780),
+    ]  # fmt: skip
+
+
+def test_a_long_text_may_come_without_any_white_space() -> None:
+    text = " ".join(f"word{number}" for number in range(100))
+    speech = speak(text.replace(" ", ""), RATE_HZ)
+    marks = by_character(text, speech)
+    assert len(marks) == 100
+    assert [m.sample for m in marks[:3]] == [30, 230, 430]
+
+
 def test_words_that_nobody_wrote_are_passed_over() -> None:
     text = "one two three"
     assert shown(text, by_word(text, ["um", "one", "two", "three"])) == [
@@ -150,6 +168,15 @@ def test_a_text_that_is_begun_anew_is_marked_no_further() -> None:
     text = "hello there my friend"
     spoken = ["hello", "there", "hello", "there", "my", "friend"]
     assert shown(text, by_word(text, spoken)) == [("hello", 0, 80), ("there", 100, None)]
+
+
+def test_what_breaks_off_is_marked_as_far_as_it_was_whole() -> None:
+    text = "one two three four"
+    words = SpokenWords(text)
+    marks: list[WordMark] = []
+    for piece, begin in (("one", 0), (" ", 80), ("two", 100), (" ", 180), ("th", 200)):
+        marks += words.take(piece, begin, begin + 80)
+    assert shown(text, marks + words.break_off()) == [("one", 0, 80), ("two", 100, 180)]
 
 
 def test_it_tells_when_the_last_letter_has_come() -> None:

@@ -32,6 +32,7 @@ async def test_each_file_is_missed_by_name(tmp_path, lacking):
     for name in FILES:
         if name != lacking:
             (tmp_path / name).touch()
+    assert f"lacks {lacking}" in WhisperStt.missing(model=tmp_path)[0]
     with pytest.raises(MissingLibraryError, match=rf"whisper\.model.*lacks {lacking}"):
         await WhisperStt(model=tmp_path).start()
     assert children() == []
@@ -110,6 +111,18 @@ def test_no_partial_while_others_wait_nor_when_none_is_wanted():
     WhisperUtterance(listener, 1.0, stream).push(second() * 3)
     WhisperUtterance(listener, 0.0, Stream()).push(second() * 3)
     assert listener.heard == []
+
+
+def test_no_partial_in_a_pause_when_the_final_text_is_about_to_be_asked_for():
+    listener = Listener()
+    utterance = WhisperUtterance(listener, 1.0, Stream())
+    loud = np.full(12_800, 3000, "<i2").tobytes()
+    utterance.push(loud)
+    for _ in range(6):
+        utterance.push(bytes(1600))
+    assert listener.heard == []
+    utterance.push(loud)
+    assert listener.heard == [30_400]
 
 
 def test_the_last_minute_is_kept_and_times_stay_those_of_the_stream():

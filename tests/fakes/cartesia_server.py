@@ -23,6 +23,7 @@ from fakes.tone_speech import speak
 
 @dataclass
 class Context:
+    socket: web.WebSocketResponse
     asked: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
     speaker: asyncio.Task[None] | None = None
     samples: int = 0
@@ -34,7 +35,8 @@ class CartesiaServer(SpeechSite):
 
     ``late_words``: they come behind their audio. ``gate``: waited for before each piece
     but the first of a text. ``refuses``: ``(status, error_code)`` in place of speech.
-    ``delay_s`` to the first byte is for benches.
+    ``delay_s`` to the first byte and ``every_s`` between pieces are for benches.
+    Contexts are known by their names alone, whichever connection they are of.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class CartesiaServer(SpeechSite):
         refuses: tuple[int, str] | None = None,
         piece_ms: float = 100.0,
         delay_s: float = 0.0,
+        every_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.keys, self.expired = keys, expired
         self.times, self.late_words = times, late_words
         self.gate, self.refuses = gate, refuses
-        self.piece_ms, self.delay_s = piece_ms, delay_s
+        self.piece_ms, self.delay_s, self.every_s = piece_ms, delay_s, every_s
         self.requests: list[web.Request] = []
         self.messages: list[dict[str, Any]] = []
         self.sockets: list[web.WebSocketResponse] = []
@@ -73,8 +76,8 @@ class CartesiaServer(SpeechSite):
 
     async def expire(self, tell: bool = True) -> None:
         """All contexts close, as they do by themselves a while after their last audio."""
-        for name in list(self.contexts):
-            await self._done(self.sockets[-1], name, tell)
+        for name, context in list(self.contexts.items()):
+            await self._done(context.socket, name, tell)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
@@ -97,10 +100,11 @@ class CartesiaServer(SpeechSite):
                     await self._take(socket, told)
                     await self.note()
         finally:
-            for context in self.contexts.values():
-                if context.speaker is not None:
-                    context.speaker.cancel()
-            self.contexts.clear()
+            for name, context in list(self.contexts.items()):
+                if context.socket is socket:
+                    del self.contexts[name]
+                    if context.speaker is not None:
+                        context.speaker.cancel()
             self.ended += 1
             await self.note()
         return socket
@@ -118,8 +122,9 @@ class CartesiaServer(SpeechSite):
             await self._tell(socket, error)
             return
         if name not in self.contexts:
-            context = self.contexts[name] = Context()
+            context = self.contexts[name] = Context(socket)
             context.speaker = self.run(self._speak(socket, name, context))
+        assert self.contexts[name].socket is socket, "two calls share a context"
         self.contexts[name].asked.put_nowait(told)
 
     async def _speak(self, socket: web.WebSocketResponse, name: str, context: Context) -> None:
@@ -155,6 +160,8 @@ class CartesiaServer(SpeechSite):
         for start in range(0, len(speech.pcm), step):
             if start and self.gate is not None:
                 await self.gate.wait()
+            if start and self.every_s:
+                await asyncio.sleep(self.every_s)
             words = [word for word in speech.words if start <= word[2] < start + step]
             timestamps = {
                 "type": "timestamps",

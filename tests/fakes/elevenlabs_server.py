@@ -37,7 +37,7 @@ class ElevenLabsServer(SpeechSite):
     ``reads``: how a text is read, for ``normalizedAlignment``; with ``only_normalised``
     there is no other. ``gate``: waited for before each piece but the first of a text.
     ``refuses``: the ``error`` word given in place of speech. ``delay_s`` to the first
-    byte is for benches.
+    byte and ``every_s`` between pieces are for benches.
     """
 
     def __init__(
@@ -53,12 +53,14 @@ class ElevenLabsServer(SpeechSite):
         piece_ms: float = 100.0,
         odd_bytes: int = 0,
         delay_s: float = 0.0,
+        every_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.keys, self.expired = keys, expired
         self.ahead, self.reads, self.only_normalised = ahead, reads, only_normalised
         self.gate, self.refuses = gate, refuses
-        self.piece_ms, self.odd_bytes, self.delay_s = piece_ms, odd_bytes, delay_s
+        self.piece_ms, self.odd_bytes = piece_ms, odd_bytes
+        self.delay_s, self.every_s = delay_s, every_s
         self.requests: list[web.Request] = []
         self.messages: list[dict[str, Any]] = []
         self.sockets: list[web.WebSocketResponse] = []
@@ -159,6 +161,8 @@ class ElevenLabsServer(SpeechSite):
         for start in range(0, len(read.pcm), step):
             if start and self.gate is not None:
                 await self.gate.wait()
+            if start and self.every_s:
+                await asyncio.sleep(self.every_s)
             piece = read.data[2 * start : 2 * (start + step)]
             first = start * self.ahead
             last = first + step * self.ahead if self.ahead else 0 if start else len(read.pcm)

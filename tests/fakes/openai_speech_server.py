@@ -14,18 +14,19 @@ from fakes.tone_speech import speak
 
 
 class OpenAiSpeechServer(SpeechSite):
-    """``keys``: none, and nobody is asked for one.
+    """``keys``: none, and nobody is asked for one; ``expired`` ones are refused.
 
     ``header``: put before the samples, see :func:`wav_header`. ``splits``: lengths of the
     writes, over and over. ``gate``: waited for before each write but the first.
     ``status`` and ``headers``: of every answer. ``models``: whether it lists them.
-    ``delay_s`` to the first byte is for benches.
+    ``delay_s`` to the first byte and ``every_s`` between writes are for benches.
     """
 
     def __init__(
         self,
         *,
         keys: Collection[str] = (),
+        expired: Collection[str] = (),
         rate_hz: int = 24_000,
         header: bytes = b"",
         splits: Sequence[int] = (4800,),
@@ -35,12 +36,16 @@ class OpenAiSpeechServer(SpeechSite):
         content_type: str = "audio/pcm",
         models: bool = True,
         delay_s: float = 0.0,
+        every_s: float = 0.0,
     ) -> None:
         super().__init__()
-        self.keys, self.rate_hz, self.header = keys, rate_hz, header
+        self.keys, self.expired = keys, expired
+        self.rate_hz, self.header = rate_hz, header
         self.splits, self.gate, self.status = splits, gate, status
         self.headers, self.content_type = dict(headers or {}), content_type
-        self.models, self.delay_s = models, delay_s
+        self.models, self.delay_s, self.every_s = models, delay_s, every_s
+        self.models_gate: asyncio.Event | None = None
+        """Waited for before it lists them."""
         self.requests: list[web.Request] = []
         self.bodies: list[dict[str, Any]] = []
         self.peers: list[Any] = []
@@ -55,6 +60,8 @@ class OpenAiSpeechServer(SpeechSite):
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         await self._seen(request)
+        if self.models_gate is not None:
+            await self.models_gate.wait()
         if self._refused(request):
             return _error(401, "invalid_api_key")
         if not self.models:
@@ -89,7 +96,7 @@ class OpenAiSpeechServer(SpeechSite):
             split = self.splits[number % len(self.splits)]
             await response.write(rest[:split])
             # Each write is to be a read of its own at the far end.
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.every_s)
             rest, number = rest[split:], number + 1
         await response.write_eof()
 
@@ -101,7 +108,7 @@ class OpenAiSpeechServer(SpeechSite):
 
     def _refused(self, request: web.Request) -> bool:
         told = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return bool(self.keys) and told not in self.keys
+        return told in self.expired or (bool(self.keys) and told not in self.keys)
 
 
 def wav_header(rate_hz: int, *, channels: int = 1, bits: int = 16, size: int = 0) -> bytes:

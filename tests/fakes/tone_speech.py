@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class ToneSpeech:
         return self.pcm.astype("<i2").tobytes()
 
 
+@lru_cache(maxsize=64)
 def speak(text: str, rate_hz: int) -> ToneSpeech:
     """The same text always gives the same samples; a letter's tone tells which it is."""
     at = LEAD_MS * rate_hz // 1000
@@ -46,4 +48,6 @@ def speak(text: str, rate_hz: int) -> ToneSpeech:
         sounding = [i for i in range(*match.span()) if text[i].isalnum()]
         if sounding:
             words.append((*match.span(), chars[sounding[0]][1], chars[sounding[-1]][2]))
-    return ToneSpeech(np.concatenate(pieces), tuple(chars), tuple(words))
+    pcm = np.concatenate(pieces)
+    pcm.setflags(write=False)  # it is everybody's
+    return ToneSpeech(pcm, tuple(chars), tuple(words))

@@ -71,7 +71,9 @@ def _resilient_llm(
 
     Alone it is left as it is, without a watch over it that would ask it something.
     """
-    harmless = all(getattr(llm, "speculative", False) for llm in llms)
+    harmless = all(
+        getattr(llm, "speculative", False) or getattr(llm, "repeatable", False) for llm in llms
+    )
     if len(llms) == 1 and not harmless:
         return llms[0]
     policy = _answering(settings, settings.llm_first_token_timeout_s)

@@ -8,13 +8,14 @@ downloaded.
 from __future__ import annotations
 
 import asyncio
+from os import PathLike
 from pathlib import Path
 from typing import Annotated
 
 from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.stt.sherpa_files import Family, find_files
 from voicecore.engines.stt.worker_stream import WorkerStt
-from voicecore.errors import MisuseError
+from voicecore.errors import MisuseError, VoicecoreError
 
 
 class SherpaStt(WorkerStt):
@@ -36,8 +37,8 @@ class SherpaStt(WorkerStt):
         workers: Annotated[int, Option("processes, each with the model in memory, 1..64")] = 1,
         streams: Annotated[int, Option("utterances a worker takes at once, 1..64")] = 16,
         nice: Annotated[int, Option("by how much workers give way to other processes, 0..19")] = 5,
-        finish_timeout_s: float = 10.0,
-        wait_s: float = 3.0,
+        finish_timeout_s: Annotated[float, Option("wait for the final text so long")] = 10.0,
+        wait_s: Annotated[float, Option("wait for a worker with room so long")] = 3.0,
     ) -> None:
         """Make the pool; nothing is started, ``model`` isn't looked at.
 
@@ -59,6 +60,15 @@ class SherpaStt(WorkerStt):
             wait_s=wait_s,
             ready_timeout_s=120.0,
         )
+
+    @staticmethod
+    def missing(model: str | PathLike[str] = "", family: str = "auto", **_: object) -> list[str]:
+        """What is wrong with the model's directory, if anything."""
+        try:
+            find_files(Path(model), family)
+        except VoicecoreError as error:
+            return [str(error)]
+        return []
 
     async def start(self) -> None:
         """Load the model in all workers; twice is fine.

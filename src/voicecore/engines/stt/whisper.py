@@ -8,13 +8,14 @@ directory is never looked for anywhere else, and nothing is downloaded.
 from __future__ import annotations
 
 import asyncio
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from voicecore.engines.local_model import model_directory, need_files
 from voicecore.engines.options import LocalPath, Option
 from voicecore.engines.stt.worker_stream import WorkerStt
-from voicecore.errors import MisuseError
+from voicecore.errors import MisuseError, VoicecoreError
 
 OPTION: Final = "whisper.model"
 # Without a tokenizer of its own faster-whisper would fetch one.
@@ -47,14 +48,14 @@ class WhisperStt(WorkerStt):
         workers: Annotated[int, Option("processes, each with the model in memory, 1..64")] = 1,
         streams: Annotated[int, Option("utterances a worker holds at once, 1..64")] = 16,
         nice: Annotated[int, Option("by how much workers give way to other processes, 0..19")] = 5,
-        finish_timeout_s: float = 15.0,
-        wait_s: float = 3.0,
+        finish_timeout_s: Annotated[float, Option("wait for the final text so long")] = 15.0,
+        wait_s: Annotated[float, Option("wait for a worker with room so long")] = 3.0,
     ) -> None:
         """Make the pool; nothing is started, ``model`` isn't looked at.
 
         Partials decode all that was said so far once more: they are at least
         ``partial_s`` of speech apart, take at most a quarter of a worker's time, and
-        are left out while anything else waits. ``finish_timeout_s``: how long
+        are left out while anything else waits, and in pauses. ``finish_timeout_s``: how long
         ``finish()`` waits. ``wait_s``: how long ``open()`` waits for a worker with room.
         """
         for label, value, low, high in (
@@ -86,6 +87,15 @@ class WhisperStt(WorkerStt):
             # A decode can't be interrupted.
             piece_limit_s=finish_timeout_s,
         )
+
+    @staticmethod
+    def missing(model: str | PathLike[str] = "", **_: object) -> list[str]:
+        """What is wrong with the model's directory, if anything."""
+        try:
+            _check(Path(model))
+        except VoicecoreError as error:
+            return [str(error)]
+        return []
 
     async def start(self) -> None:
         """Load the model in all workers; twice is fine.

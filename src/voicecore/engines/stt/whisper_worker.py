@@ -27,6 +27,10 @@ QUIET: Final = 64
 # Fast speech is some 8 tokens a second; what goes on beyond that repeats itself.
 TOKENS_PER_S: Final = 12
 MOST_TOKENS: Final = 200
+# 20 dB below the utterance's mean for so long: the caller pauses, and the final text is
+# about to be asked for, which a partial would hold up.
+PAUSE_SAMPLES: Final = RATE_HZ * 150 // 1000
+PAUSE_SHARE: Final = 0.1
 
 
 class Recogniser:
@@ -107,6 +111,11 @@ def _is_quiet(pcm: NDArray[np.int16]) -> bool:
     return len(pcm) == 0 or max(int(pcm.max()), -int(pcm.min())) < QUIET
 
 
+def _is_pausing(pcm: NDArray[np.int16]) -> bool:
+    loudness = np.abs(pcm.astype(np.int32))
+    return bool(loudness[-PAUSE_SAMPLES:].mean() < PAUSE_SHARE * loudness.mean())
+
+
 def _joined(segments: list[Any]) -> str:
     return " ".join(segment.text.strip() for segment in segments).strip()
 
@@ -147,8 +156,11 @@ class WhisperUtterance:
         began_s = time.monotonic()
         if began_s < self._recogniser.next_partial_s or self._reporter.waited_for:
             return
+        pcm = self._samples()
+        if _is_pausing(pcm):
+            return
         self._new_bytes = 0
-        self._reporter.partial(lambda: self._recogniser.text(self._samples()))
+        self._reporter.partial(lambda: self._recogniser.text(pcm))
         ended_s = time.monotonic()
         self._recogniser.next_partial_s = ended_s + 3.0 * (ended_s - began_s)
 

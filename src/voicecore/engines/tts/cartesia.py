@@ -18,6 +18,7 @@ import ssl
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
+from uuid import uuid4
 
 from voicecore.engines.options import Option, Secret
 from voicecore.engines.protocols import SpeechChunk
@@ -45,8 +46,8 @@ _SLACK_MS: Final = 50
 class CartesiaTts:
     """Cartesia over one WebSocket per call; marks for each word.
 
-    ``speed``: 0.6..1.5 and ``volume``: 0.5..2.0, 0 for the model's own. With
-    ``continue_answers`` off each text is spoken for itself.
+    ``speed`` and ``volume``: None for the model's own. With ``continue_answers`` off each
+    text is spoken for itself. ``limits`` takes the place of ``first_byte_s``.
     """
 
     name = _NAME
@@ -59,8 +60,8 @@ class CartesiaTts:
         model: Annotated[str, Option("which model")] = "sonic-3.5",
         language: Annotated[str, Option("ISO 639-1 code")] = "en",
         rate_hz: Annotated[int, Option("8000, 16000, 22050, 24000, 44100 or 48000")] = 24_000,
-        speed: Annotated[float, Option("0.6..1.5, 0: the model's own")] = 0.0,
-        volume: Annotated[float, Option("0.5..2.0, 0: the model's own")] = 0.0,
+        speed: Annotated[float | None, Option("0.6..1.5")] = None,
+        volume: Annotated[float | None, Option("0.5..2.0")] = None,
         emotion: Annotated[str, Option("one of the model's emotions")] = "",
         continue_answers: Annotated[
             bool, Option("whether the clauses of an answer continue each other's melody")
@@ -73,11 +74,12 @@ class CartesiaTts:
         """Check the settings; nothing is connected. Raises MisuseError."""
         one_of("rate_hz", rate_hz, _RATES_HZ)
         within("first_byte_s", first_byte_s, 0.1, 30.0)
-        if speed:
+        if speed is not None:
             within("speed", speed, 0.6, 1.5)
-        if volume:
+        if volume is not None:
             within("volume", volume, 0.5, 2.0)
-        manner = {"speed": speed, "volume": volume, "emotion": emotion}
+        manner = {"speed": speed, "volume": volume, "emotion": emotion or None}
+        chosen = {label: value for label, value in manner.items() if value is not None}
         request: dict[str, Any] = {
             "model_id": model,
             "voice": {"mode": "id", "id": voice},
@@ -93,8 +95,8 @@ class CartesiaTts:
             # A text is whole: nothing is gained by waiting for more of it.
             "max_buffer_delay_ms": 0,
         }
-        if any(manner.values()):
-            request["generation_config"] = {name: value for name, value in manner.items() if value}
+        if chosen:
+            request["generation_config"] = chosen
         headers = {
             "X-API-Key": api_key(key, "CARTESIA_API_KEY", _NAME),
             "Cartesia-Version": _VERSION,
@@ -106,7 +108,10 @@ class CartesiaTts:
         self.rate_hz = rate_hz
         self._sockets = SpeechSockets(
             faults,
-            lambda: CartesiaDialect(address, rate_hz, request, continue_answers, faults),
+            # Nothing says that contexts of two connections can't meet.
+            lambda: CartesiaDialect(
+                address, rate_hz, request, continue_answers, faults, uuid4().hex
+            ),
             limits or SpeechLimits(first_byte_s=first_byte_s),
             tls=tls,
         )
@@ -156,6 +161,8 @@ class CartesiaDialect:
     _request: dict[str, Any]
     _continues: bool
     _faults: Faults
+    _unique: str
+    """Begins the names of its contexts."""
     keep_alive_s: float = 0.0
     _contexts: dict[str, _Context] = field(default_factory=dict)
     _begun: int = 0
@@ -219,7 +226,7 @@ class CartesiaDialect:
 
     def _begin_anew(self, clause: Clause, now_s: float) -> list[dict[str, Any]]:
         self._begun += 1
-        context = _Context(f"answer-{clause.answer}-{self._begun}", clause.answer, clause, now_s)
+        context = _Context(f"{self._unique}-{self._begun}", clause.answer, clause, now_s)
         # Those between two texts are never gone on with now; they expire by themselves.
         self._contexts = {
             name: other for name, other in self._contexts.items() if other.clause is not None
@@ -256,7 +263,7 @@ class CartesiaDialect:
         if message["type"] == "done":
             self._end(context, clause)
         else:
-            clause.buffer.fail(self._error(message))
+            clause.fail(self._error(message))
         return []
 
     # -- what is told -----------------------------------------------------------------------

@@ -82,8 +82,8 @@ _SETTING_ERRORS: Final = frozenset(
 class ElevenLabsTts:
     """ElevenLabs over one WebSocket per call; marks for each word from its characters.
 
-    ``stability``, ``similarity_boost``, ``style``: 0..1, below 0 for the voice's own;
-    ``speed``: 0.7..1.2, 0 for the voice's own. ``limits`` is for what isn't an option.
+    ``stability``, ``similarity_boost``, ``style`` and ``speed``: None for the voice's own.
+    ``limits`` takes the place of ``first_byte_s``.
     """
 
     name = _NAME
@@ -96,10 +96,10 @@ class ElevenLabsTts:
         model: Annotated[str, Option("which model (not eleven_v3)")] = "eleven_flash_v2_5",
         language: Annotated[str, Option("ISO 639-1 code, for models that take one")] = "",
         rate_hz: Annotated[int, Option("8000, 16000, 22050, 24000 or 44100")] = 24_000,
-        stability: Annotated[float, Option("0..1, below 0: the voice's own")] = -1.0,
-        similarity_boost: Annotated[float, Option("0..1, below 0: the voice's own")] = -1.0,
-        style: Annotated[float, Option("0..1, below 0: the voice's own")] = -1.0,
-        speed: Annotated[float, Option("0.7..1.2, 0: the voice's own")] = 0.0,
+        stability: Annotated[float | None, Option("0..1")] = None,
+        similarity_boost: Annotated[float | None, Option("0..1")] = None,
+        style: Annotated[float | None, Option("0..1")] = None,
+        speed: Annotated[float | None, Option("0.7..1.2")] = None,
         normalisation: Annotated[
             Literal["auto", "on", "off"], Option("whether numbers are written out for the model")
         ] = "auto",
@@ -112,16 +112,15 @@ class ElevenLabsTts:
         """Check the settings; nothing is connected. Raises MisuseError."""
         one_of("rate_hz", rate_hz, _RATES_HZ)
         within("first_byte_s", first_byte_s, 0.1, 30.0)
-        if speed:
-            within("speed", speed, 0.7, 1.2)
-        settings = {
+        manner = {
             "stability": stability,
             "similarity_boost": similarity_boost,
             "style": style,
-            "speed": speed or -1.0,
+            "speed": speed,
         }
-        for label in ("stability", "similarity_boost", "style"):
-            within(label, max(settings[label], 0.0), 0.0, 1.0)
+        chosen = {label: value for label, value in manner.items() if value is not None}
+        for label, value in chosen.items():
+            within(label, value, *((0.7, 1.2) if label == "speed" else (0.0, 1.0)))
         query = {
             "model_id": model,
             "output_format": f"pcm_{rate_hz}",
@@ -139,7 +138,6 @@ class ElevenLabsTts:
             socket_url(url, path, urlencode(query)),
             {"xi-api-key": api_key(key, "ELEVENLABS_API_KEY", _NAME)},
         )
-        chosen = {name: value for name, value in settings.items() if value >= 0.0}
         faults = Faults("tts", _NAME, "set ELEVENLABS_API_KEY to a valid key of yours")
         self.rate_hz = rate_hz
         self._sockets = SpeechSockets(
@@ -282,7 +280,7 @@ class ElevenLabsDialect:
         if context is None:
             raise error
         self._contexts.pop(context.clause.context)
-        context.clause.buffer.fail(error)
+        context.clause.fail(error)
 
     def _error(self, word: str) -> EngineError:
         if word in _KEY_ERRORS:

@@ -29,6 +29,7 @@ from voicecore.errors import EngineError, MisuseError
 
 _NAME: Final = "openai-speech"
 _PATH: Final = "/audio/speech"
+_VENDOR: Final = "https://api.openai.com"
 _LIST_BYTES: Final = 1 << 20
 """Of a list of models: a longer one isn't read, and its connection not kept."""
 
@@ -56,7 +57,7 @@ class OpenAiSpeech:
         rate_hz: Annotated[int, Option("samples a second that the server makes")] = 24_000,
         stream_format: Annotated[Literal["", "audio"], Option("sent if it isn't empty")] = "",
         first_byte_s: Annotated[float, Option("seconds until the first sound")] = 2.0,
-        url: Annotated[str, Option("the server's address")] = "https://api.openai.com",
+        url: Annotated[str, Option("the server's address")] = _VENDOR,
         limits: SpeechLimits | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -72,6 +73,8 @@ class OpenAiSpeech:
         self.faults = Faults("tts", _NAME, "set OPENAI_API_KEY to a key that this server takes")
         self.client = WireClient(self.faults, tls=tls)
         key = api_key(key, "OPENAI_API_KEY", _NAME, needed=False)
+        if without := self.missing(key, url):
+            raise MisuseError(f"{_NAME} {without[0]}")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._request: dict[str, Any] = {
             "model": model,
@@ -81,6 +84,16 @@ class OpenAiSpeech:
             **({"speed": speed} if speed != 1.0 else {}),
             **({"stream_format": stream_format} if stream_format else {}),
         }
+
+    @staticmethod
+    def missing(key: str = "", url: str = _VENDOR, **_: object) -> list[str]:
+        """A sentence if there is no key for a server that certainly wants one."""
+        if key or urlsplit(url).hostname != urlsplit(_VENDOR).hostname:
+            return []
+        return [
+            "needs its API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to a file; or "
+            f"set engine.{_NAME}.url to a server that asks for none"
+        ]
 
     async def start(self) -> None:
         """Ready to connect; nothing is connected yet."""
@@ -153,8 +166,8 @@ class OpenAiSpeech:
     async def warm(self) -> EngineError | None:
         """Connect by asking for the list of models, which costs and changes nothing.
 
-        Returns the error if the key is refused or nothing answers; that a server has no
-        such list is none.
+        Returns the error if the key is refused or nothing is there. That a server has no
+        such list, or is slow to tell it, says nothing of its speech.
         """
         parts = urlsplit(self.url)
         path = parts.path.removesuffix(_PATH) + "/models"
@@ -169,7 +182,7 @@ class OpenAiSpeech:
                     # Read to its end, so that the connection goes back to the pool.
                     await response.content.read(_LIST_BYTES)
         except TimeoutError:
-            return self.faults.timed_out("no connection", limit_s)
+            return None
         except (aiohttp.ClientError, OSError) as error:
             return self.faults.of_exception(error, url)
         return None
@@ -185,13 +198,18 @@ class OpenAiSpeechSession:
     def __init__(self, engine: OpenAiSpeech) -> None:
         self._engine = engine
         self._failure: EngineError | None = None
+        self._texts = 0
 
     async def warm(self) -> None:
         """Connect; a failure is kept for the next :meth:`speak`."""
-        self._failure = await self._engine.warm()
+        texts = self._texts
+        failure = await self._engine.warm()
+        if texts == self._texts:  # else how it is has been found out meanwhile
+            self._failure = failure
 
     async def speak(self, text: str, *, answer: int = 0) -> AsyncGenerator[SpeechChunk, None]:
         """As :meth:`OpenAiSpeech.speak`; texts know nothing of each other."""
+        self._texts += 1
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure

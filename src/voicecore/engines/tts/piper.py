@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from os import PathLike
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.tts.piper_voice import read_voice
 from voicecore.engines.tts.speakable import speakable
 from voicecore.engines.tts.worker_stream import speak_by_worker
-from voicecore.errors import MisuseError
+from voicecore.errors import MisuseError, VoicecoreError
 
 
 class PiperTts:
@@ -41,7 +42,7 @@ class PiperTts:
         threads: Annotated[int, Option("threads of a worker, 1..16")] = 1,
         workers: Annotated[int, Option("processes, each with the voice in memory, 1..16")] = 1,
         nice: Annotated[int, Option("by how much workers give way to other processes, 0..19")] = 5,
-        timeout_s: float = 10.0,
+        timeout_s: Annotated[float, Option("a process silent for so long is replaced")] = 10.0,
     ) -> None:
         """Make the pool; nothing is started, ``model`` isn't looked at.
 
@@ -78,6 +79,15 @@ class PiperTts:
             busy_code="tts_busy",
             ready_timeout_s=120.0,
         )
+
+    @staticmethod
+    def missing(model: str | PathLike[str] = "", speaker: str = "", **_: object) -> list[str]:
+        """What is wrong with the voice's files, if anything."""
+        try:
+            read_voice(Path(model), speaker)
+        except VoicecoreError as error:
+            return [str(error)]
+        return []
 
     async def start(self) -> None:
         """Load the voice in all workers; twice is fine.

@@ -141,10 +141,10 @@ class SpeechBuffer:
     async def next(self, timeout_s: float) -> SpeechChunk | None:
         """The next chunk, None at the end; TimeoutError if nothing comes."""
         while not self._chunks:
-            if self._error is not None:
-                raise self._error
             if self.is_over:
                 late = self._marks_before(self.samples)
+                if self._error is not None and not late:
+                    raise self._error
                 return SpeechChunk(np.zeros(0, np.int16), late) if late else None
             self._changed.clear()
             async with asyncio.timeout(timeout_s):

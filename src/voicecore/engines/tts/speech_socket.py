@@ -39,8 +39,8 @@ class Address(NamedTuple):
 class Clause:
     """One text on its way: where its audio goes, and its words.
 
-    ``answer``: of which answer it is a part. ``settled``: it has been quiet once.
-    ``context``, its name on the wire.
+    ``answer``: of which answer it is a part. ``context``: its name on the wire.
+    ``settled``: nothing came for a while, and the dialect knows.
     """
 
     def __init__(self, text: str, answer: int, faults: Faults) -> None:
@@ -55,6 +55,11 @@ class Clause:
         """All of it has come."""
         self.buffer.mark(self.words.finish())
         self.buffer.end()
+
+    def fail(self, error: EngineError) -> None:
+        """What came is still spoken; its words tell how much that was."""
+        self.buffer.mark(self.words.break_off())
+        self.buffer.fail(error)
 
 
 class SpeechDialect(Protocol):
@@ -153,6 +158,7 @@ class SpeechSession:
         self._line: _Line | None = None
         self._opener: asyncio.Task[_Line] | None = None
         self._failure: EngineError | None = None
+        self._told: EngineError | None = None
         self._closed = False
 
     async def warm(self) -> None:
@@ -160,7 +166,8 @@ class SpeechSession:
         try:
             await self._connected()
         except EngineError as error:
-            self._failure = error
+            if error is not self._told:
+                self._failure = error
 
     async def speak(self, text: str, *, answer: int = 0) -> AsyncGenerator[SpeechChunk, None]:
         """Yield the speech of ``text`` as it comes; closing the iterator stops the provider.
@@ -171,7 +178,14 @@ class SpeechSession:
         spoken = speakable(text, faults.engine)
         if not spoken:
             return
-        line = await self._connected()
+        try:
+            line = await self._connected()
+        except EngineError as error:
+            # Who warms may have waited for the same connection: told once is enough.
+            self._told = error
+            if self._failure is error:
+                self._failure = None
+            raise
         clause = Clause(spoken, answer, faults)
         patience = SpeechPatience(self._sockets.limits)
         line.begin(clause)
@@ -274,7 +288,7 @@ class _Line:
 
     def begin(self, clause: Clause) -> None:
         if self._error is not None:
-            clause.buffer.fail(self._error)
+            clause.fail(self._error)
             return
         self._send(self._dialect.begin(clause, self._loop.time()))
 
@@ -334,7 +348,7 @@ class _Line:
         self._error = error
         clauses = list(self._dialect.clauses())
         for clause in clauses:
-            clause.buffer.fail(error)
+            clause.fail(error)
         if error.permanent and not clauses:
             self.untold = error
 

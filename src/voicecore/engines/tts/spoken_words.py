@@ -33,6 +33,8 @@ _PAUSE: Final = " "
 
 _AHEAD: Final = 8
 """So many words of the text may be read in a way that fits none of them."""
+_LONGEST: Final = 256
+"""Letters without a pause; of more, the beginning is compared at once."""
 _UNFIT: Final = 64
 """Spoken words kept that fit nowhere; of more, the first and the newest."""
 
@@ -97,6 +99,8 @@ class SpokenWords:
             first, last = at == heard[0], at == heard[-1]
             timed = _Letter(sound, begin if first else None, end if last else None)
             self._hearing.append(timed)
+            if len(self._hearing) == _LONGEST:
+                settled += self.pause()
         return settled
 
     def pause(self) -> list[WordMark]:
@@ -112,6 +116,10 @@ class SpokenWords:
         if self._unfit and not self._lost:
             settled += self._fit_end()
         return settled + self._release(following=len(self._words))
+
+    def break_off(self) -> list[WordMark]:
+        """Nothing more will be told: the mark of the last word that was whole."""
+        return self._release(following=self._held[0] + 1 if self._held else 0)
 
     # -- where it fits ---------------------------------------------------------------
 
