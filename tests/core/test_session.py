@@ -327,3 +327,34 @@ def test_any_legal_order_of_events_is_survived(seed: int) -> None:
     assert call.state is State.ENDED
     for message in call.session.conversation:
         assert message.text
+
+
+def test_a_whole_piece_ends_a_clause_wherever_it_ends() -> None:
+    call = ScriptedCall()
+    call.caller_says("what time is it", 1000, 2000)
+    call.send(ev.ReplyText(1, "It is nearly "))
+    assert call.of(act.Speak) == []
+    call.send(ev.ReplyText(1, "", whole=True))
+    call.send(ev.ReplyText(1, "noon now, "))
+    call.send(ev.ReplyText(1, " ", whole=True))
+    call.send(ev.ReplyText(1, "", whole=True))
+    call.send(ev.ReplyText(1, "I think."))
+    call.send(ev.ReplyEnd(1))
+    spoken = [(s.segment, s.text) for s in call.of(act.Speak) if isinstance(s, act.Speak)]
+    assert spoken == [(0, "It is nearly"), (1, "noon now,"), (2, "I think.")]
+
+
+def test_a_speech_to_speech_model_that_fails_is_apologised_for_behind_what_was_said() -> None:
+    call = ScriptedCall()
+    call.caller_says("what time is it", 1000, 2000)
+    call.send(ev.ReplyText(1, "It is. "))
+    call.send(ev.ReplyText(1, "Nearly noon. "))
+    call.send(ev.SpeechQueued(1, 0, 0, 24_000))
+    call.written = 24_000
+    call.play_to(2400)
+    call.send(ev.EngineFailed(1, "s2s", "s2s_closed"))
+    assert call.of(act.CancelReply) == [act.CancelReply(1)]
+    assert call.of(act.RecordFailure) == [act.RecordFailure("s2s", "s2s_closed")]
+    *_, apology = call.of(act.Speak)
+    assert isinstance(apology, act.Speak)
+    assert apology.canned

@@ -28,6 +28,7 @@ from voicecore.core.record_blocks import (
     unpack_head,
 )
 from voicecore.core.timeline import TIMELINE, VERSION, Anchor, Codec, Finish, Header, Step
+from voicecore.core.transcript import SpokenWord, Transcript
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.errors import MisuseError
 
@@ -98,6 +99,13 @@ def test_what_is_no_number_has_a_name() -> None:
     (nan,) = there_and_back((math.nan,))  # type: ignore[misc]
     assert math.isnan(nan)
     assert there_and_back({"a": -math.inf}) == {"a": -math.inf}
+
+
+def test_a_transcript_is_its_text() -> None:
+    words = (SpokenWord("hello", 0, 300),)
+    for kind in (ev.TranscriptPartial, ev.TranscriptFinal):
+        plain = TIMELINE.encode(kind(1, Transcript("hello", words)))
+        assert TIMELINE.decode(json.loads(json.dumps(plain))) == kind(1, "hello")
 
 
 def test_an_integer_of_another_library_is_an_integer() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from voicecore.core.conversation import Conversation, Message
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.llm.callback import CallbackLlm
 from voicecore.engines.protocols import LlmEngine
 from voicecore.errors import EngineError, MisuseError
@@ -406,3 +407,35 @@ async def test_closing_the_iterator_after_the_engine() -> None:
         assert await anext(reply) == "you said "
         await engine.close()
         await reply.aclose()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_agent_that_wants_to_be_warmed_is(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Warmed(WithReply):
+        warmed = 0
+
+        async def warm(self) -> None:
+            self.warmed += 1
+            if fails:
+                raise ValueError("no")
+
+    agent = Warmed()
+    async with running(agent) as engine:
+        await engine.warm()
+    assert agent.warmed == 1
+    assert ("agent's warm failed" in caplog.text) == fails
+    async with running(WithReply()) as engine:
+        await engine.warm()
+
+
+async def test_what_another_engines_tools_did_is_handed_on() -> None:
+    exchange = ToolExchange((Message("assistant", ""),))
+
+    async def agent(conversation: Conversation) -> AsyncIterator[str | ToolExchange]:
+        yield exchange
+        yield "Done."
+
+    async with running(agent) as engine:
+        assert [piece async for piece in engine.reply(talk())] == [exchange, "Done."]

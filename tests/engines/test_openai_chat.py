@@ -259,8 +259,11 @@ async def test_a_model_that_never_stops_calling_is_an_error() -> None:
         [fragment(None, '{"a":1}', "i", "f"), fragment(None, "{", "j", "g"),
          fragment(None, "}", "j")],
         [fragment(0, "", "i", "f"), fragment(0, '{"a":1}', "i", "f"), fragment(1, "{}", "j", "g")],
+        [fragment(0, '{"a":', "i", "f"), fragment(0, "1}"), fragment(0, "{", "j", "g"),
+         fragment(0, "}")],
     ],
-    ids=["interleaved", "no index", "no index, id repeated", "id and name repeated"],
+    ids=["interleaved", "no index", "no index, id repeated", "id and name repeated",
+         "one index for all"],
 )  # fmt: skip
 def test_tool_call_fragments_are_put_together(fragments: list[bytes]) -> None:
     data = b"".join([*fragments, *end("tool_calls")])

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fakes import coded_speech
 from fakes.deepgram_flux_server import FluxServer
 from fakes.deepgram_server import DeepgramServer, results
-from fakes.heard_words import Said, by_script, spoken
+from fakes.faulty_front import Fault, FaultyFront
+from fakes.heard_words import by_script, spoken
 from fakes.stt_calls import Partials, opus_packets, push, running, silence, times
 from fakes.virtual_loop import virtually
 from fakes.websocket_server import Refusal, WebSocketServer
@@ -32,6 +34,17 @@ from voicecore.engines.stt.deepgram import DeepgramStt
 from voicecore.engines.stt.deepgram_flux import DeepgramFluxStt
 from voicecore.engines.stt.dialect import Final, Interim
 from voicecore.errors import EngineError, MisuseError
+
+CODES = {
+    Fault.SILENT: "stt_timeout",
+    Fault.CUT: "stt_closed",
+    Fault.GARBAGE: "stt_bad_message",
+    Fault.DRIP: "stt_timeout",
+    Fault.RATE_LIMITED: "stt_rate_limited",
+    Fault.BROKEN: "stt_http_status",
+    Fault.WRONG_KEY: "stt_key",
+    Fault.EXPIRED: "stt_key",
+}
 
 
 def deepgram(server: WebSocketServer, **more: Any) -> DeepgramStt:
@@ -63,9 +76,7 @@ async def test_an_utterance_is_told_as_it_grows_and_then_whole() -> None:
             ("my", 700, 900),
             ("friend", 1000, 1200),
         ]
-        assert partials.told[0] == "Hello"
-        lengths = [len(told) for told in partials.told]
-        assert lengths == sorted(lengths)
+        assert partials.told == ["Hello", "Hello there", "Hello there my", "Hello there my friend"]
         assert stream.progress >= 6
         (connection,) = server.connections
         assert len(connection.audio) == 1500 * 32
@@ -123,30 +134,28 @@ async def test_settled_is_what_finals_cover_and_no_more() -> None:
         assert stream.settled_samples == 2580 * 16
 
 
+@pytest.mark.parametrize("segment_ms", [500, 700, 1100])
 @pytest.mark.parametrize("cut_ms", range(300, 3000, 450))
-async def test_a_replay_from_settled_loses_no_word_and_doubles_none(cut_ms: int) -> None:
-    text = "one two three four five six seven eight nine"
-    words = spoken(text)
+async def test_a_replay_from_settled_loses_no_word_and_doubles_none(
+    cut_ms: int, segment_ms: int
+) -> None:
+    text = "one two three four five six seven eight"
+    pcm = coded_speech.say(text)
     async with (
-        DeepgramServer(by_script(words), segment_ms=700) as server,
+        DeepgramServer(coded_speech.understand, segment_ms=segment_ms) as server,
         running(deepgram(server)) as engine,
     ):
         session = engine.session()
         first = await session.open(Partials())
-        push(first, cut_ms)
+        first.push(pcm[: cut_ms * 16])
         connection = await server.connection()
         await connection.until(lambda c: len(c.audio) == cut_ms * 32)
         connection.cut()
-        error = await first.failure
-        assert error.code == "stt_closed"
+        assert (await first.failure).code == "stt_closed"
         await first.cancel()
-        settled, samples = first.settled, first.settled_samples
-        at_s = samples / 16_000
-        moved = [Said(w.word, w.start_s - at_s, w.end_s - at_s) for w in words]
-        server.understand = by_script([word for word in moved if word.start_s + word.end_s >= 0])
         second = await session.open(Partials())
-        push(second, 3000 - samples // 16)
-        assert settled.followed_by(await second.finish()) == text
+        second.push(pcm[first.settled_samples :])
+        assert first.settled.followed_by(await second.finish()) == text
 
 
 # -- the end of an utterance ----------------------------------------------------------------
@@ -248,7 +257,9 @@ async def test_what_a_cancelled_utterance_said_is_not_the_next_ones() -> None:
         assert await stream.finish() == "what I want"
         assert not partials.told
         assert not any("mind" in told for told in later.told)
-        assert len(server.connections) == 1
+        (connection,) = server.connections
+        # The provider was told where one ends and the other begins.
+        assert connection.messages.index('{"type": "Finalize"}') == 20
 
 
 def test_what_comes_after_a_timeout_is_not_the_next_utterances() -> None:
@@ -314,15 +325,20 @@ async def test_what_waits_is_bounded_and_its_times_stay_true() -> None:
     async with FluxServer(by_script(words), connects=False) as server:
         engine = DeepgramFluxStt(key="good-key", url=server.url)
         async with running(engine):
-            stream = await engine.session().open(Partials())
-            push(stream, 12_000)
+            session = engine.session()
+            stream = await session.open(Partials())
+            push(stream, 18_000)
             assert stream.dropped_samples == 2000 * 16
             finished = asyncio.create_task(stream.finish())
             connection = await server.connection()
             connection.say({"type": "Connected", "request_id": "r", "sequence_id": 0})
             text = await finished
             assert times(text) == [("the", 11_000, 11_200), ("end", 11_300, 11_500)]
-            assert len(connection.audio) == 10_000 * 32
+            assert len(connection.audio) == 16_000 * 32
+            server.understand = by_script(words, spoken("and more", from_s=16.5))
+            stream = await session.open(Partials())
+            push(stream, 1200)
+            assert times(await stream.finish()) == [("and", 500, 700), ("more", 800, 1000)]
 
 
 def test_one_that_never_gets_ready_fails_in_time() -> None:
@@ -454,6 +470,31 @@ def test_a_peer_that_is_gone_without_a_word_is_noticed() -> None:
             assert asyncio.get_running_loop().time() - began_s <= 2.0
 
     virtually(main())
+
+
+@pytest.mark.parametrize("engine", [DeepgramStt, DeepgramFluxStt])
+@pytest.mark.parametrize("fault", [*CODES, Fault.REFUSES])
+def test_bad_days_end_in_an_error_in_time(
+    engine: type[DeepgramStt | DeepgramFluxStt], fault: Fault
+) -> None:
+    async def main() -> tuple[EngineError, float]:
+        loop = asyncio.get_running_loop()
+        server = DeepgramServer() if engine is DeepgramStt else FluxServer()
+        async with server, FaultyFront(server.url, fault) as front:
+            if fault is Fault.REFUSES:
+                await front.refuse()
+            async with running(engine(key="good-key", url=front.url)) as made:
+                began_s = loop.time()
+                stream = await made.session().open(Partials())
+                push(stream, 1500)
+                with pytest.raises(EngineError) as caught:
+                    await stream.finish()
+                return caught.value, loop.time() - began_s
+
+    error, took_s = virtually(main())
+    assert error.code == CODES.get(fault, "stt_unreachable")
+    assert error.permanent == (error.code == "stt_key")
+    assert took_s <= 1.6
 
 
 # -- silences, and the end ---------------------------------------------------------------------

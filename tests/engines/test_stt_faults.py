@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from fakes.faulty_front import Fault, FaultyFront
 from fakes.openai_realtime_stt_server import OpenAiRealtimeSttServer
 from fakes.openai_transcriptions_server import OpenAiTranscriptionsServer
 from fakes.virtual_loop import VirtualLoop
+from voicecore.engines.resilience.stt import ResilientStt
 from voicecore.engines.stt.assemblyai import AssemblyAiStt
 from voicecore.engines.stt.openai_realtime import OpenAiRealtimeStt
 from voicecore.engines.stt.openai_transcriptions import OpenAiTranscriptions
@@ -164,3 +166,42 @@ def test_a_text_that_never_comes_over_http_is_given_up():
     error, took_s = in_virtual_time(run())
     assert error.code == "stt_timeout"
     assert took_s < 5.5
+
+
+def _pace(stream, pcm, at, until):
+    for start in range(at, until, 50 * MS):
+        stream.push(pcm[start : min(start + 50 * MS, until)])
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.stands])
+@pytest.mark.parametrize("settle_s", [0.0, 0.5])
+def test_no_word_is_lost_or_doubled_over_a_connection_that_breaks(name, settle_s):
+    case = CASES[name]
+    said = "one two three four five six"
+    pcm = say(said)
+
+    async def run():
+        async with case.serve() as server, FaultyFront(server.url) as front:
+            engine = ResilientStt([case.make(key="a-key", url=front.url)], random=Random(1))
+            await engine.start()
+            session = engine.session()
+            await session.warm()
+            partials = []
+            stream = await session.open(partials.append)
+            third, two_thirds = len(pcm) // 3, 2 * len(pcm) // 3
+            _pace(stream, pcm, 0, third)
+            await asyncio.sleep(settle_s)
+            front.cut()
+            _pace(stream, pcm, third, two_thirds)
+            await asyncio.sleep(settle_s)
+            front.cut()
+            _pace(stream, pcm, two_thirds, len(pcm))
+            text = await stream.finish()
+            assert front.connections >= 2
+            assert all(said.startswith(partial) for partial in partials)
+            await session.close()
+            await engine.close()
+            return text
+
+    text, _ = in_virtual_time(run())
+    assert text == said

@@ -105,3 +105,5 @@ def test_the_engine_takes_a_name() -> None:
     assert OpenAiChat("http://h", "m", tools="").speculative
     with pytest.raises(MisuseError, match="toolshed has no"):
         OpenAiChat("http://h", "m", tools="toolshed:x")
+    named = OpenAiChat("http://h", "m", tools=["toolshed:weather", "toolshed:booking"])
+    assert not named.speculative

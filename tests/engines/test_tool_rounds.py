@@ -14,6 +14,9 @@ import pytest
 from fakes.chat_calls import SOON_S, collect, running, talk
 from fakes.chat_server import ChatServer, Reply, answer, asks_for, say
 from voicecore.core.conversation import Conversation, Message, ToolCall
+from voicecore.core.events import ToolsUsed
+from voicecore.core.record_blocks import RECORD, pack
+from voicecore.core.timeline import TIMELINE, Step
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.engines.llm.tool_rounds import CANCELLED, RUNNING, ToolRounds
@@ -41,7 +44,8 @@ class Switch:
 
 
 async def all_of(reply: Replying) -> list[str | ToolExchange]:
-    return [piece async for piece in reply]
+    """The pieces, but for signs of life."""
+    return [piece async for piece in reply if piece]
 
 
 def results(exchange: object) -> list[tuple[str, str]]:
@@ -104,9 +108,10 @@ async def test_the_caller_hears_a_word_when_tools_take_long(own: str, said: list
         tools = [Tool(look, name="look", progress=own)]
         async with running(server, tools=tools, progress_after_s=0.01) as engine:
             reply = engine.reply(talk())
+            assert await anext(reply) == ""
             pieces = [await anext(reply)]
             look.go.set()
-            pieces += [piece async for piece in reply]
+            pieces += await all_of(reply)
     assert pieces[:-2] == said
     assert results(pieces[-2]) == [("look", "found")]
     assert pieces[-1] == "Clear."
@@ -123,10 +128,11 @@ async def test_it_is_said_once_a_reply_and_apart_from_what_was_said_before() -> 
         ]
         async with running(server, tools=tools, progress_after_s=0.01) as engine:
             reply = engine.reply(talk())
-            assert [await anext(reply), await anext(reply)] == ["Let me see.", " One moment. "]
+            said = [await anext(reply), await anext(reply), await anext(reply)]
+            assert said == ["Let me see.", "", " One moment. "]
             looks[0].go.set()
             looks[1].go.set()
-            texts = [piece async for piece in reply if isinstance(piece, str)]
+            texts = [piece for piece in await all_of(reply) if isinstance(piece, str)]
     assert texts == ["Clear."]
 
 
@@ -148,6 +154,24 @@ async def test_a_tool_has_its_own_time() -> None:
     ):
         pieces = await all_of(engine.reply(talk()))
     assert results(pieces[0]) == [("look", json.dumps({"error": "the tool took too long"}))]
+
+
+async def test_ids_that_a_server_counts_anew_in_each_answer_are_told_apart() -> None:
+    seen = iter(("rain", "sun", "snow"))
+    twice = asks_for(("1", "look", "{}"), ("1", "look", "{}"))
+    async with (
+        ChatServer(ASKED, answer("Wet."), twice, answer("Well.")) as server,
+        running(server, tools=[Tool(lambda: next(seen), name="look")]) as engine,
+    ):
+        conversation = talk()
+        record(conversation, await all_of(engine.reply(conversation)))
+        conversation.add(Message("user", "Now?"))
+        record(conversation, await all_of(engine.reply(conversation)))
+        last = server.exchanges[-1].messages
+    told = [m["content"] for m in last if m["role"] == "tool"]
+    assert sorted(told) == ["rain", "snow", "sun"]
+    assert told[0] == "rain"
+    assert len({m["tool_call_id"] for m in last if m["role"] == "tool"}) == 3
 
 
 # --- cut off ---------------------------------------------------------------------------
@@ -304,7 +328,22 @@ async def test_after_too_many_rounds_what_was_done_is_told_all_the_same() -> Non
         running(server, tools=tools, max_tool_rounds=1) as engine,
     ):
         reply = engine.reply(talk())
+        assert await anext(reply) == ""
         assert results(await anext(reply)) == [("look", "x")]
         with pytest.raises(EngineError) as caught:
             await anext(reply)
     assert caught.value.code == "llm_tool_rounds"
+
+
+@pytest.mark.parametrize("count", [1, 4, 32])
+async def test_results_share_what_a_record_can_hold(count: int) -> None:
+    rounds = ToolRounds(ToolBox([Tool(lambda: "ü" * 40_000, name="look", parameters={})]))
+    share = (1 << 15) // count - 4
+    calls = [ToolCall(str(i), "look", "{" + " " * share + "}") for i in range(count)]
+    made = rounds.begin(talk(), calls)
+    await made.wait()
+    exchange = made.exchange()
+    assert sum(len(m.text) for m in exchange.messages) == min(count * 32_768, 1 << 17)
+    text = json.dumps(TIMELINE.encode(Step(0, ToolsUsed(1, exchange), ())))
+    assert len(pack(RECORD, text.encode())) < 1 << 20
+    await rounds.close()

@@ -42,7 +42,7 @@ async def running(server: ChatServer, **settings: Any) -> AsyncIterator[OpenAiCh
 async def collect(engine: OpenAiChat, conversation: Conversation | None = None) -> list[str]:
     """The pieces of text of a whole reply."""
     pieces = [piece async for piece in engine.reply(conversation or talk())]
-    return [piece for piece in pieces if isinstance(piece, str)]
+    return [piece for piece in pieces if isinstance(piece, str) and piece]
 
 
 async def fails(engine: OpenAiChat) -> tuple[list[str], EngineError]:

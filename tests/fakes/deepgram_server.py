@@ -133,9 +133,12 @@ class _Listening:
 
     def _look(self, now_ms: int) -> None:
         words = self._words(now_ms)
-        if now_ms - self._start_ms < self._server.segment_ms:
+        over = [word for word in words if word[2] * 1000 <= now_ms - _LAG_MS]
+        if now_ms - self._start_ms < self._server.segment_ms or (words and not over):
             self._say(results(words, self._start_ms, now_ms))
             return
+        # Never in the middle of a word.
+        words = over
         end_ms = round(words[-1][2] * 1000) if words else now_ms
         self._say(results(words, self._start_ms, end_ms, is_final=True))
         self._start_ms = end_ms

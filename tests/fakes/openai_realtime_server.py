@@ -27,6 +27,9 @@ WORD_MS = 300
 SENTENCE_PAUSE_MS = 300
 """More silence behind a word with a full stop, but the last."""
 
+_PATIENCE_S = 30.0
+"""What a test waits for and doesn't come by then is a failure."""
+
 Json = dict[str, Any]
 
 
@@ -115,6 +118,8 @@ class RealtimeCall:
         self.cancelled: list[str] = []
         self.spoken: list[str] = []
         """What each response said, as far as it came."""
+        self.over = False
+        """The client has gone."""
         self._server = server
         self._socket = socket
         self._buffer = bytearray()
@@ -134,7 +139,7 @@ class RealtimeCall:
 
     async def until(self, true: Callable[[RealtimeCall], object]) -> None:
         """Wait until something holds of this connection."""
-        async with self._changed:
+        async with asyncio.timeout(_PATIENCE_S), self._changed:
             await self._changed.wait_for(lambda: true(self))
 
     async def until_came(self, kind: str, count: int = 1) -> Json:
@@ -165,6 +170,8 @@ class RealtimeCall:
                 if message.type is WSMsgType.TEXT:
                     await self._take(json.loads(message.data))
         finally:
+            self.over = True
+            await self._notice()
             tasks = [*self._tasks, *([self._response] if self._response else [])]
             for task in tasks:
                 task.cancel()
@@ -417,7 +424,7 @@ class RealtimeServer:
     bytes), None: they can't be told. ``think(call, asked)``: what the model says to a
     ``response.create``; an exception: the response fails. ``keys`` are accepted, all
     others refused with HTTP 401. ``words_ahead``: how far the transcript of an answer
-    runs ahead of its audio. ``pace_s``: between two chunks of 100 ms.
+    runs ahead of its audio. ``pace_s``: between two chunks of 100 ms. ``port``: 0 for any.
     """
 
     def __init__(
@@ -428,6 +435,7 @@ class RealtimeServer:
         keys: Sequence[str] = ("sk-test",),
         words_ahead: int = 3,
         pace_s: float = 0.0,
+        port: int = 0,
     ) -> None:
         self.understand = understand
         self.think = think
@@ -439,6 +447,7 @@ class RealtimeServer:
         self.models: list[str] = []
         self.refused = 0
         self.url = ""
+        self._port = port
         app = web.Application()
         app.router.add_get("/v1/realtime", self._handle)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -450,7 +459,7 @@ class RealtimeServer:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"ws://{host}:{port}/v1/realtime"
         return self

@@ -35,8 +35,7 @@ class OpenAiRealtimeSttServer:
     ``understand``: the words of a session's audio, at 24 kHz (8 kHz where it is G.711).
     ``keys`` are accepted (empty: any, or none), ``expired`` ones refused. ``gate``: waited
     for between ``committed`` and the text; ``delay_s``: for benches, likewise. ``fails``:
-    ``error`` of the ``failed`` told in place of the text. ``mute``: set it, and no event
-    is told any more.
+    ``error`` of the ``failed`` told in place of the text.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class OpenAiRealtimeSttServer:
         self.understand = understand
         self.keys, self.expired = keys, expired
         self.gate, self.delay_s, self.fails = gate, delay_s, fails
-        self.mute = False
         app = web.Application()
         app.router.add_get("/v1/realtime", self._serve)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -248,8 +246,7 @@ class RealtimeSttSession:
 
     async def _send(self, kind: str, **fields: Any) -> None:
         event = {"type": kind, "event_id": self._new_id("event"), **fields}
-        if not self._server.mute:
-            await self.socket.send_str(json.dumps(event))
+        await self.socket.send_str(json.dumps(event))
 
     async def _error(self, code: str, message: str, param: str | None = None) -> None:
         error = {

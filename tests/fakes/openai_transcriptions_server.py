@@ -61,7 +61,8 @@ class OpenAiTranscriptionsServer:
         self.url = ""
         self.requests: list[Transcription] = []
         self.touched = 0
-        """HEAD requests."""
+        """OPTIONS requests."""
+        self.touched_by: object = None
         self.arrived = asyncio.Event()
         self.began = asyncio.Event()
         """Set when the first piece of a streamed answer was written."""
@@ -70,7 +71,7 @@ class OpenAiTranscriptionsServer:
         self._gate, self._delay_s = gate, delay_s
         app = web.Application(client_max_size=32 << 20)
         app.router.add_post("/v1/audio/transcriptions", self._transcribe)
-        app.router.add_route("HEAD", "/v1/audio/transcriptions", self._head)
+        app.router.add_route("OPTIONS", "/v1/audio/transcriptions", self._touch)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
@@ -83,9 +84,12 @@ class OpenAiTranscriptionsServer:
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
-    async def _head(self, request: web.Request) -> web.Response:
+    async def _touch(self, request: web.Request) -> web.Response:
         self.touched += 1
-        return web.Response(status=405, headers={"Allow": "POST"})
+        self.touched_by = (
+            request.transport.get_extra_info("peername") if request.transport else None
+        )
+        return web.json_response({"detail": "Method Not Allowed"}, status=405)
 
     async def _transcribe(self, request: web.Request) -> web.StreamResponse:
         seen = Transcription(request)

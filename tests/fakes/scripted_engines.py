@@ -145,6 +145,7 @@ class SampleStt:
         self.streams: list[SampleStream] = []
         self.open_steps: list[Step] = []
         self.mute = False
+        self.heals_when_opened = False
         self.finish_steps: list[Step] = []
         self.sessions = 0
         self.started = self.closed = 0
@@ -161,6 +162,8 @@ class SampleStt:
 
     async def open(self, on_partial: Callable[[str], None]) -> SampleStream:
         await step_of(self.open_steps)
+        if self.heals_when_opened:
+            self.mute = False
         stream = SampleStream(self, on_partial)
         self.streams.append(stream)
         return stream

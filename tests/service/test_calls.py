@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from fakes.media_threads import HandThreads
 from fakes.virtual_loop import virtually
-from voicecore.errors import CapacityError, PeerError, VoicecoreError
+from voicecore.engines.protocols import SpeechChunk
+from voicecore.engines.tts.stub import TtsStub
+from voicecore.errors import CapacityError, EngineError, PeerError, VoicecoreError
 from voicecore.service.calls import Calls, build_manager
 from voicecore.service.config import Settings
 from voicecore.service.engine_factory import build_engines
@@ -40,6 +43,10 @@ async def calls(
         await engines.close()
 
 
+def descriptors() -> int:
+    return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
+
+
 async def code_of(work: Any) -> tuple[str, int]:
     with pytest.raises(VoicecoreError) as caught:
         await work
@@ -64,6 +71,34 @@ class Deaf:
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
+
+
+class AwayVoice(TtsStub):
+    """Isn't there at first."""
+
+    name = "away"
+    is_there = False
+
+    async def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
+        if not self.is_there:
+            raise EngineError("away: nothing answers", engine="away", code="tts_unreachable")
+        async for chunk in super().speak(text):
+            yield chunk
+
+
+async def test_starting_may_be_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "away_voice", sys.modules[__name__])
+    monkeypatch.setattr(AwayVoice, "is_there", False)
+    recorded = {"record_dir": tmp_path, "record_consent": "a test"}
+    async with calls(start=False, tts="away_voice:AwayVoice", **recorded) as manager:
+        before = descriptors()
+        with pytest.raises(EngineError, match="nothing answers"):
+            await manager.start()
+        assert descriptors() == before, "it has opened nothing yet"
+        assert await code_of(manager.open()) == ("not_ready", 503)
+        monkeypatch.setattr(AwayVoice, "is_there", True)
+        await manager.start()
+        assert (await manager.open()).type == "offer"
 
 
 def test_no_call_before_the_start_nor_after_the_end() -> None:
@@ -187,9 +222,6 @@ def test_an_offer_lapses_and_a_long_call_ends() -> None:
 
 
 def test_sockets_and_tasks_return_to_the_start() -> None:
-    def descriptors() -> int:
-        return len(list(Path(f"/proc/{os.getpid()}/fd").iterdir()))
-
     async def main() -> None:
         async with calls() as manager:
             await manager.hang_up((await manager.open()).session_id)

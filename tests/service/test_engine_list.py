@@ -46,6 +46,29 @@ def test_every_engine_is_listed_and_those_in_use_are_marked(
     assert whole(text, "silero", "vad")[0].startswith("silero ")
 
 
+def test_engines_are_listed_though_the_settings_are_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--engines", "--stt", "deepgrm"]) == 0
+    out, errors = capsys.readouterr()
+    assert whole(out, "deepgram", "stt")
+    assert "did you mean deepgram?" in errors
+    assert "as the defaults have them" in errors
+
+
+def test_an_engine_of_the_current_directory_is_listed(clean_surroundings: Path) -> None:
+    (clean_surroundings / "own_voice.py").write_text(
+        "from voicecore.engines.tts.stub import TtsStub as Own\n"
+    )
+    program = "import sys; sys.path[:] = [p for p in sys.path if p]\n"
+    program += "from voicecore.service.__main__ import main\n"
+    program += "sys.exit(main(['--engines', '--tts', 'own_voice:Own']))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert whole(done.stdout, "own_voice:Own", "tts")[0].startswith("* own_voice:Own ready")
+
+
 def test_options_are_shown_with_the_values_in_force() -> None:
     text = render(collect(Settings(tts_voice="de", engine={"espeak": {"pitch": 70}})))
     lines = whole(text, "espeak", "tts")
@@ -116,6 +139,7 @@ def test_the_same_as_json() -> None:
         (list[str], "list"),
         (Mapping[str, Any] | None, "table"),
         (Literal["a", "b"], "a or b"),
+        (Literal["", "a"], "empty or a"),
         (str | PathLike[str] | None, "text or path"),
         (Path, "path"),
     ],

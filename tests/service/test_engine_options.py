@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from fakes.distribution import install_acme
-from voicecore.engines.catalogue import EngineEntry, find_engine
+from voicecore.engines.catalogue import BUILT_IN, EngineEntry, find_engine
+from voicecore.engines.constructor import keywords_of, parameters_of
 from voicecore.service.config import Settings
 from voicecore.service.engine_options import Look, from_settings, look_at
 from voicecore.service.engine_spec import merge_options, option_name, to_chain, to_options
@@ -41,6 +44,23 @@ def look(entry: EngineEntry, environment: dict[str, str] | None = None, **option
     """``options`` as a file gives them."""
     settings = Settings(engine={"acme": options})
     return look_at(entry, settings, {"ACME_API_KEY": KEY} if environment is None else environment)
+
+
+@pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: f"{entry.stage}-{entry.name}")
+def test_each_engine_of_ours_can_be_configured(entry: EngineEntry) -> None:
+    made = entry.load()
+    assert made.__module__ == entry.target.partition(":")[0]
+    for one in parameters_of(made):
+        assert TypeAdapter(one.type)
+        assert one.option.help
+        assert not one.option.help.endswith("."), one.name
+        if one.secret:
+            assert re.fullmatch("[A-Z]+_API_KEY", one.secret.variable)
+            assert one.name == "key"
+    names = {one.name for one in parameters_of(made)}
+    assert names <= keywords_of(made)
+    if hasattr(made, "name") and isinstance(made.name, str):
+        assert made.name in (entry.name, "stub")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +219,22 @@ def test_a_key_in_the_environment_goes_to_its_vendor_alone(
     assert ("key" in seen.values) is taken
     given = Settings(engine={entry.name: {**options, "key": "given-for-it"}})
     assert look_at(entry, given, {"K": KEY}).values["key"] == "given-for-it"
+
+
+@pytest.mark.parametrize("name", ["openai-transcribe", "openai-speech", "openai"])
+def test_the_vendors_own_server_wants_a_key_where_others_may_not(name: str) -> None:
+    entry = next(entry for entry in BUILT_IN if entry.name == name)
+    model = {"model": "m"}
+    (problem,) = look_at(entry, Settings(engine={name: model}), {}).problems
+    url = "llm_url or engine.openai.url" if name == "openai" else f"engine.{name}.url"
+    assert problem == (
+        "needs its API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to a file (or"
+        f" engine.{name}.key_file), or {url} for another server"
+    )
+    local = {**model, "url": "http://127.0.0.1:8000/v1"}
+    assert look_at(entry, Settings(engine={name: local}), {}).problems == ()
+    seen = look_at(entry, Settings(engine={name: model}), {"OPENAI_API_KEY": KEY})
+    assert (seen.problems, seen.values["key"]) == ((), KEY)
 
 
 def test_an_extra_that_is_missing_is_named_with_its_cure() -> None:

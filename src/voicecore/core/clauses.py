@@ -8,11 +8,13 @@ in which it came. So a full stop that may be an abbreviation's waits for the nex
 word's first character ("at 5 p.m. |tomorrow", "No. |5"), any other one for the white
 space behind it alone. Abbreviations are in ``core/languages``.
 
-Segmenters of whole texts don't serve here. Of those looked at, sentencex 1.0 is well
-kept, knows some 300 languages and takes 0.02 µs a character, but is 4 MB of native code
-where the core has none, and changes its mind as a text grows: of "See no." it makes a
-sentence that "See no. 5" hasn't. pysbd (last release 2021) takes 3 µs a character of
-the whole text, again for each token, and cuts "https://a.b/c?d=1" at the question mark.
+Libraries that were looked at don't take its place, the core using none apart.
+sentence-stream 1.3 (well kept, over ``regex``) is made for growing texts and about as
+fast, but waits for the next word behind every full stop, has one set of rules for
+all languages ("am 3. |Mai"), no clauses, and gives no white space back, by which
+offsets are counted. sentencex 1.0 (well kept, 300 languages, 4 MB native, 0.02 µs a
+character) and pysbd (last release 2021, 3 µs a character) segment whole texts: of
+"See no." they make a sentence that "See no. 5" hasn't.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from voicecore.core.clauses import ClauseCutter
 from voicecore.core.conversation import Message
 from voicecore.core.events import SpeechQueued, Stretches
 from voicecore.core.ledger import PlayoutLedger
+from voicecore.core.plain_speech import PlainSpeech
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.turn_clock import TurnClock
 from voicecore.core.word_times import Pace
@@ -27,7 +28,14 @@ class Reply:
     """
 
     def __init__(
-        self, turn: int, play_rate_hz: int, clock: TurnClock | None, pace: Pace | None = None
+        self,
+        turn: int,
+        play_rate_hz: int,
+        clock: TurnClock | None,
+        pace: Pace | None = None,
+        *,
+        language: str = "en",
+        plain_speech: bool = True,
     ) -> None:
         self.turn = turn
         self.clock = clock
@@ -38,7 +46,8 @@ class Reply:
         self.started_ns: int | None = None
         self.lost: Stretches = ()
         self.exchanges: list[ToolExchange] = []
-        self._cutter = ClauseCutter()
+        self._cutter = ClauseCutter(language)
+        self._plain = PlainSpeech() if plain_speech else None
         self._protected: set[int] = set()
         self._guarding = False
         # Where in the text what follows begins to be protected, and ceases to be.
@@ -51,15 +60,15 @@ class Reply:
         """Take a piece of the model's text; return the clauses it completes.
 
         A ``protected`` one makes clauses of its own, which may not be interrupted. A
-        ``whole`` one ends a clause wherever it ends.
+        ``whole`` one ends a clause wherever it ends. What isn't for ears is left out
+        (``core/plain_speech.py``): :attr:`text` is what is said.
         """
-        if self._broken_off:
-            return []
-        spoken = [] if protected == self._guarding else self._flush()
-        self._guard(protected)
-        self.text += text
-        spoken += [self._speak(clause) for clause in self._cutter.push(text)]
+        spoken = self._add(text, protected, self._plain)
         return [*spoken, *self._flush()] if whole else spoken
+
+    def add_words(self, text: str, *, protected: bool = False) -> list[Speak]:
+        """Take words as they are to be said; as :meth:`add_text` in all else."""
+        return self._add(text, protected, None)
 
     def end_text(self) -> list[Speak]:
         """The model is done; return the last clause, if there is one."""
@@ -68,7 +77,7 @@ class Reply:
 
     def break_off(self, question: str) -> list[Speak]:
         """Say no more than what was begun, and ask ``question``; later text is left out."""
-        self._cutter.flush()
+        self._forget_rest()
         self.text = self.ledger.text.rstrip()
         self._guard(False)
         spoken = f" {question}" if self.text else question
@@ -80,7 +89,7 @@ class Reply:
     def give_up_text(self) -> None:
         """The model broke off: what is not yet a clause is not spoken."""
         self.written = True
-        self._cutter.flush()
+        self._forget_rest()
         self.text = self.ledger.text
 
     def apologise(self, text: str) -> Speak:
@@ -148,17 +157,34 @@ class Reply:
         ]
         return [piece for piece in pieces if piece[0].strip()]
 
+    def _add(self, text: str, protected: bool, plain: PlainSpeech | None) -> list[Speak]:
+        if self._broken_off:
+            return []
+        spoken = [] if protected == self._guarding else self._flush()
+        self._guard(protected)
+        return spoken + self._cut(text if plain is None else plain.push(text))
+
+    def _cut(self, words: str) -> list[Speak]:
+        self.text += words
+        return [self._speak(clause) for clause in self._cutter.push(words)]
+
     def _guard(self, protected: bool) -> None:
         if protected != self._guarding:
             self._guarding = protected
             self._guards.append((len(self.text), protected))
 
+    def _forget_rest(self) -> None:
+        self._cutter.flush()
+        if self._plain is not None:
+            self._plain.flush()
+
     def _flush(self) -> list[Speak]:
+        spoken = [] if self._plain is None else self._cut(self._plain.flush())
         rest = self._cutter.flush()
         if rest.strip():
-            return [self._speak(rest)]
+            return [*spoken, self._speak(rest)]
         self._cutter.push(rest)  # white space: it belongs to what follows
-        return []
+        return spoken
 
     def _speak(self, clause: str, *, canned: bool = False) -> Speak:
         number = self.ledger.open_segment(clause)

@@ -107,7 +107,7 @@ class Codec:
         return tuple(self._types.values())
 
     def encode(self, value: object) -> Json:
-        """``value`` in plain JSON types; integers of other libraries become ``int``."""
+        """``value`` in plain JSON types; other libraries' integers become ``int``, texts ``str``."""
         kind = type(value)
         if kind is str or kind is int or kind is bool or value is None:
             return value  # type: ignore[return-value]
@@ -147,6 +147,9 @@ class Codec:
     def _encode_rare(self, value: object) -> Json:
         if isinstance(value, Enum) and type(value).__name__ in self._types:
             return {_TAG: type(value).__name__, "name": value.name}
+        if isinstance(value, str):
+            # A Transcript: no decision depends on the times of its words.
+            return str(value)
         if isinstance(value, float):
             number = float(value)
             return number if math.isfinite(number) else {_TAG: "float", "of": repr(number)}

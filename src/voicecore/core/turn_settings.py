@@ -25,7 +25,8 @@ class TurnSettings:
     """All times in ms or s as named; ``voicecore.service.config`` explains each.
 
     ``trust_words``: what the recogniser makes of a short sound was said; else only
-    phrases such as "stop" count.
+    phrases such as "stop" count. ``plain_speech``: markdown, HTML and emoji are taken
+    out of what the model writes.
     Raises :class:`~voicecore.errors.MisuseError` for an unknown policy.
     """
 
@@ -54,6 +55,7 @@ class TurnSettings:
     idle_goodbye: str = "I can't hear you any more. Goodbye."
     max_monologue_s: float = 0.0
     monologue_question: str = "Shall I go on?"
+    plain_speech: bool = True
     # Keys.
     keypad_wait_ms: int = 2000
 

@@ -45,8 +45,9 @@ class EngineEntry:
     """One engine that can be chosen.
 
     ``target``: ``module:Class``. ``needs``: distributions that it can't do without,
-    which voicecore's extra ``extra`` brings. ``plugin``: the name and version of the
-    distribution that registers it, ``""`` for ours.
+    which voicecore's extra ``extra`` brings. ``home_key``: its own address wants a key,
+    though other servers that it can be pointed at may not. ``plugin``: the name and
+    version of the distribution that registers it, ``""`` for ours.
     """
 
     stage: str
@@ -55,6 +56,7 @@ class EngineEntry:
     summary: str = ""
     extra: str = ""
     needs: tuple[str, ...] = ()
+    home_key: bool = False
     plugin: str = ""
 
     def absent(self) -> list[str]:
@@ -90,9 +92,11 @@ _EXTRAS = {
 """What an engine needs that says which extra of ours it comes with."""
 
 
-def _own(stage: str, name: str, target: str, summary: str, extra: str = "") -> EngineEntry:
+def _own(
+    stage: str, name: str, target: str, summary: str, extra: str = "", *, home_key: bool = False
+) -> EngineEntry:
     target = f"voicecore.engines.{stage}.{target}"
-    return EngineEntry(stage, name, target, summary, extra, _EXTRAS.get(extra, ()))
+    return EngineEntry(stage, name, target, summary, extra, _EXTRAS.get(extra, ()), home_key)
 
 
 BUILT_IN = (
@@ -103,8 +107,9 @@ BUILT_IN = (
     _own(
         "stt",
         "openai-transcribe",
-        "openai_transcriptions:OpenAiTranscribeStt",
+        "openai_transcriptions:OpenAiTranscriptions",
         "any server with /v1/audio/transcriptions, an utterance at a time",
+        home_key=True,
     ),
     _own(
         "stt",
@@ -116,14 +121,26 @@ BUILT_IN = (
     _own("stt", "whisper", "whisper:WhisperStt", "offline, a faster-whisper model", "whisper"),
     _own("stt", "stub", "stub:SttStub", "understands always the same, for tests"),
     _own("llm", "responder", "responder:Responder", "offline, a small script that says what it is"),
-    _own("llm", "openai", "openai_chat:OpenAiChat", "any server with OpenAI's chat completions"),
+    _own(
+        "llm",
+        "openai",
+        "openai_chat:OpenAiChat",
+        "any server with OpenAI's chat completions",
+        home_key=True,
+    ),
     _own("llm", "stub", "stub:LlmStub", "says always the same, for tests"),
     _own("tts", "espeak", "espeak:EspeakTts", "offline, many languages, word times", "espeak"),
     _own("tts", "flite", "flite:FliteTts", "offline, English, by the system's library"),
     _own("tts", "piper", "piper:PiperTts", "offline, a voice file of piper", "piper"),
     _own("tts", "elevenlabs", "elevenlabs:ElevenLabsTts", "ElevenLabs, a WebSocket for a call"),
     _own("tts", "cartesia", "cartesia:CartesiaTts", "Cartesia, a WebSocket for a call"),
-    _own("tts", "openai-speech", "openai_speech:OpenAiSpeech", "any server with /v1/audio/speech"),
+    _own(
+        "tts",
+        "openai-speech",
+        "openai_speech:OpenAiSpeech",
+        "any server with /v1/audio/speech",
+        home_key=True,
+    ),
     _own("tts", "stub", "stub:TtsStub", "a tone, for tests"),
     _own("vad", "silero", "silero:SileroVad", "Silero's network, on kernels of our own"),
     _own("vad", "energy", "energy:EnergyVad", "level over the background"),

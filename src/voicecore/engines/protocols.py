@@ -178,7 +178,9 @@ class LlmEngine(Protocol):
     ``greeting`` is spoken when a call begins (``""``: the caller speaks first). An
     engine with an attribute ``speculative`` that is true may be asked for replies
     that nobody will hear: in a pause of the caller's, with what he said so far,
-    and closed when he goes on. Its replies must do nothing but answer. A method
+    and closed when he goes on. Its replies must do nothing but answer. One with an
+    attribute ``repeatable`` that is true may be asked for the same again as long as it
+    has given no piece, for it does nothing before that but ask. A method
     ``async def warm()``, if there is one, is called when a call begins, so that a
     connection is there when the first reply is wanted.
     """

@@ -12,10 +12,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 from voicecore.errors import EngineError, MissingLibraryError
 from voicecore.service import cli, memory
+from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError, Loaded, load
 from voicecore.service.logs import configure_logging
 from voicecore.service.secret_text import masked
@@ -32,11 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the service with ``argv`` (default: the process's) until a signal; the exit code."""
     try:
         flags, config_file, show = cli.parse(sys.argv[1:] if argv is None else argv)
+        if show.startswith("engines"):
+            return _list_engines(flags, config_file, as_json=show == "engines-json")
         loaded = load(flags, config_file)
     except ConfigError as error:
         return _complain(error.problems)
     if show:
-        sys.stdout.write(_shown(show, loaded))
+        from voicecore.service.print_config import render
+
+        sys.stdout.write(render(loaded))
         return 0
     configure_logging(loaded.settings.log_level, loaded.settings.log_format)
     for warning in loaded.warnings:
@@ -51,16 +57,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _shown(what: str, loaded: Loaded) -> str:
+def _list_engines(flags: Mapping[str, Any], config_file: str | None, *, as_json: bool) -> int:
+    """Also where the settings are wrong: who misspelt a name wants to see the names."""
     # Late, for it looks at engines' modules, which a service that runs does by itself.
-    if what == "config":
-        from voicecore.service.print_config import render
-
-        return render(loaded)
     from voicecore.service import engine_list
 
-    listed = engine_list.collect(loaded.settings)
-    return engine_list.as_json(listed) if what == "engines-json" else engine_list.render(listed)
+    try:
+        settings = load(flags, config_file).settings
+    except ConfigError as error:
+        _complain([*error.problems, "listed are the engines as the defaults have them"])
+        settings = Settings()
+    listed = engine_list.collect(settings)
+    sys.stdout.write(engine_list.as_json(listed) if as_json else engine_list.render(listed))
+    return 0
 
 
 def _complain(problems: Sequence[str]) -> int:

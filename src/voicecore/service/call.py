@@ -71,6 +71,7 @@ class CallContext:
     peers: Callable[[], PeerConfig]
     make_plane: Callable[[AudioLink], MediaPlane]
     recordings: Recordings | None = None
+    stt_bridge: bool = False
     now: Callable[[], int] = time.monotonic_ns
 
 
@@ -218,13 +219,15 @@ class Call:
                 play_rate_hz=plane.play_rate_hz,
                 now=self._now,
             )
-        mine = self._engines = CallEngines(engines, conversation=self.conversation)
+        codec = plane.codec if self._context.stt_bridge else ""
+        mine = self._engines = CallEngines(engines, codec, self.conversation)
         self._ears = Ears(
             mine.stt,
             plane,
             chunk_ms=self._context.stt_chunk_ms,
             report=self._dispatch,
             changed=self._await_audio,
+            encoded=mine.encoded,
         )
         self._voice = voice_of(
             mine,

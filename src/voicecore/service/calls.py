@@ -103,6 +103,7 @@ class Calls:
             peers=media.peer_config,
             make_plane=media.make_plane,
             recordings=self._recordings,
+            stt_bridge=settings.stt_bridge,
         )
         self._metrics.watch_media(media.counters)
         self._overload.media = media.load

@@ -7,12 +7,10 @@ can't be built is told for all stages at once.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
-from voicecore.engines.catalogue import find_engine, is_target
+from voicecore.engines.catalogue import find_engine
 from voicecore.engines.constructor import is_made
 from voicecore.engines.llm.stub import LlmStub
 from voicecore.engines.meter import EngineMeter
@@ -73,7 +71,9 @@ def _resilient_llm(
 
     Alone it is left as it is, without a watch over it that would ask it something.
     """
-    harmless = all(getattr(llm, "speculative", False) for llm in llms)
+    harmless = all(
+        getattr(llm, "speculative", False) or getattr(llm, "repeatable", False) for llm in llms
+    )
     if len(llms) == 1 and not harmless:
         return llms[0]
     policy = _answering(settings, settings.llm_first_token_timeout_s)
@@ -142,8 +142,6 @@ class _Builder:
             return []
 
     def _make(self, stage: str, name: str, protocol: type[_E]) -> tuple[_E | None, list[str]]:
-        if is_target(name):
-            _see_the_current_directory()
         entry = find_engine(stage, name)
         if entry is None:
             return None, ["there is no such engine; --engines lists them"]
@@ -161,13 +159,6 @@ class _Builder:
             lacks = [member for member in _members(protocol) if not hasattr(engine, member)]
             return None, [f"no {protocol.__name__}, it lacks {', '.join(lacks)}"]
         return engine, []
-
-
-def _see_the_current_directory() -> None:
-    """As ``python -m`` does, also for the console script."""
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
 
 
 def _members(protocol: type) -> list[str]:

@@ -151,7 +151,11 @@ class EngineFields(BaseModel):
         ENGINES, None, "said when a call begins; unset: what the agent brings", metavar="TEXT"
     )
     stt_workers: int = setting(
-        ENGINES, 0, "recogniser processes; 0: one per core", ge=0, le=MAX_STT_WORKERS
+        ENGINES,
+        0,
+        "recogniser processes; 0: one per core of pocketsphinx, else one",
+        ge=0,
+        le=MAX_STT_WORKERS,
     )
     tts_workers: int = setting(ENGINES, 1, "espeak processes", ge=1, le=256)
     tts_voice: str = setting(ENGINES, "en-us", "voice of espeak", metavar="VOICE")
@@ -167,7 +171,10 @@ class EngineFields(BaseModel):
     )
 
     llm_url: Annotated[str, AfterValidator(_url_or_empty)] = setting(
-        MODEL, "", "base URL of an OpenAI-compatible API (.../v1)", metavar="URL"
+        MODEL,
+        "",
+        "base URL of an OpenAI-compatible API (.../v1); unset: OpenAI's own",
+        metavar="URL",
     )
     llm_model: str = setting(MODEL, "", "model name at that API", metavar="NAME")
     llm_key: Secret = setting(

@@ -161,7 +161,7 @@ def type_name(kind: Any) -> str:
     """A parameter's type as people call it."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:
-        return " or ".join(map(str, inner))
+        return " or ".join(str(text) or "empty" for text in inner)
     if origin in (typing.Union, UnionType):
         names = [type_name(part) for part in inner if part is not type(None)]
         return " or ".join(dict.fromkeys(names))

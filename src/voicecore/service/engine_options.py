@@ -7,24 +7,23 @@ it imports the engine's module (not its libraries), and calls nothing but its
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import PydanticUserError, SecretStr, TypeAdapter, ValidationError
+from pydantic import SecretStr
 
-from voicecore.engines.catalogue import EngineEntry, namesakes
+from voicecore.engines.catalogue import EngineEntry, is_target, namesakes
 from voicecore.engines.constructor import Parameter, is_made, keywords_of, parameters_of
-from voicecore.engines.options import LocalPath
 from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.engine_spec import option_name
+from voicecore.service.option_values import checked
 from voicecore.service.secret_text import (
     FILE_SUFFIX,
     check_secret,
@@ -32,13 +31,10 @@ from voicecore.service.secret_text import (
     masked,
     read_secret,
 )
-from voicecore.service.sentences import given, wanted
-from voicecore.service.setting_types import nearest, to_list
+from voicecore.service.setting_types import nearest
 
 _FILE = FILE_SUFFIX.lower()
 _EMPTY = (None, "")
-_LISTS = {list, tuple, set, frozenset, Sequence, Iterable}
-_TABLES = {dict, Mapping}
 
 
 @dataclass(frozen=True)
@@ -68,6 +64,8 @@ def look_at(
     entry: EngineEntry, settings: Settings, environment: Mapping[str, str] | None = None
 ) -> Look:
     """``entry`` with its options, and everything that is wrong with them. Raises nothing."""
+    if is_target(entry.name):
+        _see_the_current_directory()
     try:
         found = entry.load()
         parameters = parameters_of(found) if is_made(found) else ()
@@ -162,7 +160,7 @@ class _Reader:
                 continue
             if found is not None:
                 self.values[one.name], self.origins[one.name] = found
-            elif one.required and one.name not in self.values:
+            elif one.name not in self.values and (one.required or self._wants_key(one, parameters)):
                 self.problems.append(self._wanting(one))
 
     def refuse_unknown(self, parameters: tuple[Parameter, ...]) -> None:
@@ -180,7 +178,7 @@ class _Reader:
         if one.name not in self._given:
             return None
         where = option_name(self._entry.name, one.name)
-        value = _checked(one, self._given[one.name], where)
+        value = checked(one, self._given[one.name], where)
         return value, where
 
     def _secret(self, one: Parameter, parameters: tuple[Parameter, ...]) -> tuple[str, str] | None:
@@ -197,6 +195,11 @@ class _Reader:
         if not variable or (not one.required and self._goes_elsewhere(parameters)):
             return None
         return from_environment(variable, self._environment)
+
+    def _wants_key(self, one: Parameter, parameters: tuple[Parameter, ...]) -> bool:
+        return (
+            one.secret is not None and self._entry.home_key and not self._goes_elsewhere(parameters)
+        )
 
     def _goes_elsewhere(self, parameters: tuple[Parameter, ...]) -> bool:
         """Whether the engine was given another server than its vendor's.
@@ -219,60 +222,27 @@ class _Reader:
             raise ValueError(f"{where}: {error}") from None
 
     def _wanting(self, one: Parameter) -> str:
-        name = self._entry.name
-        where = option_name(name, one.name)
-        if one.secret:
-            variable = one.secret.variable
-            ways = f"{variable}, or {variable}{FILE_SUFFIX} to a file" if variable else where
-            return f"needs its {one.option.help}: set {ways} (or {where}{_FILE})"
-        setting = _OF_SETTINGS.get((self._entry.stage, name), {}).get(one.name)
-        also = f"{setting[0]} or " if setting else ""
-        return f"needs {one.name}, {one.option.help}: give {also}{where}"
+        where = option_name(self._entry.name, one.name)
+        if not one.secret:
+            return f"needs {one.name}, {one.option.help}: give {self._ways(one.name)}"
+        what = one.option.help.partition(",")[0].partition(";")[0]
+        variable = one.secret.variable
+        ways = f"{variable}, or {variable}{FILE_SUFFIX} to a file" if variable else where
+        elsewhere = "" if one.required else f", or {self._ways('url')} for another server"
+        return f"needs its {what}: set {ways} (or {where}{_FILE}){elsewhere}"
+
+    def _ways(self, option: str) -> str:
+        """How an option can be given: by a setting of its own, where there is one, or plainly."""
+        plain = option_name(self._entry.name, option)
+        setting = _OF_SETTINGS.get((self._entry.stage, self._entry.name), {}).get(option)
+        return f"{setting[0]} or {plain}" if setting else plain
 
 
-def _checked(one: Parameter, value: Any, where: str) -> Any:
-    """``value`` in the parameter's type; ValueError with a sentence."""
-    if isinstance(one.option, LocalPath):
-        value = _existing(value, where)
-    try:
-        adapter = TypeAdapter(one.type)
-    except PydanticUserError:
-        raise ValueError(f"{where}: its type is none that a setting can have") from None
-    try:
-        return adapter.validate_python(_shaped(one.type, value, where))
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        inner = "".join(f"[{part}]" for part in detail["loc"] if isinstance(part, int))
-        raise ValueError(f"{where}{inner}: {wanted(detail)}{given(value)}") from None
-
-
-def _existing(value: Any, where: str) -> str:
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError(f"{where}: wants a file or directory")
-    path = Path(value).expanduser()
-    if not path.exists():
-        raise ValueError(f"{where}: there is no file or directory {path}")
-    return str(path)
-
-
-def _shaped(kind: Any, value: Any, where: str) -> Any:
-    """Flags and variables have text alone: lists have commas in it, tables are JSON."""
-    kinds = _alternatives(kind)
-    if not isinstance(value, str) or str in kinds:
-        return value
-    if kinds & _LISTS:
-        return to_list(value)
-    if kinds & _TABLES:
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise ValueError(f"{where}: wants a table, or JSON such as {{...}}") from None
-    return value
-
-
-def _alternatives(kind: Any) -> set[Any]:
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return {get_origin(part) or part for part in parts}
+def _see_the_current_directory() -> None:
+    """As ``python -m`` does, also for the console script."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
 
 
 def _absent(entry: EngineEntry) -> list[str]:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from voicecore._native.ring import AudioRing
 from voicecore.core import record_blocks as blocks
 from voicecore.core.actions import Action
-from voicecore.core.events import Event
+from voicecore.core.events import Event, ToolsUsed
 from voicecore.core.timeline import TIMELINE, VERSION, Anchor, Finish, Header, Record, Step
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import HEAR_RATE_HZ
@@ -110,7 +110,7 @@ class Recorder(NullRecorder):
         """See :class:`NullRecorder`."""
         if not self._over:
             taken = None if actions is None else tuple(actions)
-            self._put(Step(now_ns, event, taken), _RECORD_BYTES)
+            self._put(Step(now_ns, event, taken), _RECORD_BYTES + _length(event))
 
     def heard(self) -> None:
         """See :class:`NullRecorder`."""
@@ -295,6 +295,13 @@ class Recordings:
             file.fail()
             self._counts["failed"] += 1
             _LOG.error("a recording ended: %s", _reason(error))
+
+
+def _length(event: Event) -> int:
+    """Of what an event bears that isn't short."""
+    if not isinstance(event, ToolsUsed):
+        return 0
+    return sum(len(message.text) for message in event.exchange.messages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ class SpeechAnswer:
         spoken = self._current = _Spoken(reply, self._plane.play_rate_hz, self._pace)
         for clause in clauses:
             spoken.shares.name(clause.segment, clause.text)
+        if not told:
+            spoken.shares.complete()
         self._start(self._play(spoken), "s2s-voice")
         try:
             await self._read(spoken, told)
@@ -162,11 +164,10 @@ class SpeechAnswer:
 
     def _end_text(self, spoken: _Spoken) -> None:
         rest = spoken.words.rest()
-        if not rest and not spoken.words.any:
-            rest = UNKNOWN_WORDS
-        if rest:
-            self._tell(ev.ReplyText(self.turn, rest))
+        if rest or not spoken.words.told:
+            self._tell(ev.ReplyText(self.turn, rest or UNKNOWN_WORDS))
         self._tell(ev.ReplyEnd(self.turn))
+        self._tell_shares(spoken.shares.complete())
 
     async def _read(self, spoken: _Spoken, told: bool) -> None:
         resampler = self._resampler
@@ -178,6 +179,7 @@ class SpeechAnswer:
                 if isinstance(piece, str):
                     if told and (text := spoken.words.push(piece)):
                         self._tell(ev.ReplyText(self.turn, text))
+                        self._name_what_is_heard(spoken)
                 elif isinstance(piece, ToolExchange):
                     self._tell(ev.ToolsUsed(self.turn, piece))
                 else:
@@ -185,13 +187,17 @@ class SpeechAnswer:
                 # Hand over, so that what was read is heard before more is.
                 await asyncio.sleep(0)
 
+    def _name_what_is_heard(self, spoken: _Spoken) -> None:
+        """Have the text that is there cut, if audio waits for it that is being heard."""
+        if spoken.words.told and spoken.shares.unnamed_ms >= _UNNAMED_MS:
+            self._tell(ev.ReplyText(self.turn, "", whole=True))
+
     async def _play(self, spoken: _Spoken) -> None:
         while (pcm := await spoken.next()) is not None:
             async for position, piece in self._played(pcm):
                 spoken.placed(position, len(piece))
                 self._tell_shares(spoken.shares.push(position, piece))
-                if self._asked and spoken.shares.unnamed_ms >= _UNNAMED_MS:
-                    self._tell(ev.ReplyText(self.turn, "", whole=True))
+                self._name_what_is_heard(spoken)
         spoken.all_played.set()
 
     async def _played(self, pcm: NDArray[np.int16]) -> AsyncIterator[tuple[int, NDArray[np.int16]]]:
@@ -230,18 +236,18 @@ class SpeechAnswer:
 
 
 class _Words:
-    """Text by whole words: the last may still grow."""
+    """Text by whole words: the last may still grow. ``told``: there were some."""
 
     def __init__(self) -> None:
-        self.any = False
+        self.told = False
         self._held = ""
 
     def push(self, text: str) -> str:
         """Add ``text``; return what is complete, with the white space behind it."""
-        self.any = True
         held = self._held + text
         cut = len(held) - len(held.split(" ")[-1])
         self._held = held[cut:]
+        self.told = self.told or bool(held[:cut].strip())
         return held[:cut]
 
     def rest(self) -> str:

@@ -59,8 +59,8 @@ class _Clause:
 class SpeechShares:
     """Shares one answer's audio out. ``pace`` is the voice's, and learns at :meth:`finish`.
 
-    Audio that comes before any clause is known waits for one, as numbers only. Not
-    thread-safe.
+    Audio waits, as numbers only, for the clause it belongs to: at the beginning, and
+    where the last one known is over. Not thread-safe.
     """
 
     def __init__(self, rate_hz: int, pace: Pace) -> None:
@@ -77,11 +77,15 @@ class SpeechShares:
         self._expected = 0.0
         self._loudest = 0
         self._sound = self._quiet = 0
+        self._complete = False
+        # The first block that waits was looked at already: the clause ends before it.
+        self._parked = False
 
     @property
     def unnamed_ms(self) -> float:
         """How much audio waits for a clause."""
-        return 1000 * len(self._energy) / BLOCKS_PER_S if not self._clauses else 0.0
+        waits = self._parked or not self._clauses
+        return 1000 * len(self._energy) / BLOCKS_PER_S if waits else 0.0
 
     def name(self, segment: int, text: str) -> list[Share]:
         """A clause is known, behind those before it; what has waited for it comes back."""
@@ -90,6 +94,11 @@ class SpeechShares:
         self._expected += blocks
         self._clauses.append(_Clause(segment, blocks, self._expected))
         self._text.append(text)
+        return self._share()
+
+    def complete(self) -> list[Share]:
+        """No clause will follow those that are known."""
+        self._complete = True
         return self._share()
 
     def push(self, position: int, pcm: NDArray[np.int16]) -> list[Share]:
@@ -102,7 +111,7 @@ class SpeechShares:
 
     def finish(self) -> list[Share]:
         """All audio is there and all clauses are known: share out the rest."""
-        shares = self._share()
+        shares = self.complete()
         if self._end is not None and self._clauses:
             rest = self._end - self._position
             shares.append(Share(self._clauses[0].segment, self._position, rest, b"", True))
@@ -116,21 +125,33 @@ class SpeechShares:
         if not self._clauses:
             return []
         shares: list[Share] = []
+        begin = at = 0
+        if self._parked:
+            if len(self._clauses) > 1:
+                shares.append(self._cut(b"", last=True))
+            elif not self._complete:
+                return []
+            self._parked, at = False, 1
         energy, self._energy = bytes(self._energy), bytearray()
-        begin = 0
-        for at, level in enumerate(energy):
-            if self._turns_at(level):
+        while at < len(energy):
+            if self._turns_at(energy[at]):
+                if len(self._clauses) == 1:
+                    self._parked = True
+                    break
                 shares.append(self._cut(energy[begin:at], last=True))
-                self._clauses.popleft()
                 begin = at
-        if begin < len(energy):
-            shares.append(self._cut(energy[begin:], last=False))
+            at += 1
+        if begin < at:
+            shares.append(self._cut(energy[begin:at], last=False))
+        self._energy += energy[at:]
         return shares
 
     def _cut(self, energy: bytes, *, last: bool) -> Share:
         samples = len(energy) * self._block
         share = Share(self._clauses[0].segment, self._position, samples, energy, last)
         self._position += samples
+        if last:
+            self._clauses.popleft()
         return share
 
     def _turns_at(self, level: int) -> bool:
@@ -141,7 +162,7 @@ class SpeechShares:
             return False
         quiet, self._quiet = self._quiet, 0
         sound, self._sound = self._sound, self._sound + 1
-        if len(self._clauses) < 2:
+        if len(self._clauses) == 1 and self._complete:
             return False
         clause = self._clauses[0]
         over = (sound - clause.ends_at) / max(clause.blocks, 1.0)

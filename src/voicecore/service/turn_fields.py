@@ -123,6 +123,11 @@ class TurnFields(BaseModel):
     max_monologue_s: float = setting(
         BY_ITSELF, 90.0, "speak no longer than this at a time; 0: as long as it is", ge=0, le=3600
     )
+    plain_speech: bool = setting(
+        BY_ITSELF,
+        _DEFAULTS.plain_speech,
+        "take markdown, HTML and emoji out of what the model writes",
+    )
     monologue_question: str = setting(
         BY_ITSELF, _DEFAULTS.monologue_question, "then ask", metavar="TEXT"
     )

@@ -11,7 +11,7 @@ def words(text: str) -> frozenset[str]:
 
 
 _EVERYWHERE = words("mr. mrs. ms. dr. prof. vs. e.g. i.e. cf. approx.")
-_ALSO_LAST = words("etc. inc. ltd. jr. sr. corp. a.m. p.m. u.s. u.k.")
+_ALSO_LAST = words("etc. inc. ltd. jr. sr. corp. a.m. p.m.")
 _WITH_NUMBERS = words("no. nr. art. vol. fig. p. pp. ch. sec. tel. § §§")
 
 

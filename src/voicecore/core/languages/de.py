@@ -76,7 +76,7 @@ GERMAN = Language(
             exkl. zzgl. sog. vgl. fr. hr. hrn. frl. st. dipl. ing. gebr. mind. allg.
             ggü. einschl. geb. jew. lfd. z. u. d. o. v. i. s.
         """),
-        maybe=words("usw. u.s.w. etc. u.ä. o.ä. usf. jh. mio. mrd. std. sek."),
+        maybe=words("usw. u.s.w. etc. u.ä. o.ä. usf. jh. mio. mrd. std. sek. mwst."),
         numbered=words("seite s. kap. bd. abb. ziff. hausnr. tel. abs. max. min."),
         endings=("str",),
         ordinals=True,

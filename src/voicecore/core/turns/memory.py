@@ -193,7 +193,14 @@ class CallMemory:
 
     def begin_reply(self, turn: int, clock: TurnClock | None = None) -> Reply:
         """The agent's answer to ``turn`` from here on."""
-        self.reply = Reply(turn, self.play_rate_hz, clock, self.pace)
+        self.reply = Reply(
+            turn,
+            self.play_rate_hz,
+            clock,
+            self.pace,
+            language=self.settings.language,
+            plain_speech=self.settings.plain_speech,
+        )
         return self.reply
 
     def stale(self) -> Actions:

@@ -30,10 +30,10 @@ _FAILURES = {
 
 
 def say(reply: Reply, *pieces: tuple[str, bool]) -> Actions:
-    """Say these texts, each protected or not, and nothing else."""
+    """Say these words, each protected or not, and nothing else."""
     spoken: Actions = []
     for text, protected in pieces:
-        spoken += reply.add_text(text, protected=protected)
+        spoken += reply.add_words(text, protected=protected)
     return [*spoken, *reply.end_text(), agent_text(reply)]
 
 
@@ -103,7 +103,12 @@ def on_reply_end(call: CallMemory, event: ev.ReplyEnd, now_ns: int) -> Actions:
     reply = _current(call, event.turn)
     if reply is None:
         return []
-    return [*reply.end_text(), *finish_if_played(call, reply, now_ns)]
+    known = reply.text
+    spoken: Actions = [*reply.end_text()]
+    if reply.text != known and not call.speculating:
+        # What may have been the beginning of markup was none.
+        spoken.append(agent_text(reply))
+    return [*spoken, *finish_if_played(call, reply, now_ns)]
 
 
 def on_speech_queued(call: CallMemory, event: ev.SpeechQueued, now_ns: int) -> Actions:

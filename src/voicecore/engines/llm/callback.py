@@ -50,8 +50,8 @@ class CallbackLlm:
     ``agent``: a function of one argument, the conversation, or an object with
     such a ``reply`` method; it must only read the conversation. ``greeting`` is
     spoken first (None: the agent's own ``greeting`` attribute, else nothing). An
-    agent object's ``start`` and ``close``, sync or async, are called with the
-    engine's. Its attribute ``speculative``, if true, says that it may be asked for
+    agent object's ``start``, ``warm`` and ``close``, sync or async, are called with
+    the engine's. Its attribute ``speculative``, if true, says that it may be asked for
     replies that nobody will hear (``engines/protocols.py``). Sync code shares
     ``threads`` threads: one for each reply that is computing, further ones wait.
 
@@ -81,6 +81,14 @@ class CallbackLlm:
             executor.shutdown(wait=False)
             raise _failed(error) from error
         self._executor = executor
+
+    async def warm(self) -> None:
+        """A call begins: call the agent's ``warm``, if it has one; what that raises is logged."""
+        if self._executor is not None:
+            try:
+                await self._call_method("warm", self._executor)
+            except Exception:
+                _LOG.exception("agent's warm failed")
 
     def reply(self, conversation: Conversation) -> AsyncGenerator[str | ToolExchange, None]:
         """Yield the agent's pieces of text as they come; empty ones are left out.

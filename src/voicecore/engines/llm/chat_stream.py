@@ -2,7 +2,8 @@
 
 Each event's data is a JSON chunk whose ``choices[0].delta`` holds a piece of
 text or fragments of tool calls; ``[DONE]`` ends the stream. Servers differ at
-the edges: some leave out ``[DONE]``, the tool call's ``index`` or its ``id``.
+the edges: some leave out ``[DONE]``, the tool call's ``index`` or its ``id``, or
+give several calls the same ``index``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from voicecore.engines.wire.sse import SseEvent, SseParser
 from voicecore.errors import EngineError, PeerError
 
 _CALLS_LIMIT = 32
-_ARGUMENTS_LIMIT = 1 << 18
+_ARGUMENTS_LIMIT = 1 << 15
 
 
 @dataclass(slots=True)
@@ -44,6 +45,9 @@ class ChatStream:
         self._done = False
         self._calls: dict[int, _Fragments] = {}
         self._last_index = -1
+        self._arguments = 0
+        # Which call a number stands for, where that is not the call of its number.
+        self._slots: dict[int, int] = {}
 
     def feed(self, data: bytes) -> Iterator[str]:
         """Yield the pieces of text in ``data``; exhaust it before the next call.
@@ -116,14 +120,22 @@ class ChatStream:
         if not isinstance(index, int) or not 0 <= index < _CALLS_LIMIT:
             raise self._bad(f"a tool call's index is not within 0..{_CALLS_LIMIT - 1}")
         self._last_index = index
+        index = self._slots.get(index, index)
+        known = self._calls.get(index)
+        if known is not None and name and call_id and known.call_id not in ("", call_id):
+            # Another call under the same number, as Ollama 0.20 numbers all of them 0.
+            index = self._slots[self._last_index] = max(self._calls) + 1
+            if index >= _CALLS_LIMIT:
+                raise self._bad(f"there are more than {_CALLS_LIMIT} tool calls")
         part = self._calls.setdefault(index, _Fragments())
         part.call_id = part.call_id or call_id
         # Some servers repeat the name with each fragment, others cut it in pieces.
         if name != part.name:
             part.name += name
         part.arguments += arguments
-        if len(part.arguments) > _ARGUMENTS_LIMIT:
-            raise self._bad(f"a tool call's arguments exceed {_ARGUMENTS_LIMIT} characters")
+        self._arguments += len(arguments)
+        if self._arguments > _ARGUMENTS_LIMIT:
+            raise self._bad(f"the tool calls' arguments exceed {_ARGUMENTS_LIMIT} characters")
         self.tokens += 1
 
     def _index_without_one(self, call_id: str, position: int) -> int:

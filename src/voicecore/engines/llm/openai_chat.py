@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import ssl
+import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import aiohttp
 
-from voicecore.core.conversation import Conversation
+from voicecore.core.conversation import Conversation, ToolCall
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.llm.chat_messages import (
     JsonObject,
@@ -26,7 +28,7 @@ from voicecore.engines.llm.chat_messages import (
 from voicecore.engines.llm.chat_stream import ChatStream
 from voicecore.engines.llm.chat_wire import ChatTimeouts, ChatWire, chat_url
 from voicecore.engines.llm.history import tokens_of, within
-from voicecore.engines.llm.tool_loader import load_tools
+from voicecore.engines.llm.tool_loader import all_tools
 from voicecore.engines.llm.tool_rounds import ToolRound, ToolRounds
 from voicecore.engines.llm.tools import Tool, ToolBox
 from voicecore.engines.options import Option, Secret
@@ -40,6 +42,9 @@ _REPLY_TOKENS = 512
 """Left free for a reply of which no length is set."""
 
 _LEAST_HISTORY_TOKENS = 256
+
+_ALIVE_S = 3.0
+"""How often a reply gives a sign of life while its tools run."""
 
 SYSTEM_PROMPT = (
     "You are talking with a caller on the phone. Answer in one to three short spoken "
@@ -88,7 +93,7 @@ class OpenAiChat:
         system_prompt: Annotated[str, Option("what the model is told first")] = SYSTEM_PROMPT,
         greeting: Annotated[str, Option("what is said when a call begins")] = "",
         tools: Annotated[
-            str | Iterable[Tool | Callable[..., Any]],
+            str | Iterable[str | Tool | Callable[..., Any]],
             Option("functions the model may call: module:name of a list, or a module"),
         ] = (),
         max_tool_rounds: Annotated[int, Option("how often a reply may call tools")] = 4,
@@ -126,12 +131,14 @@ class OpenAiChat:
         self._system_prompt = system_prompt
         self._max_tool_rounds = max_tool_rounds
         self._options = {**(options or {}), **_length(max_reply_tokens, max_reply_field, options)}
-        functions = load_tools(tools) if isinstance(tools, str) and tools else tools
-        self._tools = ToolBox(functions or (), timeout_s=tool_timeout_s)
+        self._tools = ToolBox(all_tools(tools), timeout_s=tool_timeout_s)
         self._rounds = ToolRounds(self._tools)
         self._progress = progress
         self._progress_after_s = progress_after_s
         self._budget = self._history_tokens(context_tokens, max_reply_tokens or _REPLY_TOKENS)
+
+    repeatable = True
+    """Tools run behind the first piece alone."""
 
     @property
     def speculative(self) -> bool:
@@ -154,7 +161,8 @@ class OpenAiChat:
 
         A :class:`ToolExchange` among the pieces tells what tools did, for the
         conversation: of this reply, or first of all what an earlier reply to the same
-        :class:`Conversation` object left behind when it was closed.
+        :class:`Conversation` object left behind when it was closed. While tools run
+        an empty piece comes now and then, and one before they do.
 
         Closing the iterator or cancelling the task closes the HTTP connection at
         once and cancels tools but for uninterruptible ones. Raises MisuseError outside
@@ -198,7 +206,7 @@ class OpenAiChat:
                 async for piece in pieces:
                     said.append(piece)
                     yield piece
-            calls = stream.tool_calls()
+            calls = _with_ids_of_their_own(stream.tool_calls(), messages)
             if not calls:
                 return
             if rounds_left == 0:
@@ -207,7 +215,7 @@ class OpenAiChat:
                 async for item in items:
                     if isinstance(item, ToolExchange):
                         results = exchange_messages(item)[1:]
-                    else:
+                    elif item:
                         phrase = ""
                     yield item
             messages += [*assistant_message("".join(said), calls), *results]
@@ -217,15 +225,23 @@ class OpenAiChat:
         )
 
     async def _run(
-        self, conversation: Conversation, calls: Any, phrase: str, said: list[str]
+        self,
+        conversation: Conversation,
+        calls: tuple[ToolCall, ...],
+        phrase: str,
+        said: list[str],
     ) -> AsyncGenerator[str | ToolExchange, None]:
         """Run a round of tools; yield what is said meanwhile, then what they did."""
         tools: ToolRound = self._rounds.begin(conversation, calls)
         try:
+            # Whoever waits for the answer learns that the model has given one; from here
+            # on nobody else may be asked, for what tools do is done.
+            yield ""
             if phrase and not await tools.wait(self._progress_after_s):
                 glue = "" if not said or said[-1][-1:].isspace() else " "
                 yield f"{glue}{tools.phrase(phrase)} "
-            await tools.wait()
+            while not await tools.wait(_ALIVE_S):
+                yield ""
             tools.told += 1
             yield tools.exchange()
         finally:
@@ -248,6 +264,19 @@ class OpenAiChat:
                 f"take {fixed} of it, and what was said needs {_LEAST_HISTORY_TOKENS} at least"
             )
         return context_tokens - reply_tokens - specs
+
+
+def _with_ids_of_their_own(
+    calls: Iterable[ToolCall], messages: Iterable[JsonObject]
+) -> tuple[ToolCall, ...]:
+    """The calls, renamed where a server counts them anew in each answer."""
+    taken = {call["id"] for message in messages for call in message.get("tool_calls", ())}
+    own = []
+    for call in calls:
+        named = replace(call, call_id=uuid.uuid4().hex[:9]) if call.call_id in taken else call
+        taken.add(named.call_id)
+        own.append(named)
+    return tuple(own)
 
 
 def _length(tokens: int, field: str, options: Mapping[str, Any] | None) -> JsonObject:

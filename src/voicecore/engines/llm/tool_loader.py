@@ -40,6 +40,16 @@ def load_tools(target: str) -> Tools:
     return tools
 
 
+def all_tools(given: str | Iterable[str | Tool | Callable[..., Any]]) -> list[Any]:
+    """What an engine is given, names of tools among it loaded; ``""`` names none."""
+    if isinstance(given, str):
+        return [*load_tools(given)] if given else []
+    loaded: list[Any] = []
+    for one in given:
+        loaded += load_tools(one) if isinstance(one, str) else [one]
+    return loaded
+
+
 def _of_module(module: ModuleType) -> Tools:
     functions = own_functions(module, inspect.isfunction).values()
     wrapped = [

@@ -35,6 +35,9 @@ CANCELLED = json.dumps({"error": "cancelled: the caller spoke; it may have taken
 RUNNING = json.dumps({"status": "still running; its result follows as soon as there is one"})
 """The result of an uninterruptible tool, for now."""
 
+_RESULTS_LIMIT = 1 << 17
+"""Characters of all results of a round: with their calls they fit into a recording's record."""
+
 _CLEAN_UP_S = 1.0
 """Given to a cancelled tool before the caller's next turn; then it ends unawaited."""
 
@@ -82,8 +85,9 @@ class ToolRound:
     def exchange(self) -> ToolExchange:
         """The calls and what became of them by now."""
         asked = Message("assistant", "", tool_calls=self.calls)
+        longest = _RESULTS_LIMIT // len(self.calls)
         results = (
-            Message("tool", _result(task), tool_call_id=call.call_id)
+            Message("tool", _result(task)[:longest], tool_call_id=call.call_id)
             for call, task in zip(self.calls, self.tasks, strict=True)
         )
         return ToolExchange((asked, *results))

@@ -77,6 +77,7 @@ class HeardUtterance:
         self._covered = 0
         self._inner: SttStream | None = None
         self._remote: RemoteSttStream | None = None
+        self._encoded: EncodedSttStream | None = None
         self._from_sample = 0
         self._mutes = 0
         self._doubted = False
@@ -164,13 +165,20 @@ class HeardUtterance:
             self._ring.add(piece, self._covered_by_now())
         if self._inner is None:
             return
-        _hand_on(self._inner, piece)
+        self._hand_on(self._inner, piece)
         if self._remote is not None:
-            self._watch.listen(piece.pcm, self._remote.progress)
+            if len(piece.pcm):
+                self._watch.listen(piece.pcm, self._remote.progress)
             mute = self._watch.is_mute and self._mutes < _MOST_MUTES
             if mute and not self._trouble.done():
                 self._mutes += 1
                 self._trouble.set_result(_mute(self._chain.name, self._policy.stall_s))
+
+    def _hand_on(self, inner: SttStream, piece: Piece) -> None:
+        if self._encoded is not None:
+            self._encoded.push_encoded(piece.pcm, piece.packets)
+        elif len(piece.pcm):
+            inner.push(piece.pcm)
 
     # -- one connection after another -----------------------------------------------------
 
@@ -307,11 +315,12 @@ class HeardUtterance:
         self._watch.reset()
         self._inner = inner
         self._remote = inner if isinstance(inner, RemoteSttStream) else None
+        self._encoded = inner if isinstance(inner, EncodedSttStream) else None
         if self._ring is not None:
             self._ring.release(self._covered)
             self._from_sample = self._ring.start
             for piece in self._ring:
-                _hand_on(inner, piece)
+                self._hand_on(inner, piece)
 
     async def _let_go(self, inner: SttStream, error: EngineError | None = None) -> None:
         """Keep what is settled; leave the stream."""
@@ -359,13 +368,6 @@ class HeardUtterance:
             await asyncio.wait([self._ended], timeout=wait_s)
         else:
             await asyncio.sleep(min(wait_s, _LOOK_S))
-
-
-def _hand_on(inner: SttStream, piece: Piece) -> None:
-    if piece.packets and isinstance(inner, EncodedSttStream):
-        inner.push_encoded(*piece)
-    else:
-        inner.push(piece.pcm)
 
 
 def _later(text: str, samples: int) -> Transcript:

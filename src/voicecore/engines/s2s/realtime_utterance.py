@@ -15,7 +15,7 @@ from voicecore.engines.s2s.realtime_wire import COMMIT_MIN_SAMPLES, RATE_HZ
 from voicecore.errors import EngineError
 
 HEAR_RATE_HZ: Final = 16_000
-_MOST_WAITING_S: Final = 60
+_MOST_WAITING_S: Final = 10
 """Of audio that waits while another utterance has the input buffer; the oldest goes."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -28,6 +29,7 @@ from voicecore.engines.stt.dialect import (
     WireMessage,
 )
 from voicecore.engines.stt.line import LineLimits
+from voicecore.engines.stt.remote_settings import checked_url, header_key
 from voicecore.engines.stt.streaming import StreamingStt
 from voicecore.engines.wire.faults import Faults
 from voicecore.errors import MisuseError
@@ -108,8 +110,8 @@ class DeepgramDialect:
 class DeepgramStt(StreamingStt):
     """Speech to text by Deepgram's Nova models. Event-loop thread only.
 
-    ``parameters``: further ones of the query, which win over those above.
-    ``finalise_timeout_s``, ``limits``, ``tls``: see :class:`StreamingStt`.
+    ``parameters`` win over those before them. ``limits``, ``tls``: see
+    :class:`~voicecore.engines.stt.streaming.StreamingStt`.
     Raises MisuseError for a value that can't be used.
     """
 
@@ -126,12 +128,14 @@ class DeepgramStt(StreamingStt):
         endpointing_ms: Annotated[
             int, Option("settle the text after a pause this long, 0: at Deepgram's own pace")
         ] = 0,
+        finalise_timeout_s: Annotated[
+            float, Option("seconds to wait for the final text after the caller's turn")
+        ] = 1.5,
         parameters: Annotated[
             dict[str, Any] | None, Option("further parameters of the query")
         ] = None,
-        finalise_timeout_s: float = 1.5,
         limits: LineLimits | None = None,
-        tls: Any = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if endpointing_ms < 0:
             raise MisuseError(f"deepgram.endpointing_ms is {endpointing_ms}, wanted 0 or more")
@@ -151,7 +155,7 @@ class DeepgramStt(StreamingStt):
             asked["keyterm"] = keyterms
         asked |= parameters or {}
         headers = token_header("deepgram", key)
-        url = checked_url("deepgram", url)
+        url = checked_url("deepgram", url, "ws")
 
         def make_dialect(codec: str) -> DeepgramDialect:
             return DeepgramDialect(Address(with_query(url, codec, asked), headers), codec)
@@ -221,24 +225,11 @@ def undecodable() -> Broken:
 
 
 def token_header(engine: str, key: str) -> dict[str, str]:
-    """The header with the key; MisuseError for one that no header can carry."""
-    # A key read from a file or a secret often ends in a newline.
-    key = key.strip()
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
-        raise MisuseError(f"{engine}.key is empty or no key: set DEEPGRAM_API_KEY")
+    """The header with the key; MisuseError for one that can't be."""
+    key = header_key(engine, key)
+    if not key:
+        raise MisuseError(f"{engine} needs a key: set DEEPGRAM_API_KEY")
     return {"Authorization": f"Token {key}"}
-
-
-def checked_url(engine: str, url: str) -> str:
-    """``url`` if it is one of a WebSocket; else MisuseError."""
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise MisuseError(f"{engine}.url is not of the form ws(s)://host[:port]/path")
-    return url.strip()
 
 
 def with_query(url: str, codec: str, asked: Mapping[str, Any]) -> str:

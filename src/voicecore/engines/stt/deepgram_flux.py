@@ -12,6 +12,7 @@ and the clients of Pipecat and LiveKit, read in 2026.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -21,7 +22,6 @@ from voicecore.engines.protocols import EncodedPacket
 from voicecore.engines.stt.deepgram import (
     CLOSE_STREAM,
     ENCODINGS,
-    checked_url,
     encoded,
     reported,
     spoken_words,
@@ -40,6 +40,7 @@ from voicecore.engines.stt.dialect import (
     WireMessage,
 )
 from voicecore.engines.stt.line import LineLimits
+from voicecore.engines.stt.remote_settings import checked_url
 from voicecore.engines.stt.streaming import StreamingStt
 from voicecore.engines.wire.faults import Faults
 from voicecore.errors import MisuseError
@@ -145,8 +146,8 @@ class FluxDialect:
 class DeepgramFluxStt(StreamingStt):
     """Speech to text by Deepgram's Flux models. Event-loop thread only.
 
-    ``parameters``: further ones of the query, which win over those above.
-    ``finalise_timeout_s``, ``limits``, ``tls``: see :class:`StreamingStt`.
+    ``parameters`` win over those before them. ``limits``, ``tls``: see
+    :class:`~voicecore.engines.stt.streaming.StreamingStt`.
     Raises MisuseError for a value that can't be used.
     """
 
@@ -166,12 +167,14 @@ class DeepgramFluxStt(StreamingStt):
         eot_timeout_ms: Annotated[
             int, Option("the silence in which it does so anyway, 500 to 60000")
         ] = 30_000,
+        finalise_timeout_s: Annotated[
+            float, Option("seconds to wait for the final text after the caller's turn")
+        ] = 1.5,
         parameters: Annotated[
             dict[str, Any] | None, Option("further parameters of the query")
         ] = None,
-        finalise_timeout_s: float = 1.5,
         limits: LineLimits | None = None,
-        tls: Any = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if not 0.5 <= eot_threshold <= 1.0:
             raise MisuseError(f"deepgram-flux.eot_threshold is {eot_threshold}, wanted 0.5 to 1")
@@ -190,7 +193,7 @@ class DeepgramFluxStt(StreamingStt):
             asked["keyterm"] = keyterms
         asked |= parameters or {}
         headers = token_header("deepgram-flux", key)
-        url = checked_url("deepgram-flux", url)
+        url = checked_url("deepgram-flux", url, "ws")
 
         def make_dialect(codec: str) -> FluxDialect:
             return FluxDialect(Address(with_query(url, codec, asked), headers), codec)

@@ -28,7 +28,8 @@ from voicecore.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
 
-_MOST_HELD_MS = 10_000
+_MOST_HELD_MS = 16_000
+"""Ten seconds that are replayed, and what is said while the connection is made."""
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -53,7 +54,7 @@ class Listener(Protocol):
 class Line:
     """Belongs to the event loop and to a session, which closes it.
 
-    It connects at once; until audio may be sent, ten seconds of it are held, and
+    It connects at once; until audio may be sent, sixteen seconds of it are held, and
     beyond that the oldest is dropped. ``on_lost(line, unused)`` is called once, as soon as
     the line is known to be dead, unless it was closed; ``failure`` tells why, ``unused``
     whether no utterance has noticed.
@@ -141,14 +142,11 @@ class Line:
             self._keep_alive.cancel()
         if self._ready and self.failure is None:
             self._put(self._dialect.goodbye())
-            # The socket's writer has its turn before ours comes again.
-            await asyncio.sleep(0)
         if self._listener is not None:
             self._listener.lost(self._client.faults.error("closed", "it was closed by us"))
         self._ready = False
         self._task.cancel()
-        if not self._settled.done():
-            self._settled.set_result(None)
+        # The socket's writer has its turn meanwhile: the good-bye is not lost.
         await asyncio.gather(self._task, return_exceptions=True)
         if self._socket is not None:
             await self._socket.close()
@@ -230,7 +228,6 @@ class Line:
             self._put(self._wrapped(self._held.popleft()[0]))
         self._held_ms = 0.0
         if self._finalise_due:
-            self._finalise_due = False
             self._put(self._dialect.finalise())
         if not self._settled.done():
             self._settled.set_result(None)

@@ -53,6 +53,9 @@ _FORMATS: Mapping[str, dict[str, Any]] = {
     "pcma": {"type": "audio/pcma"},
 }
 """The caller's codec, and ``audio.input.format`` for it."""
+# Nobody says as much in an hour, nor leaves as many pieces untold.
+_LONGEST_TEXT = 1 << 17
+_MOST_PIECES = 64
 # A commit of less is an error, code input_audio_buffer_commit_empty.
 _SHORTEST_COMMIT_MS = 100
 # Half a minute, as others have it: what is sent here is twice as much for the same audio.
@@ -62,7 +65,6 @@ _CLEAR = '{"type":"input_audio_buffer.clear"}'
 
 _LIVE_MODELS = ("gpt-live-transcribe", "gpt-realtime-whisper")
 _TRANSCRIPTION = "conversation.item.input_audio_transcription."
-_SIGNS_OF_LIFE = ("input_audio_buffer.", "conversation.item.")
 _TOO_LONG = Broken("closed", "the session has lasted as long as it may")
 _REPORTED: Mapping[str, Broken] = {
     "invalid_api_key": Broken("key", "invalid_api_key", permanent=True),
@@ -244,7 +246,8 @@ class OpenAiRealtimeDialect:
             return [Ready()]
         if kind == "error":
             return self._take_error(fields["error"])
-        return [Alive()] if kind.startswith(_SIGNS_OF_LIFE) else []
+        # That a commit has arrived says nothing of a text to come.
+        return [Alive()] if kind.startswith("input_audio_buffer.speech_") else []
 
     def closed(self, code: int) -> Broken | None:
         """See :class:`~voicecore.engines.stt.dialect.Dialect`."""
@@ -255,6 +258,8 @@ class OpenAiRealtimeDialect:
         piece = self._piece(item_id)
         if kind == "delta":
             piece.text += fields.get("delta") or ""
+            if len(piece.text) > _LONGEST_TEXT:
+                raise ValueError("a text has no end")
             end_ms = piece.end_ms if piece is not self._open else round(self._given_ms)
             text = piece.text.strip()
             return [Interim(Transcript(text), piece.begin_ms, end_ms)] if text else [Alive()]
@@ -272,7 +277,9 @@ class OpenAiRealtimeDialect:
         piece = self._asked.popleft() if self._asked else self._cut()
         piece.item_id = item_id
         self._committed[item_id] = piece
-        return [Alive()]
+        if len(self._committed) > _MOST_PIECES:
+            raise ValueError("pieces are committed and not told")
+        return []
 
     def _take_void(self) -> list[Heard]:
         """Nothing will be told of the piece that was asked about first."""

@@ -97,7 +97,6 @@ class OpenAiTranscriptions:
         self._url = transcriptions_url(url)
         self._headers = _headers(key, self._url)
         self._form = _form_fields(model, language, prompt, words, stream, options or {})
-        self._wants_stream = stream
         self._timeout_s = timeout_s
         self._limits = limits or HttpLimits(first_byte_s=timeout_s, next_byte_s=timeout_s)
         hint = "check OPENAI_API_KEY" if urlsplit(self._url).hostname == _VENDOR else ""
@@ -130,7 +129,7 @@ class OpenAiTranscriptions:
         self._sessions.discard(session)
 
     async def touch(self) -> None:
-        """Have a connection in the pool: a HEAD, which transcribes nothing.
+        """Have a connection in the pool, by an OPTIONS, which transcribes nothing.
 
         Whatever the answer is, and if there is none: the next request will tell.
         """
@@ -138,7 +137,8 @@ class OpenAiTranscriptions:
         try:
             async with (
                 asyncio.timeout(limits.connect_s),
-                self._client.session.head(
+                # After a HEAD aiohttp closes the connection where no length is told.
+                self._client.session.options(
                     self._url, headers=self._headers, allow_redirects=False
                 ) as answer,
             ):
@@ -194,6 +194,7 @@ class TranscriptionsSession:
     def __init__(self, engine: OpenAiTranscriptions) -> None:
         self._engine = engine
         self._streams: set[TranscriptionStream] = set()
+        self._closed = False
 
     async def warm(self) -> None:
         """Connect, so that the first utterance doesn't wait for TLS."""
@@ -201,12 +202,15 @@ class TranscriptionsSession:
 
     async def open(self, on_partial: Callable[[str], None]) -> TranscriptionStream:
         """As :meth:`OpenAiTranscriptions.open`."""
+        if self._closed:
+            raise MisuseError("the session is closed")
         stream = TranscriptionStream(self._engine, on_partial, self._streams.discard)
         self._streams.add(stream)
         return stream
 
     async def close(self) -> None:
         """Give up what is under way. Twice is fine."""
+        self._closed = True
         for stream in tuple(self._streams):
             await stream.cancel()
         self._engine.forget(self)

@@ -17,6 +17,8 @@ from voicecore.engines.wire.faults import Faults
 from voicecore.engines.wire.sse import SseEvent, SseParser
 from voicecore.errors import PeerError
 
+_LONGEST_TEXT = 1 << 17
+
 
 def read_transcription(body: bytes, faults: Faults, *, offset_ms: int = 0) -> Transcript:
     """The text of a JSON answer, with its words if it has any.
@@ -63,6 +65,8 @@ class TranscriptionEvents:
             if self.finished:
                 break
             self._take(event)
+        if len(self.text) > _LONGEST_TEXT:
+            raise self._faults.bad_message("the text has no end")
         return self.text != before
 
     def end(self) -> None:

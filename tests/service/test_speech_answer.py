@@ -1,0 +1,296 @@
+"""A speech-to-speech answer on its way to the playout, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fakes.fake_plane import FakePlane
+from fakes.virtual_loop import virtually
+from voicecore._native.resample import Resampler
+from voicecore.core import events as ev
+from voicecore.core.actions import Speak
+from voicecore.core.conversation import Message
+from voicecore.core.tool_exchange import ToolExchange
+from voicecore.core.transcript import Transcript
+from voicecore.core.word_times import Pace
+from voicecore.engines.s2s.protocol import UNKNOWN_WORDS
+from voicecore.errors import EngineError
+from voicecore.service.speech_answer import SpeechAnswer
+from voicecore.transport.plane import Placed
+
+TURN = 3
+SECOND = 24_000
+
+
+def tone(samples: int) -> np.ndarray:
+    return np.full(samples, 3000, np.int16)
+
+
+class ScriptedReply:
+    """Gives its pieces; a float is waited for, an exception raised, ``STUCK`` waits for ever."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self.pieces = pieces
+        self.ended: list[float | None] = []
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for piece in self.pieces:
+            if isinstance(piece, float):
+                await asyncio.sleep(piece)
+            elif isinstance(piece, Exception):
+                raise piece
+            else:
+                yield piece
+
+    def end(self, played_ms: float | None) -> None:
+        self.ended.append(played_ms)
+
+
+class ScriptedSession:
+    def __init__(self, *replies: ScriptedReply) -> None:
+        self.replies = list(replies)
+        self.said: list[str] = []
+
+    def answer(self) -> ScriptedReply:
+        return self.replies.pop(0)
+
+    def say(self, text: str) -> ScriptedReply:
+        self.said.append(text)
+        return self.replies.pop(0)
+
+
+class SmallPlane(FakePlane):
+    """Takes ``space`` samples ahead of what was played."""
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self.ahead = ahead
+
+    def play(self, pcm: np.ndarray, generation: int) -> Placed:
+        room = max(self.played + self.ahead - self.written, 0)
+        return super().play(pcm[:room], generation)
+
+
+class Rig:
+    """An answer, and a session core so simple that each sentence is a clause."""
+
+    def __init__(self, *replies: ScriptedReply, plane: FakePlane | None = None, hz: int = 24_000):
+        self.plane = plane or FakePlane()
+        self.session = ScriptedSession(*replies)
+        self.told: list[ev.Event] = []
+        self.segments = 0
+        self._text = ""
+        anything: Any = self.plane
+        session: Any = self.session
+        self.answer = SpeechAnswer(
+            TURN,
+            anything,
+            session,
+            resampler=None if hz == 24_000 else Resampler(hz, 24_000),
+            pace=Pace(),
+            apology=lambda rate_hz: np.full(rate_hz // 10, 5, np.int16),
+            report=self._take,
+            on_played=lambda position, pcm: None,
+        )
+
+    def _take(self, event: ev.Event) -> None:
+        self.told.append(event)
+        if isinstance(event, ev.ReplyText):
+            self._text += event.text
+        ends = isinstance(event, ev.ReplyEnd) or getattr(event, "whole", False)
+        if self._text.strip() and (ends or self._text.rstrip().endswith(".")):
+            self.say(self._text.strip())
+            self._text = ""
+
+    def say(self, text: str, *, canned: bool = False) -> None:
+        self.segments += 1
+        self.answer.say(Speak(TURN, self.segments - 1, text, canned))
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.told if isinstance(event, kind)]
+
+    @property
+    def queued(self) -> dict[int, int]:
+        """How many samples each segment got."""
+        found: dict[int, int] = {}
+        for event in self.of(ev.SpeechQueued):
+            found[event.segment] = found.get(event.segment, 0) + event.samples
+        return found
+
+    async def end(self) -> None:
+        self.answer.cancel()
+        await asyncio.gather(*self.answer.tasks, return_exceptions=True)
+
+
+def test_text_and_audio_of_an_answer() -> None:
+    async def main() -> None:
+        reply = ScriptedReply(
+            "It is ", "noon. ", tone(SECOND), "Any", "thing ", "else? ", tone(SECOND)
+        )
+        rig = Rig(reply)
+        rig.answer.ask()
+        await asyncio.sleep(1)
+        # A word that may still grow is held back.
+        texts = [event.text for event in rig.of(ev.ReplyText) if event.text]
+        assert texts == ["It is ", "noon. ", "Anything ", "else? "]
+        assert rig.of(ev.ReplyEnd) == [ev.ReplyEnd(TURN)]
+        assert sum(rig.queued.values()) == 2 * SECOND
+        assert [e.segment for e in rig.of(ev.SegmentEnd)] == [0, 1]
+        assert isinstance(rig.told[-1], ev.SegmentEnd)
+        rig.plane.played = 2 * SECOND
+        await rig.end()
+        assert reply.ended == [None]
+
+    virtually(main())
+
+
+@pytest.mark.parametrize(
+    "rest", [(tone(4800), "One two th", 5.0, "ree."), ("One two th", tone(4800), 5.0, "ree.")]
+)
+def test_audio_waits_for_no_text_and_is_named_when_there_is_some(rest: tuple[Any, ...]) -> None:
+    async def main() -> None:
+        rig = Rig(ScriptedReply(tone(2400), 0.1, *rest))
+        rig.answer.ask()
+        await asyncio.sleep(0.05)
+        assert rig.plane.written == 2400
+        assert rig.of(ev.SpeechQueued) == []
+        await asyncio.sleep(1)
+        # 300 ms are out, and no clause is complete: it is cut where it is, once.
+        assert [e.text for e in rig.of(ev.ReplyText)] == ["One two ", ""]
+        assert rig.queued == {0: 7200}
+        await asyncio.sleep(5)
+        assert "".join(e.text for e in rig.of(ev.ReplyText)) == "One two three."
+        assert [e.segment for e in rig.of(ev.SegmentEnd)] == [0, 1]
+        await rig.end()
+
+    virtually(main())
+
+
+def test_a_voice_without_words_is_an_answer_all_the_same() -> None:
+    async def main() -> None:
+        rig = Rig(ScriptedReply(tone(SECOND)))
+        rig.answer.ask()
+        await asyncio.sleep(1)
+        assert [e.text for e in rig.of(ev.ReplyText) if e.text] == [UNKNOWN_WORDS]
+        assert rig.queued == {0: SECOND}
+        await rig.end()
+
+    virtually(main())
+
+
+def test_what_was_played_is_what_the_model_is_told() -> None:
+    async def main() -> None:
+        reply = ScriptedReply("One two three. ", tone(5 * SECOND), 100.0)
+        plane = SmallPlane(ahead=SECOND)
+        plane.written = plane.played = 1234
+        rig = Rig(reply, plane=plane)
+        rig.answer.ask()
+        await asyncio.sleep(0.05)
+        plane.played += SECOND // 2
+        await asyncio.sleep(0.2)
+        assert plane.written == 1234 + SECOND + SECOND // 2
+        plane.flush()
+        await rig.end()
+        assert reply.ended == [500.0]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    virtually(main())
+
+
+def test_after_a_cancel_nothing_is_told() -> None:
+    async def main() -> None:
+        rig = Rig(ScriptedReply("One. ", 1.0, "Two. ", tone(SECOND)))
+        rig.answer.ask()
+        await asyncio.sleep(0.5)
+        rig.answer.cancel()
+        told = len(rig.told)
+        await asyncio.sleep(5)
+        assert len(rig.told) == told
+        await rig.end()
+
+    virtually(main())
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        (EngineError("x", engine="fake", code="s2s_closed"), "s2s_closed"),
+        (ZeroDivisionError(), "s2s_raised"),
+        (1000.0, "s2s_timeout"),
+    ],
+)
+def test_a_model_in_trouble(trouble: Any, code: str) -> None:
+    async def main() -> None:
+        reply = ScriptedReply("Well, ", tone(2400), trouble, "never said")
+        rig = Rig(reply)
+        rig.answer.ask()
+        await asyncio.sleep(200)
+        assert rig.told[-1] == ev.EngineFailed(TURN, "s2s", code)
+        assert rig.of(ev.ReplyEnd) == []
+        # What went out before the failure is heard, whenever the answer is cancelled.
+        await rig.end()
+        assert reply.ended == [100.0]
+
+    virtually(main())
+
+
+def test_given_words_are_said_in_one_go_and_an_apology_needs_no_model() -> None:
+    async def main() -> None:
+        rig = Rig(ScriptedReply("Not told.", tone(2 * SECOND)))
+        rig.say("Welcome.")
+        rig.say("How can I help?")
+        rig.say("Sorry.", canned=True)
+        await asyncio.sleep(1)
+        assert rig.session.said == ["Welcome. How can I help?"]
+        assert rig.of(ev.ReplyText) == rig.of(ev.ReplyEnd) == []
+        assert [e.segment for e in rig.of(ev.SegmentEnd)] == [0, 1, 2]
+        assert rig.queued[0] + rig.queued[1] == 2 * SECOND
+        assert rig.queued[2] == 2400
+        assert (rig.plane.pcm[-1] == 5).all()
+        rig.session.replies.append(ScriptedReply(tone(240)))
+        rig.say("Are you there?")
+        await asyncio.sleep(1)
+        assert rig.session.said[1:] == ["Are you there?"]
+        await rig.end()
+
+    virtually(main())
+
+
+def test_tools_are_told_of() -> None:
+    async def main() -> None:
+        exchange = ToolExchange((Message("assistant", ""), Message("tool", "42")))
+        rig = Rig(ScriptedReply(exchange, "It is 42. ", tone(2400)))
+        rig.answer.ask()
+        await asyncio.sleep(1)
+        assert rig.of(ev.ToolsUsed) == [ev.ToolsUsed(TURN, exchange)]
+        await rig.end()
+
+    virtually(main())
+
+
+def test_another_rate_is_resampled_whole() -> None:
+    async def main() -> None:
+        rig = Rig(ScriptedReply("One. ", *[tone(1600)] * 10), hz=16_000)
+        rig.answer.ask()
+        await asyncio.sleep(1)
+        assert rig.plane.written == pytest.approx(SECOND, abs=100)
+        assert rig.queued == {0: rig.plane.written}
+        await rig.end()
+
+    virtually(main())
+
+
+def test_a_text_that_is_a_transcript_is_text() -> None:
+    async def main() -> None:
+        rig = Rig(ScriptedReply(Transcript("Yes. "), tone(2400)))
+        rig.answer.ask()
+        await asyncio.sleep(1)
+        assert [e.text for e in rig.of(ev.ReplyText)] == ["Yes. "]
+        await rig.end()
+
+    virtually(main())
