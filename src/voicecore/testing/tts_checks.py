@@ -31,6 +31,11 @@ from voicecore.testing.material import ODD_TEXTS
 from voicecore.testing.watch import loop_stays_free
 
 
+# A mark should come with its sound or before; but some providers tell a word only when
+# the next one begins.
+_LATEST_MARK_MS: Final = 1000
+
+
 async def _speak(bench: Bench, speech: AsyncIterator[SpeechChunk]) -> list[SpeechChunk]:
     """All of a text's speech, each chunk looked at as it comes."""
     chunks: list[SpeechChunk] = []
@@ -117,27 +122,30 @@ async def speaks(bench: Bench) -> None:
 
 
 async def marks_words_in_order(bench: Bench) -> None:
-    """Marks rise in text and time, lie within both, and come no later than their sound."""
+    """Marks rise in text and time, lie within both, and come within a second of their sound."""
     async with bench.started() as engine:
         for text in bench.texts:
             chunks = await _say(bench, engine, text)
             if not any(chunk.words for chunk in chunks):
                 raise NotApplicable("it gives no marks")
             samples = sum(len(chunk.pcm) for chunk in chunks)
+            late = engine.rate_hz * _LATEST_MARK_MS // 1000
             began = 0
             before: WordMark | None = None
             for chunk in chunks:
                 for mark in chunk.words:
-                    _look_at(mark, before, text, began, samples)
+                    _look_at(mark, before, text, began - late, samples)
                     before = mark
                 began += len(chunk.pcm)
 
 
-def _look_at(mark: WordMark, before: WordMark | None, text: str, began: int, samples: int) -> None:
+def _look_at(
+    mark: WordMark, before: WordMark | None, text: str, earliest: int, samples: int
+) -> None:
     where = f"mark {tuple(mark)} of a text of {len(text)} characters and {samples} samples"
     expect(0 <= mark.char_start < mark.char_end <= len(text), f"{where}: not within the text")
     expect(mark.sample <= samples, f"{where}: begins behind the end")
-    expect(began <= mark.sample, f"{where}: comes after sample {began}, so too late")
+    expect(earliest <= mark.sample, f"{where}: comes more than {_LATEST_MARK_MS} ms too late")
     if mark.end is not None:
         expect(mark.sample <= mark.end <= samples, f"{where}: ends before it begins, or too late")
     if before is not None:
