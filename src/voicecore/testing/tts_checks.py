@@ -30,7 +30,6 @@ from voicecore.testing.checking import (
 from voicecore.testing.material import ODD_TEXTS
 from voicecore.testing.watch import loop_stays_free
 
-
 # A mark should come with its sound or before; but some providers tell a word only when
 # the next one begins.
 _LATEST_MARK_MS: Final = 1000
