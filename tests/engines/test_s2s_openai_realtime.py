@@ -13,6 +13,7 @@ from fakes.openai_realtime_server import Call, RealtimeCall, RealtimeServer, voi
 from fakes.realtime_talk import KEY, push, talking
 from voicecore._native.resample import Resampler
 from voicecore.core.conversation import Message
+from voicecore.engines.llm.tools import Tool
 from voicecore.engines.protocols import SttSession, SttStream
 from voicecore.engines.s2s.openai_realtime import OpenAiRealtime
 from voicecore.engines.s2s.protocol import (
@@ -413,29 +414,46 @@ async def test_rounds_of_tools_come_to_an_end() -> None:
             assert len(runs) == 3
 
 
-async def test_a_tool_that_is_interrupted_leaves_no_call_behind() -> None:
-    running, stopped = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("uninterruptible", [False, True])
+async def test_an_interrupted_tool_is_told_of_by_the_next_answer(uninterruptible: bool) -> None:
+    running, gate = asyncio.Event(), asyncio.Event()
+    ends: list[str] = []
 
-    async def slow() -> str:
+    async def book() -> str:
         running.set()
         try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-        return ""
+            await gate.wait()
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+        ends.append("booked")
+        return "table 4"
 
-    server = RealtimeServer(think=asks_for(Call("slow", "{}")))
-    async with server, talking(server, tools=[slow]) as talk:
+    tool = Tool(book, uninterruptible=uninterruptible)
+    server = RealtimeServer(think=asks_for(Call("book", "{}")))
+    async with server, talking(server, tools=[tool]) as talk:
         await talk.ask()
         reply = talk.session.answer()
         waiting = asyncio.ensure_future(anext(aiter(reply)))
         await running.wait()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert stopped.is_set()
         reply.end(0.0)
+        # The call without its result is taken back.
         await server.call.until(lambda call: len(call.items) == 1)
-        assert (await talk.ask(), (await talk.hear()).text) == ("good morning", "Nothing.")
+        gate.set()
+        await talk.ask()
+        heard = await talk.hear()
+        assert ends == ["booked" if uninterruptible else "cancelled"]
+        (exchange,) = heard.exchanges
+        asked, answered = exchange.messages
+        assert asked.tool_calls[0].name == "book"
+        assert ("table 4" if uninterruptible else "cancelled") in answered.text
+        assert heard.text == f"It says {answered.text}."
+        kinds = [item.kind for item in server.call.items]
+        assert kinds == ["message", "message", "function_call", "function_call_output", "message"]
+        await talk.ask()
+        assert (await talk.hear()).exchanges == []
         assert server.call.errors == []
 
 

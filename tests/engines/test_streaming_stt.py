@@ -221,6 +221,30 @@ async def test_an_utterance_without_audio_is_empty_at_once() -> None:
         assert await stream.finish() == ""
 
 
+async def test_the_answer_to_an_earlier_finalise_is_not_waited_for_as_ones_own() -> None:
+    words = spoken("the answer")
+    server = DeepgramServer(by_script(words), answers_finalize=False)
+    async with server, running(deepgram(server, finalise_timeout_s=3600)) as engine:
+        session = engine.session()
+        await session.warm()
+        stream = await session.open(Partials())
+        push(stream, 1000)
+        await stream.cancel()
+        partials = Partials()
+        stream = await session.open(partials)
+        push(stream, 1000)
+        finished = asyncio.create_task(stream.finish())
+        connection = await server.connection()
+        await connection.until(lambda c: c.texts == [{"type": "Finalize"}] * 2)
+        # Ten milliseconds more than it was, as a provider may round.
+        connection.say(results([], 0, 1010, is_final=True, from_finalize=True))
+        own = [(word, from_s + 1, to_s + 1) for word, from_s, to_s in words]
+        connection.say(results(own[:1], 1010, 1400))
+        await partials.until(lambda text: text == "the")
+        connection.say(results(own, 1010, 1980, is_final=True, from_finalize=True))
+        assert await finished == "the answer"
+
+
 # -- one after the other on a connection ------------------------------------------------------
 
 

@@ -9,11 +9,13 @@ when, and ``docs/engines/openai-realtime.md`` for what to expect.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from voicecore.core.conversation import Conversation
+from voicecore.engines.llm.tool_loader import load_tools
+from voicecore.engines.llm.tool_rounds import ToolRounds
 from voicecore.engines.llm.tools import Tool, ToolBox
 from voicecore.engines.options import Option, Secret
 from voicecore.engines.s2s.realtime_link import Endpoint
@@ -39,9 +41,11 @@ class OpenAiRealtime:
     """A :class:`~voicecore.engines.s2s.protocol.SpeechToSpeechEngine`, shared by all calls.
 
     ``tools``: functions the model may call; they run only once the caller's turn is
-    over, ``tool_timeout_s`` each. ``options``: further fields of the session
-    (``max_output_tokens``, ``truncation``, ``tool_choice``…). Event-loop thread only;
-    one connection per call. Raises MisuseError for values that can't be used.
+    over, ``tool_timeout_s`` each, and go on through an interruption if they are
+    uninterruptible: the next answer begins by telling the model what they did.
+    ``options``: further fields of the session (``max_output_tokens``, ``truncation``,
+    ``tool_choice``…). Event-loop thread only; one connection per call. Raises
+    MisuseError for values that can't be used.
     """
 
     def __init__(
@@ -67,9 +71,14 @@ class OpenAiRealtime:
         wasted_per_minute: Annotated[
             int, Option("answers begun in pauses that may be in vain; 0: none is begun early")
         ] = 12,
-        tools: Iterable[Tool | Callable[..., Any]] = (),
-        tool_timeout_s: float = 20.0,
-        options: dict[str, Any] | None = None,
+        tools: Annotated[
+            str | Iterable[Tool | Callable[..., Any]],
+            Option("functions the model may call: module:name of a list, or a module"),
+        ] = (),
+        tool_timeout_s: Annotated[float, Option("longest run of a tool")] = 20.0,
+        options: Annotated[
+            Mapping[str, Any] | None, Option("further fields of the session, truncation say")
+        ] = None,
         limits: SessionLimits | None = None,
         socket_limits: SocketLimits | None = None,
         ready_s: float = 5.0,
@@ -82,7 +91,9 @@ class OpenAiRealtime:
         self.hear_rate_hz = HEAR_RATE_HZ
         self.rate_hz = RATE_HZ
         self.greeting = greeting
-        self._toolbox = ToolBox(tools, timeout_s=tool_timeout_s)
+        functions = load_tools(tools) if isinstance(tools, str) and tools else tools
+        self._toolbox = ToolBox(functions or (), timeout_s=tool_timeout_s)
+        self._rounds = ToolRounds(self._toolbox)
         self._transcribed = bool(transcription_model)
         hint = f"check {_VARIABLE}, or the file that {_VARIABLE}_FILE names"
         self._client = WireClient(Faults("s2s", _NAME, hint), tls=tls)
@@ -117,13 +128,14 @@ class OpenAiRealtime:
             self._client,
             self._endpoint,
             conversation,
-            toolbox=self._toolbox,
+            rounds=self._rounds,
             transcribed=self._transcribed,
             limits=self._limits,
         )
 
     async def close(self) -> None:
         """See :class:`~voicecore.engines.s2s.protocol.SpeechToSpeechEngine`."""
+        await self._rounds.close()
         self._toolbox.close()
         await self._client.close()
 

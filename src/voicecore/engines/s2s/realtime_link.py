@@ -91,6 +91,10 @@ class RealtimeLink:
         self._socket.send(json.dumps({"event_id": event_id, **message}))
         return event_id
 
+    def send_audio(self, message: str) -> None:
+        """Queue a message that is written out already; never blocks."""
+        self._socket.send(message)
+
     async def close(self) -> None:
         """Close and free all. Twice is fine."""
         self._reader.cancel()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from voicecore.core.conversation import Message, ToolCall
+from voicecore.core.conversation import Conversation
 from voicecore.core.tool_exchange import ToolExchange
-from voicecore.engines.llm.tools import ToolBox
+from voicecore.engines.llm.tool_rounds import ToolRounds
 from voicecore.engines.s2s.protocol import SpeechItem
 from voicecore.engines.s2s.realtime_response import Response
 from voicecore.engines.wire.faults import Faults
@@ -24,11 +25,18 @@ class ReplyLimits:
     tool_rounds: int = 4
 
 
+class Begun(NamedTuple):
+    """An answer's first response, and what tools did that is told before it."""
+
+    response: Response
+    exchanges: list[ToolExchange]
+
+
 class Asks(Protocol):
     """What a reply wants of its session."""
 
-    def follow_up(self, calls: list[ToolCall], results: list[str], *, tools: bool) -> Response:
-        """Give the results of ``calls`` and ask for what comes after them."""
+    def follow_up(self, exchange: ToolExchange, *, tools: bool) -> Response:
+        """Tell what tools did and ask for what comes after it."""
         ...
 
     def reply_failed(self, reply: RealtimeReply) -> None:
@@ -41,14 +49,16 @@ class Asks(Protocol):
 class RealtimeReply:
     """A :class:`~voicecore.engines.s2s.protocol.SpeechReply`.
 
-    ``begin()`` gives its first response, which may have been asked for already.
+    ``begin()`` gives its first response, which may have been asked for already. Tools
+    run only while it is read: for a turn that isn't over none is.
     """
 
     def __init__(
         self,
         session: Asks,
-        begin: Callable[[], Awaitable[Response]],
-        toolbox: ToolBox,
+        begin: Callable[[], Awaitable[Begun]],
+        conversation: Conversation,
+        rounds: ToolRounds,
         limits: ReplyLimits,
         faults: Faults,
     ) -> None:
@@ -56,12 +66,14 @@ class RealtimeReply:
         self.ended = False
         self._session = session
         self._begin = begin
-        self._toolbox = toolbox
+        self._conversation = conversation
+        self._rounds = rounds
         self._limits = limits
         self._faults = faults
         self._waiting_s = limits.first_s
         self._said = False
         self._texts_of = 0
+        self._told: deque[ToolExchange] = deque()
 
     def __aiter__(self) -> RealtimeReply:
         """It is read once."""
@@ -71,7 +83,11 @@ class RealtimeReply:
         """The next piece of it."""
         try:
             if not self.responses:
-                self.responses.append(await self._begin())
+                response, exchanges = await self._begin()
+                self.responses.append(response)
+                self._told.extend(exchanges)
+            if self._told:
+                return self._told.popleft()
             response = self.responses[-1]
             item = await response.next(self._waiting_s)
             if item is not None:
@@ -99,20 +115,17 @@ class RealtimeReply:
         return f" {text}" if 0 < before < self._texts_of else text
 
     async def _run_tools(self, response: Response) -> ToolExchange:
-        # A call is given its result in the same step as it is taken off: who is cancelled
-        # in between leaves calls without results, which `reply_ended` takes back.
-        calls = response.calls
-        results = await self._toolbox.run_all(calls)
+        made = self._rounds.begin(self._conversation, response.calls)
+        try:
+            await made.wait()
+        finally:
+            # Whoever is cancelled here leaves calls without results, which are taken back
+            # (`Response.unsay`); the next answer begins by telling what became of them.
+            await self._rounds.leave(made)
+        made.told += 1
+        exchange = made.exchange()
         response.calls = []
         more = len(self.responses) < self._limits.tool_rounds
-        self.responses.append(self._session.follow_up(calls, results, tools=more))
+        self.responses.append(self._session.follow_up(exchange, tools=more))
         self._waiting_s = self._limits.first_s
-        return ToolExchange(
-            (
-                Message("assistant", "", tool_calls=tuple(calls)),
-                *(
-                    Message("tool", result, tool_call_id=call.call_id)
-                    for call, result in zip(calls, results, strict=True)
-                ),
-            )
-        )
+        return exchange

@@ -20,20 +20,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from voicecore.core.conversation import Conversation, Message, ToolCall
+from voicecore.core.conversation import Conversation, Message
 from voicecore.core.speculation import SpeculationBudget
+from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.units import NS_PER_S
-from voicecore.engines.llm.tools import ToolBox
+from voicecore.engines.llm.tool_rounds import ToolRounds
 from voicecore.engines.protocols import Pcm, SttStream
 from voicecore.engines.s2s import realtime_wire as wire
 from voicecore.engines.s2s.protocol import UNKNOWN_WORDS
 from voicecore.engines.s2s.realtime_link import Endpoint, RealtimeLink
 from voicecore.engines.s2s.realtime_queue import ResponseQueue
-from voicecore.engines.s2s.realtime_reply import RealtimeReply, ReplyLimits
+from voicecore.engines.s2s.realtime_reply import Begun, RealtimeReply, ReplyLimits
 from voicecore.engines.s2s.realtime_response import Response
 from voicecore.engines.s2s.realtime_utterance import RealtimeUtterance
 from voicecore.engines.s2s.realtime_wire import Json
@@ -69,7 +70,7 @@ class RealtimeSession:
         endpoint: Endpoint,
         conversation: Conversation,
         *,
-        toolbox: ToolBox,
+        rounds: ToolRounds,
         transcribed: bool,
         limits: SessionLimits,
     ) -> None:
@@ -77,7 +78,7 @@ class RealtimeSession:
         self._client = client
         self._endpoint = endpoint
         self._conversation = conversation
-        self._toolbox = toolbox
+        self._rounds = rounds
         self._transcribed = transcribed
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -123,10 +124,10 @@ class RealtimeSession:
     def say(self, text: str) -> RealtimeReply:
         """See :class:`~voicecore.engines.s2s.protocol.SpeechSession`."""
 
-        async def begin() -> Response:
+        async def begin() -> Begun:
             await self._connected()
             self._drop_early()
-            return self._responses.ask(wire.create_response(text))
+            return Begun(self._responses.ask(wire.create_response(text)), [])
 
         return self._reply_of(begin)
 
@@ -206,7 +207,8 @@ class RealtimeSession:
 
     def append(self, pcm: Pcm) -> None:
         """See :class:`TakesAudio`."""
-        self._send(wire.append(pcm))
+        if self._link is not None:
+            self._link.send_audio(wire.append(pcm))
 
     def commit(self, utterance: RealtimeUtterance) -> None:
         """See :class:`TakesAudio`."""
@@ -254,22 +256,25 @@ class RealtimeSession:
 
     # -- answers --------------------------------------------------------------------------
 
-    def _reply_of(self, begin: Callable[[], Awaitable[Response]]) -> RealtimeReply:
-        reply = RealtimeReply(self, begin, self._toolbox, self._limits.reply, self._client.faults)
+    def _reply_of(self, begin: Callable[[], Awaitable[Begun]]) -> RealtimeReply:
+        limits, faults = self._limits.reply, self._client.faults
+        reply = RealtimeReply(self, begin, self._conversation, self._rounds, limits, faults)
         self._reply = reply
         return reply
 
-    async def _begin_answer(self) -> Response:
+    async def _begin_answer(self) -> Begun:
         await self._connected()
         early, self._early = self._early, None
-        typed = self._untold()
-        if early is not None and not typed:
-            return early
+        typed, exchanges = self._untold(), self._rounds.untold(self._conversation)
+        if early is not None and not typed and not exchanges:
+            return Begun(early, [])
         if early is not None:
             self._responses.give_up(early, 0.0)
+        news = [message for exchange in exchanges for message in exchange.messages]
         if typed:
-            self._send(wire.create_item(wire.message_items(Message("user", typed))[0]))
-        return self._responses.ask(wire.create_response())
+            news.append(Message("user", typed))
+        self._tell(news)
+        return Begun(self._responses.ask(wire.create_response()), exchanges)
 
     def _untold(self) -> str:
         """What the caller said by other means than his voice (keys), and is unanswered.
@@ -291,11 +296,16 @@ class RealtimeSession:
         self._given = messages[-1] if messages else None
         return " ".join(said.split())
 
-    def follow_up(self, calls: list[ToolCall], results: list[str], *, tools: bool) -> Response:
+    def follow_up(self, exchange: ToolExchange, *, tools: bool) -> Response:
         """See :class:`Asks`."""
-        for call, result in zip(calls, results, strict=True):
-            self._send(wire.create_item(wire.tool_result(call.call_id, result)))
+        # The calls are the model's own items already.
+        self._tell(message for message in exchange.messages if message.role == "tool")
         return self._responses.ask(wire.create_response(tools=tools))
+
+    def _tell(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            for item in wire.message_items(message):
+                self._send(wire.create_item(item))
 
     def reply_failed(self, reply: RealtimeReply) -> None:
         """See :class:`Asks`."""

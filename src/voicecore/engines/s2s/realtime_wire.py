@@ -67,10 +67,10 @@ def session_update(
     return {"type": "session.update", "session": {**session, **options}}
 
 
-def append(pcm: Pcm) -> Json:
-    """More of the caller's audio."""
-    data = np.ascontiguousarray(pcm, "<i2").tobytes()
-    return {"type": "input_audio_buffer.append", "audio": base64.b64encode(data).decode()}
+def append(pcm: Pcm) -> str:
+    """More of the caller's audio, as it is sent: there is nothing in it to be escaped."""
+    audio = binascii.b2a_base64(np.ascontiguousarray(pcm, "<i2").data, newline=False).decode()
+    return f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}'
 
 
 def create_response(say: str = "", *, tools: bool = True) -> Json:

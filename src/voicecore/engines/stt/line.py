@@ -74,6 +74,7 @@ class Line:
         self.tells_late: bool = getattr(dialect, "tells_late", False)
         self._client = client
         self._dialect = dialect
+        self._encoded = dialect.encoded if isinstance(dialect, EncodedDialect) else None
         self._limits = limits
         self._on_lost = on_lost
         self._listener: Listener | None = None
@@ -236,8 +237,8 @@ class Line:
     def _wrapped(self, audio: bytes | Sequence[EncodedPacket]) -> list[WireMessage]:
         if isinstance(audio, bytes):
             return self._dialect.audio(audio)
-        assert isinstance(self._dialect, EncodedDialect)
-        return self._dialect.encoded(audio)
+        assert self._encoded is not None
+        return self._encoded(audio)
 
     def _put(self, messages: list[WireMessage]) -> None:
         socket = self._socket

@@ -91,8 +91,7 @@ class StreamingStt:
 
     async def close(self) -> None:
         """End all sessions and streams. Twice is fine."""
-        for session in tuple(self._sessions):
-            await session.close()
+        await asyncio.gather(*(session.close() for session in tuple(self._sessions)))
         await self._tasks.finish()
         await self._client.close()
 

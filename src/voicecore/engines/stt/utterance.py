@@ -119,7 +119,7 @@ class Utterance:
             if mine:
                 self._settle(heard.end_ms)
         elif isinstance(heard, Finalised):
-            mine = heard.end_ms is None or heard.end_ms > self._begin_ms
+            mine = heard.end_ms is None or self._is_of_this(heard.end_ms)
         else:
             mine = True
         if not mine:
@@ -166,6 +166,11 @@ class Utterance:
     def _finish_waiting(self) -> None:
         if not self._end.done():
             self._end.set_result(None)
+
+    def _is_of_this(self, end_ms: int) -> bool:
+        """Whether all up to there is of us, or of the one before, which ended about our begin."""
+        length_ms = self._line.sent_ms - self._begin_ms
+        return end_ms - self._begin_ms > min(length_ms / 2, _TAIL_MS)
 
     def _is_covered(self) -> bool:
         return self._covered_ms >= 0 and self._covered_ms + _TAIL_MS >= self._line.sent_ms
