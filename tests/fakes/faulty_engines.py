@@ -450,6 +450,12 @@ class HastyVad(GoodVad):
         return scores
 
 
+class SleepyVad(GoodVad):
+    def score(self, batch):
+        time.sleep(0.01)
+        return super().score(batch)
+
+
 class LogitVad(GoodVad):
     def step(self, stream, frame):
         return 3.0 * super().step(stream, frame) - 1.5

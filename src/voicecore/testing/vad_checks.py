@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from voicecore.testing.checking import (
     refused_or_works,
 )
 from voicecore.testing.material import made_voice
+from voicecore.testing.watch import own_time_s
 
 Frame = NDArray[np.float32]
 
@@ -183,10 +183,10 @@ async def is_quick(bench: Bench) -> None:
         streams = [engine.stream() for _ in range(32)]
         took_ms = []
         for _ in range(_TRIES):
-            began_s = time.perf_counter()
+            began_s = own_time_s()
             for frame in _frames(bench):
                 _score(engine, [(stream, frame) for stream in streams])
-            took_ms.append((time.perf_counter() - began_s) * 1000.0 / 16)
+            took_ms.append((own_time_s() - began_s) * 1000.0 / 16)
         if min(took_ms) > bench.stall_ms:
             raise NotConforming(f"a batch of 32 takes {min(took_ms):.0f} ms")
 
