@@ -94,7 +94,7 @@ class EngineCall:
 
     @property
     def heard(self) -> str:
-        """What was played since the last turn: ``answered``, ``apology`` (if that, too) or ``""``."""
+        """What was played since the last turn: ``answered``, ``apology`` or ``""``."""
         pieces = [pcm for pcm in self.plane.pcm if len(pcm)]
         if any((pcm == APOLOGY[0]).all() for pcm in pieces):
             return "apology"

@@ -176,7 +176,7 @@ class FaultyFront:
                 writer.write(data[: len(data) // 2])
                 await writer.drain()
         elif fault is Fault.DRIP:
-            while (data := await back.read(1)) and not client.at_eof():
+            while (data := await back.read(1)) and not writer.transport.is_closing():
                 writer.write(data)
                 await asyncio.sleep(_DRIP_S)
         else:
