@@ -167,9 +167,7 @@ async def calls(name: str, count: int, turns: int) -> list[list[float]]:
                 await engine.start()
                 stack.push_async_callback(engine.close)
             starts = [random.uniform(0, 4) for _ in range(count)]
-            return await asyncio.gather(
-                *(_one_call(engines, turns, start_s) for start_s in starts)
-            )
+            return await asyncio.gather(*(_one_call(engines, turns, start_s) for start_s in starts))
     finally:
         here.send("stop")
         process.join(5)
