@@ -18,14 +18,14 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
-import numpy as np
 import uvloop
 
 from engines.worker_kit import children, open_fds
 from fakes.engine_call import SILENCE_MS, EngineCall
 from fakes.faulty_front import Fault, FaultyFront
-from fakes.scripted_engines import SampleStt, ScriptedLlm
+from fakes.scripted_engines import SampleStt, ScriptedLlm, speech
 from providers.subjects import GOOD, OLD, SUBJECTS, WRONG, Subject, word_a_third
 from report import Bar, Report
 from voicecore.engines.resilience.llm import ResilientLlm
@@ -77,15 +77,12 @@ class Cell:
         return self.outcome in ("answered", "apology") and in_time and not self.left
 
 
-def tone(ms: int) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Something as loud as speech."""
-    time_s = np.arange(ms * 16) / 16_000
-    wave = np.sin(2 * np.pi * 180 * time_s) * (1 + np.sin(2 * np.pi * 3 * time_s))
-    return (6000 * wave).astype(np.int16)
-
-
 async def table(subjects: Iterable[Subject]) -> tuple[list[Cell], dict[str, int]]:
     """All cells, side by side; and what is left of tasks, descriptors and processes."""
+    async with FaultyFront("http://127.0.0.1:9/", Fault.WRONG_KEY) as front:
+        # libuv opens /dev/null with the first connection it accepts, and keeps it.
+        _, writer = await asyncio.open_connection(*urlsplit(front.url).netloc.split(":"))
+        writer.close()
     before = _resources()
     room = asyncio.Semaphore(_AT_ONCE)
 
@@ -152,7 +149,7 @@ def _engines(subject: Subject, engine: Any) -> tuple[Any, ...]:
 
 async def _turn(call: EngineCall, patience_s: float) -> tuple[str, float]:
     """Say something; ``answered`` (to the end), ``apology``, ``cut off`` or ``silence``."""
-    last_s = await call.say(tone(SPEECH_MS))
+    last_s = await call.say(speech(*range(SPEECH_MS // 100)))
     outcome, played = "silence", 0
     while time.monotonic() - last_s < patience_s:
         heard = call.heard
@@ -190,6 +187,7 @@ def measure(report: Report) -> None:
         print(f"  {fault.value:{width}}  {shown}")
     print(f"  {'':{width}}  " + "  ".join(f"{name[:7]:>7}" for name in adapters))
     report.rows += [{"part": "faults", **asdict(cell), "ok": cell.good} for cell in cells]
+    print(f"  left: {left}")
     good = sum(cell.good for cell in cells)
     report.bars += [
         Bar(f"faults: cells of {len(cells)} answered or apologised for in time", good, "",

@@ -170,6 +170,9 @@ def _told(
         row = {"part": "reconnecting", **asdict(result), "same_text": result.text == whole}
         del row["text"]
         report.rows.append(row)
+    for result in results[1:]:
+        if result.text != whole:
+            print(f"  {subject.name} {result.what} at {result.at_s:.2f} s: {result.text}")
     for what in KINDS:
         of_kind = [result for result in results[1:] if result.what == what]
         late = [r.detected_s for r in of_kind if r.detected_s is not None]

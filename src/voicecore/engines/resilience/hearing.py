@@ -75,7 +75,7 @@ class HeardUtterance:
         self._loop = loop
         self._ring = ReplayRing(round(policy.replay_s * _RATE_HZ)) if keeps_audio else None
         self._watch = MuteWatch(round(policy.stall_s * _RATE_HZ))
-        self._settled = Transcript("")
+        self._settled = self._partial = Transcript("")
         self._covered = 0
         self._inner: SttStream | None = None
         self._remote: RemoteSttStream | None = None
@@ -340,8 +340,20 @@ class HeardUtterance:
             settled = _later(self._remote.settled, self._from_sample)
             self._settled = self._settled.followed_by(settled)
             self._covered = self._covered_by_now()
+            self._settle_what_is_gone()
         self._inner = self._remote = None
         await inner.cancel()
+
+    def _settle_what_is_gone(self) -> None:
+        """Of audio that isn't kept any more, what was understood so far has to do."""
+        if self._ring is None or self._ring.start <= self._covered:
+            return
+        from_ms, to_ms = (at // _SAMPLES_PER_MS for at in (self._covered, self._ring.start))
+        gone = tuple(w for w in self._partial.words if from_ms <= w.start_ms < to_ms)
+        if gone:
+            text = Transcript(" ".join(word.text for word in gone), gone)
+            self._settled = self._settled.followed_by(text)
+            self._covered = gone[-1].end_ms * _SAMPLES_PER_MS
 
     def _take_partial(self, provider: Provider[SttEngine], text: str) -> None:
         if not self._heard_something:
@@ -349,7 +361,8 @@ class HeardUtterance:
             self._chain.meter.first_byte("stt", provider.name, self._loop.time() - self._opened_s)
         if text:
             provider.succeeded()
-        self._tell(self._settled.followed_by(_later(text, self._from_sample)))
+        self._partial = _later(text, self._from_sample)
+        self._tell(self._settled.followed_by(self._partial))
 
     def _covered_by_now(self) -> int:
         if self._remote is None:
