@@ -87,26 +87,25 @@ class _Plane:
         return Placed(position, len(pcm))
 
 
-async def heard_words(spoken: SpokenText, played: int, lead_ms: float, paces: list[Pace]) -> int:
+async def heard_words(spoken: SpokenText, played: int, lead_ms: float, pace: Pace) -> int:
     """How many words the estimate says were heard when playback stopped at ``played``."""
     rate_hz = spoken.rate_hz
     known = min(played + round(_AHEAD_S * rate_hz), len(spoken.pcm))
     plane: Any = _Plane(rate_hz, known)
     session: Any = _Session(CutAnswer(spoken, known, round(lead_ms * rate_hz / 1000)))
-    reply = Reply(_TURN, rate_hz, None, paces[0])
+    reply = Reply(_TURN, rate_hz, None, pace)
 
     def take(event: ev.Event) -> None:
         match event:
             case ev.ReplyText():
-                for speak in reply.add_text(event.text, whole=event.whole):
-                    answer.say(speak)
+                reply.add_voiced(event.text)
             case ev.SpeechQueued():
                 reply.add_audio(event)
             case ev.SegmentEnd():
                 reply.ledger.close_segment(event.segment)
 
     answer = SpeechAnswer(
-        _TURN, plane, session, resampler=None, pace=paces[1],
+        _TURN, plane, session, resampler=None,
         apology=lambda rate_hz: np.zeros(0, np.int16), report=take,
         on_played=lambda position, pcm: None,
     )  # fmt: skip
@@ -141,16 +140,17 @@ def answers(parts: Sequence[SpokenText]) -> list[SpokenText]:
 async def measure(spoken: Sequence[SpokenText], lead_ms: float, cuts: int, seed: int) -> list[int]:
     """The errors, in words."""
     rng = random.Random(f"{seed} {lead_ms}")
-    paces = [Pace(), Pace()]
+    pace = Pace()
     errors = []
     for answer in answers(spoken):
         for _ in range(cuts):
             played = rng.randrange(len(answer.pcm))
             ends = [w.end or w.sample for w in answer.words]
             true = sum(
-                2 * played >= word.sample + end for word, end in zip(answer.words, ends, strict=True)
+                2 * played >= word.sample + end
+                for word, end in zip(answer.words, ends, strict=True)
             )
-            errors.append(abs(await heard_words(answer, played, lead_ms, paces) - true))
+            errors.append(abs(await heard_words(answer, played, lead_ms, pace) - true))
     return errors
 
 
@@ -160,10 +160,9 @@ def main() -> None:
     for name, spoken in (("espeak", espeak(texts(None))), ("flite", flite(texts(None)))):
         for lead_ms in (-300, 0, 300, 1000) if spoken else ():
             errors = np.array(asyncio.run(measure(spoken, lead_ms, 20, 5)))
-            print(
-                f"{name:8} {lead_ms:7}  {len(errors):5}  {np.median(errors):6.0f}  "
-                f"{errors.mean():4.2f}  {np.percentile(errors, 90):4.0f}  {(errors == 0).mean():5.2f}"
-            )
+            exact, p90 = (errors == 0).mean(), np.percentile(errors, 90)
+            row = f"{np.median(errors):6.0f}  {errors.mean():4.2f}  {p90:4.0f}  {exact:5.2f}"
+            print(f"{name:8} {lead_ms:7}  {len(errors):5}  {row}")
 
 
 if __name__ == "__main__":
