@@ -12,7 +12,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter bench-load bench-turns debug asan isa annotate wheel clean
+.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines debug asan isa annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -77,6 +77,9 @@ bench-load: $(VENV)/.dev $(VENV)/.built  ## many calls (CALLS=100 SECONDS=30: on
 
 bench-turns: $(VENV)/.dev $(VENV)/.built  ## whose turn it is (FOLDER=recordings) -> build/bench/turns.json
 	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m turns $(FOLDER)
+
+bench-engines: $(VENV)/.dev $(VENV)/.built  ## adapters of engines, and their bad days -> build/bench/engines.json
+	@BENCH=$(BENCH) PYTHONPATH=bench:tests $(BIN)/python -m providers $(if $(ONLY),--only $(ONLY))
 
 debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 	@VOICECORE_BUILD=debug sh scripts/test_profile.sh $(BIN) tests/native

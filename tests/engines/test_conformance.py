@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +20,13 @@ from engines.test_pocketsphinx import speech, with_silence
 from engines.test_turn_onnx import POWER, SHARE, SOFT, runnable, waveform
 from engines.tone_transducer import HIGH_HZ, LOW_HZ, silence, tone, write_transducer
 from fakes.assemblyai_server import AssemblyAiServer
+from fakes.cartesia_server import CartesiaServer
 from fakes.chat_server import ChatServer, answer
 from fakes.deepgram_flux_server import FluxServer
 from fakes.deepgram_server import DeepgramServer
+from fakes.elevenlabs_server import ElevenLabsServer
 from fakes.openai_realtime_stt_server import OpenAiRealtimeSttServer
+from fakes.openai_speech_server import OpenAiSpeechServer
 from fakes.openai_transcriptions_server import OpenAiTranscriptionsServer
 from voicecore.engines.llm.callback import CallbackLlm
 from voicecore.engines.llm.openai_chat import OpenAiChat
@@ -37,8 +41,11 @@ from voicecore.engines.stt.pocketsphinx import PocketsphinxStt
 from voicecore.engines.stt.sherpa import SherpaStt
 from voicecore.engines.stt.stub import SttStub
 from voicecore.engines.stt.whisper import WhisperStt
+from voicecore.engines.tts.cartesia import CartesiaTts
+from voicecore.engines.tts.elevenlabs import ElevenLabsTts
 from voicecore.engines.tts.espeak import EspeakTts
 from voicecore.engines.tts.flite import FliteTts
+from voicecore.engines.tts.openai_speech import OpenAiSpeech
 from voicecore.engines.tts.piper import PiperTts
 from voicecore.engines.tts.stub import TtsStub
 from voicecore.engines.turn.onnx import OnnxTurn
@@ -167,21 +174,33 @@ def counted(pcm: bytes) -> list[tuple[str, float, float]]:
     return [("word", i * 0.4, i * 0.4 + 0.3) for i in range(int(len(pcm) / 32_000 / 0.4))]
 
 
-def remote_stt(
-    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
+def remote(
+    stage: str,
+    name: str,
+    server: Callable[..., Any],
+    engine: Callable[..., Any],
+    scheme: str,
+    **given: Any,
 ) -> Row:
-    """A recogniser whose local server takes the key ``test``."""
+    """An engine whose local server takes the key ``test``."""
 
     @asynccontextmanager
     async def context(folder: Path) -> AsyncIterator[Given]:
-        async with server(counted, keys={"test"}) as running:
+        async with server(keys={"test"}) as running:
             yield {
                 "factory": lambda: engine(key="test", url=running.url),
-                "said": "word",
                 "broken": lambda: engine(key="test", url=f"{scheme}://{NOBODY}"),
+                **given,
             }
 
-    return Row("stt", name, context)
+    return Row(stage, name, context)
+
+
+def remote_stt(
+    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
+) -> Row:
+    """A recogniser whose server understands "word", again and again."""
+    return remote("stt", name, partial(server, counted), engine, scheme, said="word")
 
 
 @asynccontextmanager
@@ -212,6 +231,9 @@ ROWS = [
         lambda f: {"factory": lambda: CallbackLlm(plain_agent)},
     ),
     row("llm", "stub", lambda folder: {"factory": LlmStub}),
+    remote("tts", "elevenlabs", ElevenLabsServer, ElevenLabsTts, "ws"),
+    remote("tts", "cartesia", CartesiaServer, CartesiaTts, "ws"),
+    remote("tts", "openai-speech", OpenAiSpeechServer, OpenAiSpeech, "http"),
     row("tts", "espeak", espeak),
     row("tts", "flite", flite),
     row("tts", "piper", piper),

@@ -123,6 +123,9 @@ class ChatServer:
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method != "POST":
+            # Whoever only connects before he asks.
+            return web.json_response({"object": "list", "data": []})
         exchange = Exchange(request, await request.json())
         self.exchanges.append(exchange)
         self.arrived.set()

@@ -176,7 +176,7 @@ class FaultyFront:
                 writer.write(data[: len(data) // 2])
                 await writer.drain()
         elif fault is Fault.DRIP:
-            while (data := await back.read(1)) and not client.at_eof():
+            while (data := await back.read(1)) and not writer.transport.is_closing():
                 writer.write(data)
                 await asyncio.sleep(_DRIP_S)
         else:
@@ -185,7 +185,8 @@ class FaultyFront:
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
     ) -> None:
-        with suppress(OSError):
+        # RuntimeError: uvloop's word for writing to what is closed.
+        with suppress(OSError, RuntimeError):
             while data := await reader.read(1 << 16):
                 await passing.wait()
                 writer.write(data)

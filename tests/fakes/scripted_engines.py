@@ -194,6 +194,8 @@ class SampleStream:
         self.settled_samples = 0
         self.progress = 0
         self.gives_up_quietly = False
+        self.confirmed = False
+        self.heard_samples = 0
         self.condemned: EngineError | None = None
         self.failure: asyncio.Future[EngineError] = asyncio.get_running_loop().create_future()
         self.over = False
@@ -213,6 +215,7 @@ class SampleStream:
             self.settled = Transcript(" ".join(w.text for w in words), tuple(words))
             self.settled_samples = words[-1].end_ms * 16 if words else 0
         self.progress += 1
+        self.heard_samples = self.samples
         self._on_partial(Transcript(" ".join(w.text for w in words), tuple(words)))
 
     async def finish(self) -> str:
@@ -227,6 +230,7 @@ class SampleStream:
             raise broken("stt_timeout")
         if self._engine.mute:
             return self.settled
+        self.confirmed = True
         words = self._words(whole_only=False)
         return Transcript(" ".join(w.text for w in words), tuple(words))
 

@@ -107,7 +107,7 @@ class Codec:
         return tuple(self._types.values())
 
     def encode(self, value: object) -> Json:
-        """``value`` in plain JSON types; other libraries' integers become ``int``, texts ``str``."""
+        """``value`` in plain JSON types: integers of any kind as ``int``, texts as ``str``."""
         kind = type(value)
         if kind is str or kind is int or kind is bool or value is None:
             return value  # type: ignore[return-value]

@@ -45,7 +45,7 @@ class WordMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpeechChunk:
-    """A piece of synthesised speech and the words that begin in it or later."""
+    """A piece of synthesised speech and the words that begin in it, later, or were late."""
 
     pcm: Pcm
     words: tuple[WordMark, ...] = ()
@@ -91,14 +91,21 @@ class RemoteSttStream(SttStream, Protocol):
     many samples from the first pushed on it covers, so that what was pushed after
     them suffices to go on elsewhere. ``progress``: grows with every message of the
     provider's that shows it hears (texts, not answers to pings), and with what is pushed
-    where it tells nothing before the end. ``failure`` is done with the error as soon as
-    the stream is known to be dead; ``finish`` raises it too.
+    where it tells nothing before the end. ``confirmed``: whether the provider has said,
+    after ``finish``, that this is all. ``failure`` is done with the error as soon as the
+    stream is known to be dead; ``finish`` raises it too.
     """
 
     settled: Transcript
     settled_samples: int
     progress: int
+    confirmed: bool
     failure: asyncio.Future[EngineError]
+
+    @property
+    def heard_samples(self) -> int:
+        """How far, from the first sample pushed on, anything was told of."""
+        ...
 
     def condemn(self, error: EngineError) -> None:
         """Use the connection no more, for ``error``: it looks alive, but nobody hears."""

@@ -34,6 +34,8 @@ _MOST_MUTES = 2
 _LOOK_S = 0.25
 _CHANCES = 2
 """To give the final text, on two connections."""
+_WORDS_SAMPLES = 16_000
+"""In so much sound there are words, or it is not the caller's."""
 _UNHEARD_SAMPLES = 4_800
 """So much speech may go without a sign at the end: a short word, a breath."""
 
@@ -217,7 +219,6 @@ class HeardUtterance:
                 raise trouble.result()
         limit_s = self._policy.final_s if self._remote else self._policy.batch_final_s
         limit_s += _CATCH_UP * self._replayed_s
-        signs = self._remote.progress if self._remote is not None else 0
         try:
             async with asyncio.timeout(limit_s):
                 text = await inner.finish()
@@ -227,15 +228,24 @@ class HeardUtterance:
             raise
         except Exception as error:
             raise raised("stt", provider.name, error) from None
-        if self._remote is not None and self._remote.progress == signs:
-            self._doubt(provider)
+        if self._remote is not None and not self._remote.confirmed and not self._doubted:
+            unheard = self._speech_after(self._from_sample + self._remote.heard_samples)
+            if unheard > _UNHEARD_SAMPLES:
+                # Nothing came of the utterance's end: once, it is asked for elsewhere.
+                self._doubted = True
+                raise _mute(provider.name, unheard / _RATE_HZ)
         return text
 
-    def _doubt(self, provider: Provider[SttEngine]) -> None:
-        """Not a word came of the utterance's end: once, another connection is asked for it."""
-        if not self._doubted and self._watch.unanswered_samples > _UNHEARD_SAMPLES:
-            self._doubted = True
-            raise _mute(provider.name, self._watch.unanswered_samples / _RATE_HZ)
+    def _speech_after(self, sample: int) -> int:
+        """How many samples of speech were said from ``sample`` on."""
+        if self._ring is None:
+            return 0
+        at, speech = self._ring.start, 0
+        for piece in self._ring:
+            if at >= sample and len(piece.pcm) and self._watch.is_speech(piece.pcm):
+                speech += len(piece.pcm)
+            at += len(piece.pcm)
+        return speech
 
     async def _connect(self) -> tuple[Provider[SttEngine], SttStream]:
         """A stream of the first provider that opens one."""
@@ -351,13 +361,18 @@ class HeardUtterance:
         return 0.0 if self._ring is None else (self._ring.end - self._ring.start) / _RATE_HZ
 
     def _note(self, provider: Provider[SttEngine], error: EngineError) -> None:
-        """A connection that had worked and breaks says nothing of the next one."""
+        """Count it; a connection that had worked and breaks says nothing of the next one.
+
+        Nor does one that is silent about a sound in which there may have been no word.
+        """
         self._last = error
         if self._ended.done():
             self._failed_at_end[provider] += 1
             if self._inner is not None:
                 self._spent_chances[provider] += _CHANCES if error.code == "stt_timeout" else 1
-        if error.code == "stt_closed" and self._heard_something:
+        silent = error.code in ("stt_timeout", "stt_mute") and self._inner is not None
+        wordless = silent and self._speech_after(self._covered_by_now()) < _WORDS_SAMPLES
+        if wordless or (error.code == "stt_closed" and self._heard_something):
             provider.broke(error)
         else:
             provider.failed(error)

@@ -30,10 +30,13 @@ class MuteWatch:
         if progress != self._progress:
             self._progress = progress
             self.unanswered_samples = 0
-        level_dbfs = pcm_kernels.rms_dbfs(pcm)
-        self._loudest_dbfs = max(self._loudest_dbfs, level_dbfs)
-        if level_dbfs > self._loudest_dbfs - _SPEECH_RANGE_DB:
+        self._loudest_dbfs = max(self._loudest_dbfs, pcm_kernels.rms_dbfs(pcm))
+        if self.is_speech(pcm):
             self.unanswered_samples += len(pcm)
+
+    def is_speech(self, pcm: Pcm) -> bool:
+        """Whether ``pcm`` is about as loud as the utterance has been."""
+        return pcm_kernels.rms_dbfs(pcm) > self._loudest_dbfs - _SPEECH_RANGE_DB
 
     def reset(self) -> None:
         """Another connection begins."""

@@ -40,6 +40,7 @@ class Utterance:
         self.settled = Transcript("")
         self.settled_samples = 0
         self.progress = 0
+        self.confirmed = False
         self.dropped_samples = 0
         loop = asyncio.get_running_loop()
         self.failure: asyncio.Future[EngineError] = loop.create_future()
@@ -49,7 +50,7 @@ class Utterance:
         self._rate_hz = rate_hz
         self._finalise_timeout_s = finalise_timeout_s
         self._on_over = on_over
-        self._begin_ms = round(line.sent_ms)
+        self._begin_ms = self._heard_ms = round(line.sent_ms)
         self._text = Assembly(self._begin_ms)
         self._told = ""
         self._pushed = 0
@@ -60,6 +61,12 @@ class Utterance:
         self._heard = False
         self._over = False
         line.attach(self)
+
+    @property
+    def heard_samples(self) -> int:
+        """See :class:`~voicecore.engines.protocols.RemoteSttStream`."""
+        told_ms = min(self._heard_ms, self._line.sent_ms) - self._begin_ms
+        return self.dropped_samples + round(told_ms * self._rate_hz / 1000)
 
     def push(self, pcm: Pcm) -> None:
         """Take int16 samples at the engine's rate; longer ones than 200 ms are parted."""
@@ -83,7 +90,8 @@ class Utterance:
         try:
             if self._pushed and not self._over and not self.failure.done():
                 self._finishing = True
-                if not self._is_covered():
+                self.confirmed = self._is_covered()
+                if not self.confirmed:
                     self._line.finalise()
                     await self._wait()
             if self.failure.done():
@@ -127,8 +135,10 @@ class Utterance:
         self._heard = True
         self.progress += 1
         if self._finishing and (isinstance(heard, Finalised) or self._is_covered()):
+            self.confirmed = True
             self._finish_waiting()
         if isinstance(heard, Interim | Final):
+            self._heard_ms = max(self._heard_ms, heard.end_ms)
             self._tell()
 
     def lost(self, error: EngineError) -> None:
