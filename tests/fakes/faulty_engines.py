@@ -362,7 +362,7 @@ def strided(text):
 
 
 def late_marks(text):
-    yield SpeechChunk(np.zeros(800, np.int16))
+    yield SpeechChunk(np.zeros(32_000, np.int16))
     yield SpeechChunk(np.zeros(800, np.int16), (WordMark(0, 1, 0),))
 
 

@@ -124,7 +124,10 @@ class HeardUtterance:
         self._push(Piece(pcm, packets))
 
     async def finish(self) -> str:
-        """End the utterance; its text, or the EngineError of the last engine that was asked."""
+        """End the utterance; its text, or the EngineError of the last engine that was asked.
+
+        EngineError ``stt_closed``, too, where it is given up by somebody else.
+        """
         if self._task is None:
             raise MisuseError("the utterance was not begun")
         if not self._ended.done():
@@ -134,6 +137,9 @@ class HeardUtterance:
         try:
             text = await asyncio.shield(self._task)
         except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if self._task.cancelled() and waiter is not None and not waiter.cancelling():
+                raise _given_up(self._chain.name) from None
             await self.cancel()
             raise
         finally:
@@ -402,6 +408,10 @@ def _mute(engine: str, stall_s: float) -> EngineError:
     return EngineError(
         f"{engine}: no word for {stall_s:.1f} s of speech", engine=engine, code="stt_mute"
     )
+
+
+def _given_up(engine: str) -> EngineError:
+    return EngineError(f"{engine}: the utterance was given up", engine=engine, code="stt_closed")
 
 
 def _tell_nobody(text: str) -> None: ...
