@@ -25,8 +25,9 @@ Understand = Callable[[bytes], list[tuple[str, float, float]]]
 class Subject:
     """``serve(understand)`` starts its server, ``make(url, key)`` the engine.
 
-    ``passes``: the bytes of an answer after which it has begun but not ended.
-    ``live``: it tells what it understands while the caller speaks. ``own_keys``: the server refuses wrong and expired keys as the vendor does.
+    ``passes``: the bytes of an answer after which it has begun but not ended. ``live``: it
+    tells what it understands while the caller speaks. ``own_keys``: the server refuses
+    wrong and expired keys as the vendor does.
     """
 
     stage: str
@@ -47,9 +48,9 @@ def word_a_third(pcm: bytes) -> list[tuple[str, float, float]]:
 class PatientChat(ChatServer):
     """Gives the same answer to everyone."""
 
-    async def _play(self, request: Any, reply: Reply) -> Any:
+    async def play(self, request: Any, reply: Reply) -> Any:
         pieces = ("This is a first sentence of an answer. ", "And this is the second one.")
-        return await super()._play(request, Reply([*say(*pieces), *end()]))
+        return await super().play(request, Reply([*say(*pieces), *end()]))
 
 
 def _flux_server(understand: Understand) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,27 +178,15 @@ def counted(pcm: bytes) -> list[tuple[str, float, float]]:
     return [("word", i * 0.4, i * 0.4 + 0.3) for i in range(int(len(pcm) / 32_000 / 0.4))]
 
 
-def remote_stt(
-    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
+def remote(
+    stage: str,
+    name: str,
+    server: Callable[..., Any],
+    engine: Callable[..., Any],
+    scheme: str,
+    **given: Any,
 ) -> Row:
-    """A recogniser whose local server takes the key ``test``."""
-
-    @asynccontextmanager
-    async def context(folder: Path) -> AsyncIterator[Given]:
-        async with server(counted, keys={"test"}) as running:
-            yield {
-                "factory": lambda: engine(key="test", url=running.url),
-                "said": "word",
-                "broken": lambda: engine(key="test", url=f"{scheme}://{NOBODY}"),
-            }
-
-    return Row("stt", name, context)
-
-
-def remote_tts(
-    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
-) -> Row:
-    """A synthesiser whose local server takes the key ``test``."""
+    """An engine whose local server takes the key ``test``."""
 
     @asynccontextmanager
     async def context(folder: Path) -> AsyncIterator[Given]:
@@ -205,9 +194,17 @@ def remote_tts(
             yield {
                 "factory": lambda: engine(key="test", url=running.url),
                 "broken": lambda: engine(key="test", url=f"{scheme}://{NOBODY}"),
+                **given,
             }
 
-    return Row("tts", name, context)
+    return Row(stage, name, context)
+
+
+def remote_stt(
+    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
+) -> Row:
+    """A recogniser whose server understands "word", again and again."""
+    return remote("stt", name, partial(server, counted), engine, scheme, said="word")
 
 
 WRAPPERS: dict[str, Callable[..., Any]] = {
@@ -249,9 +246,9 @@ REMOTE = [
     remote_stt("openai-realtime-stt", OpenAiRealtimeSttServer, OpenAiRealtimeStt, "ws"),
     remote_stt("openai-transcribe", OpenAiTranscriptionsServer, OpenAiTranscriptions, "http"),
     Row("llm", "openai", openai_chat),
-    remote_tts("elevenlabs", ElevenLabsServer, ElevenLabsTts, "ws"),
-    remote_tts("cartesia", CartesiaServer, CartesiaTts, "ws"),
-    remote_tts("openai-speech", OpenAiSpeechServer, OpenAiSpeech, "http"),
+    remote("tts", "elevenlabs", ElevenLabsServer, ElevenLabsTts, "ws"),
+    remote("tts", "cartesia", CartesiaServer, CartesiaTts, "ws"),
+    remote("tts", "openai-speech", OpenAiSpeechServer, OpenAiSpeech, "http"),
 ]
 LOCAL = [
     row("stt", "pocketsphinx", pocketsphinx),

@@ -107,6 +107,11 @@ async def test_a_broken_promise_is_told_by_its_check(stage, engine, told_by):
     f.KEPT.clear()
 
 
+async def test_a_detector_must_be_quick():
+    report = await check_engine("vad", f.SleepyVad, only=("is_quick",), stall_ms=5.0)
+    assert not report.passed
+
+
 async def test_what_an_engine_leaves_behind_is_laid_to_its_charge():
     report = await check_engine("stt", f.stt(cancel=f.cancel_leaving_a_task), settle_s=0.3)
     assert "leaves_nothing" in {result.check.name for result in report.failed}

@@ -37,6 +37,7 @@ class ScriptedReply:
     def __init__(self, *pieces: Any) -> None:
         self.pieces = pieces
         self.ended: list[float | None] = []
+        self.given = 0
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         for piece in self.pieces:
@@ -45,6 +46,7 @@ class ScriptedReply:
             elif isinstance(piece, Exception):
                 raise piece
             else:
+                self.given += 1
                 yield piece
 
     def end(self, played_ms: float | None) -> None:
@@ -198,6 +200,39 @@ def test_what_was_played_is_what_the_model_is_told() -> None:
         await rig.end()
         assert reply.ended == [500.0]
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    virtually(main())
+
+
+def test_a_long_answer_is_not_read_faster_than_there_is_room() -> None:
+    async def main() -> None:
+        reply = ScriptedReply("One. ", *[tone(10 * SECOND)] * 12)
+        plane = SmallPlane(ahead=SECOND)
+        rig = Rig(reply, plane=plane)
+        rig.answer.ask()
+        await asyncio.sleep(1)
+        assert 7 <= reply.given <= 9
+        while plane.written < 120 * SECOND:
+            plane.played = plane.written
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)
+        assert rig.queued == {0: 120 * SECOND}
+        await rig.end()
+
+    virtually(main())
+
+
+def test_each_of_two_texts_ends_where_it_was_heard() -> None:
+    async def main() -> None:
+        replies = [ScriptedReply(tone(SECOND)), ScriptedReply(tone(SECOND))]
+        rig = Rig(*replies)
+        rig.say("One.")
+        await asyncio.sleep(0.1)
+        rig.say("Two.")
+        await asyncio.sleep(0.1)
+        rig.plane.played = SECOND // 2
+        await rig.end()
+        assert [reply.ended for reply in replies] == [[500.0], [0.0]]
 
     virtually(main())
 

@@ -37,6 +37,9 @@ _FULL_RING_WAIT_S = 0.1
 _PATIENCE_S = 60.0
 """Longer than any engine's own: whoever knows more speaks first. It covers tools, too."""
 
+_AHEAD_S = 60.0
+"""The engine is not read further while so much audio waits for the playout."""
+
 _UNNAMED_MS = 250.0
 """So much of the answer may be played before its text is cut into a clause wherever it is."""
 
@@ -73,7 +76,7 @@ class SpeechAnswer:
         self._report = report
         self._on_played = on_played
         self._wishes: deque[Speak] = deque()
-        self._current: _Spoken | None = None
+        self._spoken: list[_Spoken] = []
         self._asked = self._granting = self._cancelled = False
 
     def ask(self) -> None:
@@ -84,8 +87,8 @@ class SpeechAnswer:
     def say(self, speak: Speak) -> None:
         """Take a clause of the answer that is being spoken; without one, speak it."""
         if self._asked and not speak.canned:
-            if self._current is not None:
-                self._tell_shares(self._current.shares.name(speak.segment, speak.text))
+            if self._spoken:
+                self._tell_shares(self._spoken[-1].shares.name(speak.segment, speak.text))
             return
         self._wishes.append(speak)
         if not self._granting:
@@ -95,8 +98,8 @@ class SpeechAnswer:
     def cancel(self) -> None:
         """Stop; the model remembers what was played by now. The owner awaits :attr:`tasks`."""
         self._cancelled = True
-        if self._current is not None:
-            self._current.end(self._plane.played)
+        for spoken in self._spoken:
+            spoken.end(self._plane.played)
         for task in self.tasks:
             task.cancel()
 
@@ -111,7 +114,7 @@ class SpeechAnswer:
 
     async def _answer(self) -> None:
         if await self._speak(self._session.answer(), told=True):
-            self._tell_shares_of_all()
+            self._tell_shares(self._spoken[-1].shares.finish())
 
     async def _grant(self) -> None:
         """Speak what was wished for, in order; clauses that follow each other in one go."""
@@ -125,7 +128,7 @@ class SpeechAnswer:
             reply = self._session.say(" ".join(clause.text for clause in clauses))
             if not await self._speak(reply, *clauses, told=False):
                 return
-            self._tell_shares_of_all()
+            self._tell_shares(self._spoken[-1].shares.finish())
         self._granting = False
 
     async def _apologise(self, speak: Speak) -> None:
@@ -140,7 +143,8 @@ class SpeechAnswer:
 
     async def _speak(self, reply: SpeechReply, *clauses: Speak, told: bool) -> bool:
         """Read and play it; False: it failed. ``told``: its text goes to the session."""
-        spoken = self._current = _Spoken(reply, self._plane.play_rate_hz, self._pace)
+        spoken = _Spoken(reply, self._plane.play_rate_hz, self._pace)
+        self._spoken.append(spoken)
         for clause in clauses:
             spoken.shares.name(clause.segment, clause.text)
         if not told:
@@ -149,10 +153,10 @@ class SpeechAnswer:
         try:
             await self._read(spoken, told)
         except EngineError as error:
-            self._fail(error.code)
+            self._fail(spoken, error.code)
         except Exception:
             _LOG.exception("the speech-to-speech engine raised")
-            self._fail("s2s_raised")
+            self._fail(spoken, "s2s_raised")
         else:
             spoken.put(self._resampler.flush() if self._resampler is not None else None)
             spoken.put(None)
@@ -184,12 +188,12 @@ class SpeechAnswer:
                     self._tell(ev.ToolsUsed(self.turn, piece))
                 else:
                     spoken.put(piece if resampler is None else resampler.process(piece))
-                # Hand over, so that what was read is heard before more is.
-                await asyncio.sleep(0)
+                await spoken.room()
 
     def _name_what_is_heard(self, spoken: _Spoken) -> None:
         """Have the text that is there cut, if audio waits for it that is being heard."""
-        if spoken.words.told and spoken.shares.unnamed_ms >= _UNNAMED_MS:
+        if spoken.words.fresh and spoken.shares.unnamed_ms >= _UNNAMED_MS:
+            spoken.words.fresh = False
             self._tell(ev.ReplyText(self.turn, "", whole=True))
 
     async def _play(self, spoken: _Spoken) -> None:
@@ -225,21 +229,19 @@ class SpeechAnswer:
             if share.last:
                 self._tell(ev.SegmentEnd(self.turn, share.segment))
 
-    def _tell_shares_of_all(self) -> None:
-        if self._current is not None:
-            self._tell_shares(self._current.shares.finish())
-
-    def _fail(self, code: str) -> None:
-        if self._current is not None:
-            self._current.failed = True
+    def _fail(self, spoken: _Spoken, code: str) -> None:
+        spoken.failed = True
         self._tell(ev.EngineFailed(self.turn, "s2s", code))
 
 
 class _Words:
-    """Text by whole words: the last may still grow. ``told``: there were some."""
+    """Text by whole words: the last may still grow.
+
+    ``told``: there were some; ``fresh``: since the last cut.
+    """
 
     def __init__(self) -> None:
-        self.told = False
+        self.told = self.fresh = False
         self._held = ""
 
     def push(self, text: str) -> str:
@@ -247,7 +249,8 @@ class _Words:
         held = self._held + text
         cut = len(held) - len(held.split(" ")[-1])
         self._held = held[cut:]
-        self.told = self.told or bool(held[:cut].strip())
+        if held[:cut].strip():
+            self.told = self.fresh = True
         return held[:cut]
 
     def rest(self) -> str:
@@ -268,22 +271,35 @@ class _Spoken:
         self._rate_hz = rate_hz
         self._begin: int | None = None
         self._samples = 0
-        # Bounded by the engine, which bounds what it gives of one answer.
+        # Bounded by `room`: beyond it the engine is not read further.
         self._queue: deque[NDArray[np.int16] | None] = deque()
+        self._waiting = 0
         self._wake = asyncio.Event()
+        self._taken = asyncio.Event()
 
     def put(self, pcm: NDArray[np.int16] | None) -> None:
         """Queue for the playout; None: that was all."""
         if pcm is None or len(pcm):
             self._queue.append(pcm)
+            self._waiting += 0 if pcm is None else len(pcm)
             self._wake.set()
+
+    async def room(self) -> None:
+        """Let what was put be played; wait while there is too much of it."""
+        await asyncio.sleep(0)
+        while self._waiting > _AHEAD_S * self._rate_hz:
+            self._taken.clear()
+            await self._taken.wait()
 
     async def next(self) -> NDArray[np.int16] | None:
         """The next to be played."""
         while not self._queue:
             self._wake.clear()
             await self._wake.wait()
-        return self._queue.popleft()
+        pcm = self._queue.popleft()
+        self._waiting -= 0 if pcm is None else len(pcm)
+        self._taken.set()
+        return pcm
 
     def placed(self, position: int, samples: int) -> None:
         """So much went into the playout."""

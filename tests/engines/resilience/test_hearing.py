@@ -353,6 +353,26 @@ def test_who_waits_for_an_utterance_that_is_given_up_gets_an_error() -> None:
     virtually(main())
 
 
+def test_what_is_given_up_at_once_leaves_no_stream_of_a_local_engine() -> None:
+    async def main() -> None:
+        class Local(SampleStt):
+            session = None  # type: ignore[assignment]
+
+        engine = Local()
+        async with Caller(engine) as caller:
+            await caller.stream.cancel()
+            stream = await caller.session.open(lambda text: None)
+            await stream.cancel()
+            assert engine.live == 0
+            spoken = await caller.session.open(lambda text: None)
+            spoken.push(speech(5))
+            assert await spoken.finish() == "5"
+            await spoken.cancel()
+        assert engine.live == 0
+
+    virtually(main())
+
+
 def test_nobody_answers_before_the_start() -> None:
     with pytest.raises(MisuseError, match="start"):
         virtually(anext(ResilientTts([TtsStub()]).speak("Hello.")))

@@ -153,6 +153,9 @@ class HeardUtterance:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._inner is not None:
+            # Cancelled before its first step, the task has left nothing.
+            await self._let_go(self._inner)
         await self._over()
 
     def _hurry(self, when_s: float) -> None:
@@ -210,6 +213,7 @@ class HeardUtterance:
                 await self._let_go(inner)
                 raise
             else:
+                self._inner = self._remote = None
                 provider.succeeded()
                 return self._settled.followed_by(_later(text, self._from_sample))
 
