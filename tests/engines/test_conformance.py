@@ -1,7 +1,8 @@
 """Our own engines keep what their Protocols promise: one row an engine.
 
 A row says how to make the engine and, where it can be made to fail, a broken one. A
-remote engine's row is a context in which its local server runs.
+remote engine's row is a context in which its local server runs. Calls get most of them
+in the resilience wrapper of their stage, which promises the same.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from voicecore.engines.llm.callback import CallbackLlm
 from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.engines.llm.responder import Responder
 from voicecore.engines.llm.stub import LlmStub
+from voicecore.engines.resilience.llm import ResilientLlm
+from voicecore.engines.resilience.stt import ResilientStt
+from voicecore.engines.resilience.tts import ResilientTts
 from voicecore.engines.stt.assemblyai import AssemblyAiStt
 from voicecore.engines.stt.deepgram import DeepgramStt
 from voicecore.engines.stt.deepgram_flux import DeepgramFluxStt
@@ -203,6 +207,29 @@ def remote_stt(
     return remote("stt", name, partial(server, counted), engine, scheme, said="word")
 
 
+WRAPPERS: dict[str, Callable[..., Any]] = {
+    "stt": ResilientStt,
+    "llm": ResilientLlm,
+    "tts": ResilientTts,
+}
+
+
+def wrapped(inner: Row) -> Row:
+    """The row's engines as calls get them."""
+    wrap = WRAPPERS[inner.stage]
+
+    def around(make: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: wrap([make()])
+
+    @asynccontextmanager
+    async def context(folder: Path) -> AsyncIterator[Given]:
+        async with inner.context(folder) as given:
+            makers = {key: around(given[key]) for key in ("factory", "broken") if key in given}
+            yield {**given, **makers}
+
+    return Row(inner.stage, f"resilient {inner.name}", context)
+
+
 @asynccontextmanager
 async def openai_chat(folder: Path) -> AsyncIterator[Given]:
     async with ChatServer(*(answer("Good ", "day", ".") for _ in range(100))) as server:
@@ -212,17 +239,22 @@ async def openai_chat(folder: Path) -> AsyncIterator[Given]:
         }
 
 
-ROWS = [
-    row("stt", "pocketsphinx", pocketsphinx),
-    row("stt", "sherpa", sherpa),
-    row("stt", "whisper", whisper),
-    row("stt", "stub", lambda folder: {"factory": SttStub}),
+REMOTE = [
     remote_stt("deepgram", DeepgramServer, DeepgramStt, "ws"),
     remote_stt("deepgram-flux", FluxServer, DeepgramFluxStt, "ws"),
     remote_stt("assemblyai", AssemblyAiServer, AssemblyAiStt, "ws"),
     remote_stt("openai-realtime-stt", OpenAiRealtimeSttServer, OpenAiRealtimeStt, "ws"),
     remote_stt("openai-transcribe", OpenAiTranscriptionsServer, OpenAiTranscriptions, "http"),
     Row("llm", "openai", openai_chat),
+    remote("tts", "elevenlabs", ElevenLabsServer, ElevenLabsTts, "ws"),
+    remote("tts", "cartesia", CartesiaServer, CartesiaTts, "ws"),
+    remote("tts", "openai-speech", OpenAiSpeechServer, OpenAiSpeech, "http"),
+]
+LOCAL = [
+    row("stt", "pocketsphinx", pocketsphinx),
+    row("stt", "sherpa", sherpa),
+    row("stt", "whisper", whisper),
+    row("stt", "stub", lambda folder: {"factory": SttStub}),
     row("llm", "responder", lambda folder: {"factory": Responder}),
     row("llm", "callback", callback),
     row(
@@ -231,9 +263,6 @@ ROWS = [
         lambda f: {"factory": lambda: CallbackLlm(plain_agent)},
     ),
     row("llm", "stub", lambda folder: {"factory": LlmStub}),
-    remote("tts", "elevenlabs", ElevenLabsServer, ElevenLabsTts, "ws"),
-    remote("tts", "cartesia", CartesiaServer, CartesiaTts, "ws"),
-    remote("tts", "openai-speech", OpenAiSpeechServer, OpenAiSpeech, "http"),
     row("tts", "espeak", espeak),
     row("tts", "flite", flite),
     row("tts", "piper", piper),
@@ -242,6 +271,7 @@ ROWS = [
     row("vad", "energy", lambda folder: {"factory": EnergyVad}),
     row("turn", "onnx", onnx_turn),
 ]
+ROWS = [*LOCAL, *REMOTE, *(wrapped(row) for row in LOCAL + REMOTE if row.stage in WRAPPERS)]
 
 
 @pytest.mark.parametrize("engine", ROWS, ids=lambda one: f"{one.stage}-{one.name}")

@@ -124,7 +124,10 @@ class HeardUtterance:
         self._push(Piece(pcm, packets))
 
     async def finish(self) -> str:
-        """End the utterance; its text, or the EngineError of the last engine that was asked."""
+        """End the utterance; its text, or the EngineError of the last engine that was asked.
+
+        EngineError ``stt_closed``, too, where it is given up by somebody else.
+        """
         if self._task is None:
             raise MisuseError("the utterance was not begun")
         if not self._ended.done():
@@ -134,6 +137,9 @@ class HeardUtterance:
         try:
             text = await asyncio.shield(self._task)
         except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if self._task.cancelled() and waiter is not None and not waiter.cancelling():
+                raise _given_up(self._chain.name) from None
             await self.cancel()
             raise
         finally:
@@ -147,6 +153,9 @@ class HeardUtterance:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._inner is not None:
+            # Cancelled before its first step, the task has left nothing.
+            await self._let_go(self._inner)
         await self._over()
 
     def _hurry(self, when_s: float) -> None:
@@ -204,6 +213,7 @@ class HeardUtterance:
                 await self._let_go(inner)
                 raise
             else:
+                self._inner = self._remote = None
                 provider.succeeded()
                 return self._settled.followed_by(_later(text, self._from_sample))
 
@@ -415,6 +425,10 @@ def _mute(engine: str, stall_s: float) -> EngineError:
     return EngineError(
         f"{engine}: no word for {stall_s:.1f} s of speech", engine=engine, code="stt_mute"
     )
+
+
+def _given_up(engine: str) -> EngineError:
+    return EngineError(f"{engine}: the utterance was given up", engine=engine, code="stt_closed")
 
 
 def _tell_nobody(text: str) -> None: ...
