@@ -156,15 +156,20 @@ def measure(report: Report, folder: Path | None) -> None:
     found: list[Reconnection] = []
     if recording is not None:
         print(f"reconnecting: {seconds:g} s of recorded speech, {runs} of each kind")
-        for subject in live:
-            work = disturbances(subject, recording, runs=runs, seconds=seconds, seed=5)
-            found += _told(subject, recording, uvloop.run(work), report)
+        for subject, results in uvloop.run(_all(live, recording, runs, seconds)):
+            found += _told(subject, results, report)
     report.bars += _bars(recording, found)
 
 
-def _told(
-    subject: Subject, recording: Recorded, results: list[Reconnection], report: Report
-) -> list[Reconnection]:
+async def _all(
+    subjects: list[Subject], recording: Recorded, runs: int, seconds: float
+) -> list[tuple[Subject, list[Reconnection]]]:
+    """Of each adapter; side by side."""
+    work = (disturbances(s, recording, runs=runs, seconds=seconds, seed=5) for s in subjects)
+    return list(zip(subjects, await asyncio.gather(*work), strict=True))
+
+
+def _told(subject: Subject, results: list[Reconnection], report: Report) -> list[Reconnection]:
     whole = results[0].text
     for result in results[1:]:
         row = {"part": "reconnecting", **asdict(result), "same_text": result.text == whole}
