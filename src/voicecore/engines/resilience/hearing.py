@@ -79,6 +79,7 @@ class HeardUtterance:
         self._mutes = 0
         self._doubted = False
         self._heard_something = False
+        self._answered_by = ""
         self._trouble: asyncio.Future[EngineError] = loop.create_future()
         self._task: asyncio.Task[str] | None = None
         self._guest_of: _Closable | None = None
@@ -130,7 +131,7 @@ class HeardUtterance:
             raise
         finally:
             await self._over()
-        self._chain.meter.finalised("stt", self._chain.name, self._loop.time() - began_s)
+        self._chain.meter.finalised("stt", self._answered_by, self._loop.time() - began_s)
         return text
 
     async def cancel(self) -> None:
@@ -196,6 +197,7 @@ class HeardUtterance:
             else:
                 self._inner = self._remote = None
                 provider.succeeded()
+                self._answered_by = provider.name
                 return self._settled.followed_by(_later(text, self._from_sample))
 
     async def _hear(self, provider: Provider[SttEngine], inner: SttStream) -> str:
