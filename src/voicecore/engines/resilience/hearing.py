@@ -154,18 +154,19 @@ class HeardUtterance:
     def _push(self, piece: Piece) -> None:
         if self._seeker.ended.done():
             return
-        if self._ring is not None:
-            self._ring.add(piece, self._covered_by_now())
-        if self._inner is None:
+        inner, remote, ring = self._inner, self._remote, self._ring
+        if ring is not None and not ring.add(piece):
+            ring.make_room(self._covered_by_now())
+        if inner is None:
             return
-        self._hand_on(self._inner, piece)
-        if self._remote is not None:
-            if len(piece.pcm):
-                self._watch.listen(piece.pcm, self._remote.progress)
-            mute = self._watch.is_mute and self._mutes < _MOST_MUTES
-            if mute and not self._trouble.done():
-                self._mutes += 1
-                self._trouble.set_result(_mute(self._chain.name, self._policy.stall_s))
+        self._hand_on(inner, piece)
+        if remote is None or not len(piece.pcm):
+            return
+        if not self._watch.listen(piece.pcm, remote.progress):
+            return
+        if self._mutes < _MOST_MUTES and not self._trouble.done():
+            self._mutes += 1
+            self._trouble.set_result(_mute(self._chain.name, self._policy.stall_s))
 
     def _hand_on(self, inner: SttStream, piece: Piece) -> None:
         if self._encoded is not None:
