@@ -48,16 +48,18 @@ class FaultyFront:
     """``async with FaultyFront(server.url) as front: Adapter(url=front.url)``.
 
     ``passes``: how many bytes of the answer (after its HTTP head) go through before
-    ``CUT``, ``GARBAGE`` and ``HALF_OPEN`` strike. ``connections`` counts those ever accepted,
-    ``open`` those that stand.
+    ``CUT``, ``GARBAGE`` and ``HALF_OPEN`` strike. ``port``: 0 for any that is free.
+    ``connections`` counts those ever accepted, ``open`` those that stand.
     """
 
-    def __init__(self, url: str, fault: Fault = Fault.NONE, *, passes: int = 0) -> None:
+    def __init__(
+        self, url: str, fault: Fault = Fault.NONE, *, passes: int = 0, port: int = 0
+    ) -> None:
         self.fault = fault
         self.passes = passes
         self.connections = 0
         self._parts = urlsplit(url)
-        self._port = 0
+        self._port = port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._passing = _set_event()
