@@ -85,6 +85,16 @@ class OpenAiSpeech:
             **({"stream_format": stream_format} if stream_format else {}),
         }
 
+    @staticmethod
+    def missing(key: str = "", url: str = _VENDOR, **_: object) -> list[str]:
+        """A sentence if there is no key for a server that certainly wants one."""
+        if key or urlsplit(url).hostname != urlsplit(_VENDOR).hostname:
+            return []
+        return [
+            "needs its API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to a file; or "
+            f"set engine.{_NAME}.url to a server that asks for none"
+        ]
+
     async def start(self) -> None:
         """Ready to connect; nothing is connected yet."""
         await self.client.start()
