@@ -13,6 +13,7 @@ from fakes.chat_server import ChatServer, Reply, end, say
 from fakes.deepgram_flux_server import FluxServer
 from fakes.deepgram_server import DeepgramServer
 from fakes.elevenlabs_server import ElevenLabsServer
+from fakes.openai_realtime_server import RealtimeServer
 from fakes.openai_realtime_stt_server import OpenAiRealtimeSttServer
 from fakes.openai_speech_server import OpenAiSpeechServer
 from fakes.openai_transcriptions_server import OpenAiTranscriptionsServer
@@ -95,6 +96,16 @@ def _realtime_stt(url: str, key: str) -> Any:
     return OpenAiRealtimeStt(key=key, url=url)
 
 
+def _talker(_: Understand) -> Any:
+    return RealtimeServer(keys=(GOOD,), pace_s=0.05)
+
+
+def _realtime(url: str, key: str) -> Any:
+    from voicecore.engines.s2s.openai_realtime import OpenAiRealtime
+
+    return OpenAiRealtime(key=key, url=url)
+
+
 def _elevenlabs(url: str, key: str) -> Any:
     from voicecore.engines.tts.elevenlabs import ElevenLabsTts
 
@@ -125,6 +136,7 @@ SUBJECTS = (
     Subject("stt", "assemblyai", _keyed(AssemblyAiServer), _assemblyai, 400, live=True),
     Subject("stt", "openai-transcribe", _keyed(OpenAiTranscriptionsServer), _transcriptions, 4),
     Subject("stt", "openai-realtime-stt", _keyed(OpenAiRealtimeSttServer), _realtime_stt, 900),
+    Subject("s2s", "openai-realtime", _talker, _realtime, 900),
     Subject("tts", "elevenlabs", _voiced(ElevenLabsServer), _elevenlabs, 20_000),
     Subject("tts", "cartesia", _voiced(CartesiaServer), _cartesia, 20_000),
     Subject("tts", "openai-speech", _voiced(OpenAiSpeechServer), _speech, 20_000),

@@ -57,6 +57,8 @@ from voicecore.engines.vad.energy import EnergyVad
 from voicecore.engines.vad.silero import SileroVad
 from voicecore.testing import check_engine
 
+pytestmark = pytest.mark.slow
+
 Given = dict[str, Any]
 """Arguments of ``check_engine``: ``factory``, and others as in ``voicecore.testing.Bench``."""
 

@@ -14,6 +14,8 @@ from voicecore.testing import NotConforming, check_engine, conformance
 from voicecore.testing.__main__ import main
 from voicecore.testing.conformance import STAGES
 
+pytestmark = pytest.mark.slow
+
 GOOD = {
     "stt": f.GoodStt,
     "llm": f.GoodLlm,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -42,6 +43,7 @@ class AssemblyAiServer:
         gate: asyncio.Event | None = None,
         delay_s: float = 0.0,
         turns_per_session: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = ""
         self.sessions: list[AssemblyAiSession] = []
@@ -49,15 +51,16 @@ class AssemblyAiServer:
         self.keys, self.expired = keys, expired
         self.gate, self.delay_s = gate, delay_s
         self.turns_per_session = turns_per_session
+        self.tls = tls
         app = web.Application()
         app.router.add_get("/v3/ws", self._serve)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls).start()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"ws://{host}:{port}/v3/ws"
+        self.url = f"{'wss' if self.tls else 'ws'}://{host}:{port}/v3/ws"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -187,7 +187,8 @@ class FaultyFront:
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
     ) -> None:
-        with suppress(OSError):
+        # RuntimeError: uvloop's word for writing to what is closed.
+        with suppress(OSError, RuntimeError):
             while data := await reader.read(1 << 16):
                 await passing.wait()
                 writer.write(data)

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import itertools
 import json
+import ssl
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Self
@@ -47,21 +48,23 @@ class OpenAiRealtimeSttServer:
         gate: asyncio.Event | None = None,
         delay_s: float = 0.0,
         fails: dict[str, Any] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = ""
         self.sessions: list[RealtimeSttSession] = []
         self.understand = understand
         self.keys, self.expired = keys, expired
         self.gate, self.delay_s, self.fails = gate, delay_s, fails
+        self.tls = tls
         app = web.Application()
         app.router.add_get("/v1/realtime", self._serve)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls).start()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"ws://{host}:{port}/v1/realtime"
+        self.url = f"{'wss' if self.tls else 'ws'}://{host}:{port}/v1/realtime"
         return self
 
     async def __aexit__(self, *_: object) -> None:

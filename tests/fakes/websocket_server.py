@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -93,14 +94,21 @@ class WebSocketServer:
     """``async with WebSocketServer() as server``: listens on ``server.url``.
 
     ``refusals`` are what the next handshakes get. ``gate`` is set: clear it, and no
-    answer leaves. ``delay_s``: of every answer; for benches.
+    answer leaves. ``delay_s``: of every answer; ``tls``: speak it; both for benches.
     """
 
     path = "/"
 
-    def __init__(self, *, keys: Collection[str] = ("good-key",), delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        keys: Collection[str] = ("good-key",),
+        delay_s: float = 0.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.keys = keys
         self.delay_s = delay_s
+        self.tls = tls
         self.connections: list[Connection] = []
         self.refusals: deque[Refusal] = deque()
         self.gate = asyncio.Event()
@@ -113,9 +121,9 @@ class WebSocketServer:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls).start()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"ws://{host}:{port}{self.path}"
+        self.url = f"{'wss' if self.tls else 'ws'}://{host}:{port}{self.path}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -16,7 +16,7 @@ from typing import IO
 
 import pytest
 
-from voicecore.service.__main__ import HARD_EXIT_S, SHUTDOWN_S
+from voicecore.service.__main__ import HARD_EXIT_S, SHUTDOWN_S, SWITCH_INTERVAL_S
 
 pytestmark = pytest.mark.realtime
 
@@ -42,6 +42,7 @@ if "--late" in sys.argv:
     process.SHUTDOWN_S, process.HARD_EXIT_S = 3600, 3600
 own = ("--hang", "--block", "--soon", "--late")
 code = process.main([word for word in sys.argv[1:] if word not in own])
+print("switch interval:", sys.getswitchinterval())
 print("frozen:", gc.get_freeze_count())
 sys.exit(code)
 """
@@ -114,7 +115,9 @@ def test_serves_and_ends_on_a_signal(services: ExitStack, number: signal.Signals
     with urllib.request.urlopen(url + "readyz", timeout=PATIENCE_S) as reply:
         assert json.load(reply)["status"] == "ready"
     assert service.end(number) == (0, "")
-    *_, frozen = service.lines[-1].split()
+    *_, interval, last = service.lines
+    assert interval.strip() == f"switch interval: {SWITCH_INTERVAL_S}"
+    *_, frozen = last.split()
     assert int(frozen) > 10_000, "what start-up made is out of the collector's rounds"
 
 

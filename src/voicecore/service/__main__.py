@@ -29,6 +29,10 @@ SHUTDOWN_S = 4.5
 HARD_EXIT_S = 4.9
 """A thread that never returns can't keep the process beyond this."""
 
+SWITCH_INTERVAL_S = 0.001
+"""How long an agent's own thread may hold the GIL while the event loop wants it: each
+wake-up of the loop waits for that. CPython's 5 ms would be most of a tick."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the service with ``argv`` (default: the process's) until a signal; the exit code."""
@@ -50,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The only import of uvloop: everything else runs on any event loop.
     import uvloop
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(loaded, _reporter(loaded.settings.log_format)))

@@ -12,7 +12,6 @@ from voicecore._native.resample import Resampler
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
-from voicecore.core.word_times import Pace
 from voicecore.engines.s2s.protocol import SpeechSession
 from voicecore.service.call_engines import CallEngines
 from voicecore.service.speech_answer import SpeechAnswer
@@ -44,7 +43,6 @@ class SpeechVoice:
         self._on_played = on_played
         self._answer: SpeechAnswer | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self._pace = Pace()
         equal = rate_hz == plane.play_rate_hz
         self._resampler = None if equal else Resampler(rate_hz, plane.play_rate_hz)
 
@@ -84,7 +82,6 @@ class SpeechVoice:
                 self._plane,
                 self._session,
                 resampler=self._resampler,
-                pace=self._pace,
                 apology=self._apology,
                 report=self._report,
                 on_played=self._on_played,

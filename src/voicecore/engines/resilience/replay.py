@@ -17,7 +17,7 @@ class Piece(NamedTuple):
 
 
 class ReplayRing:
-    """Pieces in order, ``most_samples`` at most; beyond, the oldest is dropped and counted.
+    """Pieces in order, ``most_samples`` at most: see :meth:`make_room`.
 
     Samples are counted from the first of the utterance. It keeps references to what it
     is given, and copies nothing.
@@ -36,16 +36,19 @@ class ReplayRing:
     def __iter__(self) -> Iterator[Piece]:
         return iter(self._pieces)
 
-    def add(self, piece: Piece, covered: int) -> None:
-        """Keep ``piece``; ``covered``: up to which sample nothing is needed any more."""
+    def add(self, piece: Piece) -> bool:
+        """Keep ``piece``; False if that is too much now, and room must be made."""
         self._pieces.append(piece)
         self.end += len(piece.pcm)
-        if self.end - self.start > self._most:
-            self.release(covered)
-            while self.end - self.start > self._most:
-                gone = len(self._pieces.popleft().pcm)
-                self.start += gone
-                self.dropped += gone
+        return self.end - self.start <= self._most
+
+    def make_room(self, covered: int) -> None:
+        """Forget what lies before sample ``covered``; then the oldest, which is counted."""
+        self.release(covered)
+        while self.end - self.start > self._most:
+            gone = len(self._pieces.popleft().pcm)
+            self.start += gone
+            self.dropped += gone
 
     def release(self, covered: int) -> None:
         """Forget what lies before sample ``covered``.

@@ -114,7 +114,10 @@ class Line:
         """Send, or hold, ``duration_ms`` of audio; returns what was dropped for it, in ms."""
         self.sent_ms += duration_ms
         if self._ready:
-            self._put(self._wrapped(audio))
+            socket = self._socket
+            assert socket is not None
+            for message in self._wrapped(audio):
+                socket.send(message)
             return 0.0
         self._held.append((audio, duration_ms))
         self._held_ms += duration_ms

@@ -2,15 +2,20 @@
 
 RFC 6455. A connection that is half open (the peer's machine or a middlebox is gone
 without a word) takes what is written for minutes; only a ping that nobody answers
-tells. One goes out about each second, and must be answered within another.
+tells. One goes out when nothing has come for about a second, and must be answered
+within another.
+
+What is sent is written at once, by the caller of ``send``; a task that writes is there
+only while the peer's window, or our end's buffer, is full.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from aiohttp import WSMsgType
@@ -28,8 +33,9 @@ _CLOSING = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED})
 class SocketLimits:
     """Bounds of one connection.
 
-    ``connect_s``: until the WebSocket is open. ``ping_interval_s``, ``ping_timeout_s``:
-    a dead peer is noticed after their sum at most. ``message_bytes``: the longest
+    ``connect_s``: until the WebSocket is open. ``ping_interval_s``: after so long without
+    a message the peer is pinged; ``ping_timeout_s``: how long anything at all may then
+    take to come. A dead peer is noticed after their sum at most. ``message_bytes``: the longest
     message taken. ``backlog_bytes``: what may wait to be sent; beyond it the socket
     fails, since a provider that takes less than real time is as good as gone.
     """
@@ -65,12 +71,11 @@ class WireSocket:
         self._loop = loop
         self._backlog: deque[str | bytes] = deque()
         self._backlog_bytes = 0
-        self._ping_due = False
+        self._heard_s = loop.time()
         self._pinged_s: float | None = None
-        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._timer = loop.call_later(limits.ping_interval_s, self._watch)
-        self._writer = loop.create_task(self._write(), name=f"{faults.engine}-socket")
 
     @classmethod
     async def connect(
@@ -108,15 +113,20 @@ class WireSocket:
         return not self.failure.done()
 
     def send(self, message: str | bytes) -> None:
-        """Queue a text or a binary message; never blocks. Nothing once it has failed."""
-        if not self.is_open:
+        """Write a text or a binary message, or queue it; never blocks.
+
+        Nothing is done once the socket has failed.
+        """
+        if self.failure.done():
+            return
+        if self._writer is None:
+            self._begin(self._frame(message))
             return
         self._backlog_bytes += len(message)
         if self._backlog_bytes > self._limits.backlog_bytes:
             self._fail("backlog", "the provider takes less than is sent")
             return
         self._backlog.append(message)
-        self._wake.set()
 
     async def receive(self) -> str | bytes | None:
         """The next message; None once the peer closed in good order (code 1000).
@@ -133,16 +143,17 @@ class WireSocket:
                 raise self._fail(
                     "closed", f"the connection broke ({type(error).__name__})"
                 ) from None
-            self._pinged_s = None
-            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            self._note_life()
+            kind = message.type
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
                 data: str | bytes = message.data
                 return data
-            if message.type is WSMsgType.PING:
+            if kind is WSMsgType.PING:
                 await self._pong(message.data)
-            elif message.type in _CLOSING:
+            elif kind in _CLOSING:
                 self._check_close()
                 return None
-            elif message.type is WSMsgType.ERROR:
+            elif kind is WSMsgType.ERROR:
                 raise self._fail("bad_message", "the provider broke the WebSocket protocol")
 
     @property
@@ -154,9 +165,11 @@ class WireSocket:
         """Close and free all; half a second at most, also where the peer is gone. Twice is fine."""
         if not self.failure.done():
             self._fail("closed", "it was closed by us")
-        self._writer.cancel()
         assert self._closing is not None
-        await asyncio.gather(self._writer, self._closing, return_exceptions=True)
+        tasks = [task for task in (self._writer, self._closing) if task is not None]
+        if self._writer is not None:
+            self._writer.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _pong(self, data: bytes) -> None:
         try:
@@ -172,41 +185,70 @@ class WireSocket:
         if code != aiohttp.WSCloseCode.OK:
             raise error
 
-    async def _write(self) -> None:
-        socket, backlog = self._socket, self._backlog
+    def _frame(self, message: str | bytes) -> Coroutine[Any, Any, None]:
+        if isinstance(message, str):
+            return self._socket.send_frame(message.encode(), WSMsgType.TEXT)
+        return self._socket.send_frame(message, WSMsgType.BINARY)
+
+    def _begin(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Run ``sending`` up to where it waits, which it seldom does; a task does the rest.
+
+        A task for each chunk would take about as long as the writing itself.
+        """
         try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while backlog:
-                    message = backlog.popleft()
-                    if isinstance(message, str):
-                        await socket.send_str(message)
-                    else:
-                        await socket.send_bytes(message)
-                    self._backlog_bytes -= len(message)
-                if self._ping_due:
-                    self._ping_due = False
-                    await socket.ping()
+            waits_for = sending.send(None)
+        except StopIteration:
+            return
         except (aiohttp.ClientError, OSError):
             self._fail("closed", "the connection broke")
+            return
+        rest = _Rest(sending, waits_for)
+        self._writer = self._loop.create_task(
+            self._write(rest), name=f"{self.faults.engine}-socket"
+        )
+
+    async def _write(self, rest: _Rest) -> None:
+        """Finish what was begun, then write what had to wait for it."""
+        backlog = self._backlog
+        try:
+            await rest
+            while backlog:
+                message = backlog.popleft()
+                await self._frame(message)
+                self._backlog_bytes -= len(message)
+            if self._pinged_s is not None:
+                # It fell due meanwhile.
+                await self._socket.ping()
+        except (aiohttp.ClientError, OSError):
+            self._fail("closed", "the connection broke")
+        self._writer = None
+
+    def _note_life(self) -> None:
+        """Something came: the peer lives."""
+        self._heard_s = self._loop.time()
+        if self._pinged_s is not None:
+            self._pinged_s = None
+            self._timer.cancel()
+            if not self.failure.done():
+                self._timer = self._loop.call_later(self._limits.ping_interval_s, self._watch)
 
     def _watch(self) -> None:
         """Ping, or find that the last one was not answered."""
-        limits = self._limits
+        limits, now_s = self._limits, self._loop.time()
         if self.failure.done():
             return
-        now_s = self._loop.time()
         if self._pinged_s is None:
-            self._pinged_s, self._ping_due = now_s, True
-            self._wake.set()
-            self._timer = self._loop.call_later(limits.ping_timeout_s, self._watch)
-        elif now_s - self._pinged_s >= limits.ping_timeout_s:
-            self._fail("half_open", f"no answer to a ping within {limits.ping_timeout_s:g} s")
+            due_s = self._heard_s + limits.ping_interval_s
+            if now_s >= due_s:
+                self._pinged_s, due_s = now_s, now_s + limits.ping_timeout_s
+                if self._writer is None:
+                    self._begin(self._socket.ping())
         else:
-            self._timer = self._loop.call_later(
-                self._pinged_s + limits.ping_timeout_s - now_s, self._watch
-            )
+            due_s = self._pinged_s + limits.ping_timeout_s
+            if now_s >= due_s:
+                self._fail("half_open", f"no answer to a ping within {limits.ping_timeout_s:g} s")
+        if not self.failure.done():
+            self._timer = self._loop.call_at(due_s, self._watch)
 
     def _fail(self, kind: str, reason: str) -> EngineError:
         if not self.failure.done():
@@ -224,3 +266,26 @@ class WireSocket:
                 await self._socket.close()
         except (TimeoutError, aiohttp.ClientError, OSError):
             pass
+
+
+class _Rest:
+    """Awaits the rest of a coroutine that was begun by hand, and waits for ``first``."""
+
+    def __init__(self, begun: Coroutine[Any, Any, None], first: Any) -> None:
+        self._begun = begun
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        waits_for = self._first
+        try:
+            while True:
+                try:
+                    yield waits_for
+                except BaseException as error:
+                    waits_for = self._begun.throw(error)
+                else:
+                    waits_for = self._begun.send(None)
+        except StopIteration:
+            return
+        finally:
+            self._begun.close()
