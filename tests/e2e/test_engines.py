@@ -49,10 +49,11 @@ KEYS = {
 }
 GREETING = "Good morning there."
 STORY = (
-    "In 1984 seven hundred farmers owned every garden along that river. "
-    "Their apple trees gave more than 250000 apples every year, and none was ever sold. "
+    "In 1984 and 1985 and 1986 seven hundred farmers owned every garden along that river and "
+    "all meadows behind those gardens. Their apple trees gave more every year than they sold. "
     "After many winters somebody found an old silver coin under the oldest tree."
 )
+"""Numbers take long to say, but not this voice: who only estimates is wrong by words."""
 BRIEF = "Certainly, whenever that suits you."
 LONG = (0.95, 7.6)
 """Of the recording: 26 words in one breath."""
@@ -211,7 +212,7 @@ async def final(caller: AiortcCaller, after: int = 0) -> str:
 
 def told(caller: AiortcCaller) -> list[float]:
     """How long (ms) each word sounded at the far end: a word is a stretch of tones."""
-    return [1000 * (end - begin) for begin, end in tones(decoded(caller.arrivals))]
+    return [float(1000 * (end - begin)) for begin, end in tones(decoded(caller.arrivals))]
 
 
 def check_heard(sounded: list[float], text: str, heard: str) -> None:
