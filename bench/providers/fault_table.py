@@ -15,17 +15,19 @@ import gc
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
-import numpy as np
+import uvloop
 
 from engines.worker_kit import children, open_fds
 from fakes.engine_call import SILENCE_MS, EngineCall
 from fakes.faulty_front import Fault, FaultyFront
-from fakes.scripted_engines import SampleStt, ScriptedLlm
-from providers.subjects import GOOD, OLD, WRONG, Subject, word_a_third
+from fakes.scripted_engines import SampleStt, ScriptedLlm, speech
+from providers.subjects import GOOD, OLD, SUBJECTS, WRONG, Subject, word_a_third
+from report import Bar, Report
 from voicecore.engines.resilience.llm import ResilientLlm
 from voicecore.engines.resilience.policy import AnswerPolicy, HearingPolicy
 from voicecore.engines.resilience.stt import ResilientStt
@@ -38,6 +40,8 @@ _AT_ONCE = 30
 _HEARING = HearingPolicy()
 _MODEL = AnswerPolicy()
 _VOICE = AnswerPolicy(first_item_s=3.0, next_item_s=3.0)
+_SPEECH_S = 5.0
+"""To connect, and to the first sound (`engines/s2s/`)."""
 _SLACK_S = 0.5
 """For the pause that ends a turn, rounding to packets, and a machine of two cores."""
 
@@ -48,6 +52,8 @@ def deadline_s(subject: Subject) -> float:
         return max(_MODEL.first_item_s, _MODEL.next_item_s)
     if subject.stage == "tts":
         return max(_VOICE.first_item_s, _VOICE.next_item_s)
+    if subject.stage == "s2s":
+        return _SPEECH_S
     # A recogniser that hears live is asked for the end once more on another connection.
     return 2 * _HEARING.final_s if subject.live else _HEARING.batch_final_s
 
@@ -71,15 +77,12 @@ class Cell:
         return self.outcome in ("answered", "apology") and in_time and not self.left
 
 
-def tone(ms: int) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Something as loud as speech."""
-    time_s = np.arange(ms * 16) / 16_000
-    wave = np.sin(2 * np.pi * 180 * time_s) * (1 + np.sin(2 * np.pi * 3 * time_s))
-    return (6000 * wave).astype(np.int16)
-
-
 async def table(subjects: Iterable[Subject]) -> tuple[list[Cell], dict[str, int]]:
     """All cells, side by side; and what is left of tasks, descriptors and processes."""
+    async with FaultyFront("http://127.0.0.1:9/", Fault.WRONG_KEY) as front:
+        # libuv opens /dev/null with the first connection it accepts, and keeps it.
+        _, writer = await asyncio.open_connection(*urlsplit(front.url).netloc.split(":"))
+        writer.close()
     before = _resources()
     room = asyncio.Semaphore(_AT_ONCE)
 
@@ -129,12 +132,14 @@ async def _cell(subject: Subject, fault: Fault) -> Cell:
     )
 
 
-def _engines(subject: Subject, engine: Any) -> tuple[Any, Any, Any]:
+def _engines(subject: Subject, engine: Any) -> tuple[Any, ...]:
     random = Random(6)
     stage = subject.stage
     stt = engine if stage == "stt" else SampleStt()
     llm = engine if stage == "llm" else ScriptedLlm(["Here is the answer. "])
     tts = engine if stage == "tts" else TtsStub(1.0)
+    if stage == "s2s":
+        return (stt, llm, tts, engine)
     return (
         ResilientStt([stt], policy=_HEARING, random=random),
         ResilientLlm([llm], policy=_MODEL, random=random),
@@ -144,7 +149,7 @@ def _engines(subject: Subject, engine: Any) -> tuple[Any, Any, Any]:
 
 async def _turn(call: EngineCall, patience_s: float) -> tuple[str, float]:
     """Say something; ``answered`` (to the end), ``apology``, ``cut off`` or ``silence``."""
-    last_s = await call.say(tone(SPEECH_MS))
+    last_s = await call.say(speech(*range(SPEECH_MS // 100)))
     outcome, played = "silence", 0
     while time.monotonic() - last_s < patience_s:
         heard = call.heard
@@ -168,3 +173,29 @@ async def _left(front: FaultyFront) -> int:
             break
         await asyncio.sleep(0.02)
     return front.open
+
+
+def measure(report: Report) -> None:
+    """Print the table; a bar for the cells, one for what is left."""
+    cells, left = uvloop.run(table(SUBJECTS))
+    width = max(len(fault.value) for fault in FAULTS)
+    adapters = list(dict.fromkeys(cell.adapter for cell in cells))
+    print("faults: what the caller hears (a: answer, s: 'sorry'), after seconds; ! not in time")
+    for fault in FAULTS:
+        row = {cell.adapter: cell for cell in cells if cell.fault == fault.value}
+        shown = "  ".join(f"{_short(row[name]):>7}" for name in adapters)
+        print(f"  {fault.value:{width}}  {shown}")
+    print(f"  {'':{width}}  " + "  ".join(f"{name[:7]:>7}" for name in adapters))
+    report.rows += [{"part": "faults", **asdict(cell), "ok": cell.good} for cell in cells]
+    print(f"  left: {left}")
+    good = sum(cell.good for cell in cells)
+    report.bars += [
+        Bar(f"faults: cells of {len(cells)} answered or apologised for in time", good, "",
+            ">=", len(cells)),
+        Bar("faults: tasks, descriptors, processes left", max(sum(left.values()), 0), "", "<=", 0),
+    ]  # fmt: skip
+
+
+def _short(cell: Cell) -> str:
+    letter = {"answered": "a", "apology": "s"}.get(cell.outcome, "?")
+    return f"{letter} {cell.seconds:.1f}{'' if cell.good else '!'}"

@@ -13,6 +13,7 @@ from fakes.chat_server import ChatServer, Reply, end, say
 from fakes.deepgram_flux_server import FluxServer
 from fakes.deepgram_server import DeepgramServer
 from fakes.elevenlabs_server import ElevenLabsServer
+from fakes.openai_realtime_server import RealtimeServer
 from fakes.openai_realtime_stt_server import OpenAiRealtimeSttServer
 from fakes.openai_speech_server import OpenAiSpeechServer
 from fakes.openai_transcriptions_server import OpenAiTranscriptionsServer
@@ -25,8 +26,9 @@ Understand = Callable[[bytes], list[tuple[str, float, float]]]
 class Subject:
     """``serve(understand)`` starts its server, ``make(url, key)`` the engine.
 
-    ``passes``: the bytes of an answer after which it has begun but not ended.
-    ``live``: it tells what it understands while the caller speaks. ``own_keys``: the server refuses wrong and expired keys as the vendor does.
+    ``passes``: the bytes of an answer after which it has begun but not ended. ``live``: it
+    tells what it understands while the caller speaks. ``own_keys``: the server refuses
+    wrong and expired keys as the vendor does.
     """
 
     stage: str
@@ -47,9 +49,9 @@ def word_a_third(pcm: bytes) -> list[tuple[str, float, float]]:
 class PatientChat(ChatServer):
     """Gives the same answer to everyone."""
 
-    async def _play(self, request: Any, reply: Reply) -> Any:
+    async def play(self, request: Any, reply: Reply) -> Any:
         pieces = ("This is a first sentence of an answer. ", "And this is the second one.")
-        return await super()._play(request, Reply([*say(*pieces), *end()]))
+        return await super().play(request, Reply([*say(*pieces), *end()]))
 
 
 def _flux_server(understand: Understand) -> Any:
@@ -94,6 +96,16 @@ def _realtime_stt(url: str, key: str) -> Any:
     return OpenAiRealtimeStt(key=key, url=url)
 
 
+def _talker(_: Understand) -> Any:
+    return RealtimeServer(keys=(GOOD,), pace_s=0.05)
+
+
+def _realtime(url: str, key: str) -> Any:
+    from voicecore.engines.s2s.openai_realtime import OpenAiRealtime
+
+    return OpenAiRealtime(key=key, url=url)
+
+
 def _elevenlabs(url: str, key: str) -> Any:
     from voicecore.engines.tts.elevenlabs import ElevenLabsTts
 
@@ -124,6 +136,7 @@ SUBJECTS = (
     Subject("stt", "assemblyai", _keyed(AssemblyAiServer), _assemblyai, 400, live=True),
     Subject("stt", "openai-transcribe", _keyed(OpenAiTranscriptionsServer), _transcriptions, 4),
     Subject("stt", "openai-realtime-stt", _keyed(OpenAiRealtimeSttServer), _realtime_stt, 900),
+    Subject("s2s", "openai-realtime", _talker, _realtime, 900),
     Subject("tts", "elevenlabs", _voiced(ElevenLabsServer), _elevenlabs, 20_000),
     Subject("tts", "cartesia", _voiced(CartesiaServer), _cartesia, 20_000),
     Subject("tts", "openai-speech", _voiced(OpenAiSpeechServer), _speech, 20_000),

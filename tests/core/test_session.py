@@ -329,26 +329,32 @@ def test_any_legal_order_of_events_is_survived(seed: int) -> None:
         assert message.text
 
 
-def test_a_whole_piece_ends_a_clause_wherever_it_ends() -> None:
+def test_a_text_that_is_voiced_already_is_heard_as_one_segment_that_grows() -> None:
     call = ScriptedCall()
     call.caller_says("what time is it", 1000, 2000)
-    call.send(ev.ReplyText(1, "It is nearly "))
+    call.send(ev.ReplyText(1, "", voiced=True))
+    call.send(ev.SpeechQueued(1, 0, 0, 12_000, energy=bytes([70] * 50)))
+    call.send(ev.ReplyText(1, "It is **noon** now. ", voiced=True))
+    call.send(ev.SpeechQueued(1, 0, 12_000, 12_000, energy=bytes([70] * 50)))
+    call.written = 24_000
+    call.play_to(12_000)
+    call.send(ev.ReplyText(1, "Anything else that I can do for you?", voiced=True))
     assert call.of(act.Speak) == []
-    call.send(ev.ReplyText(1, "", whole=True))
-    call.send(ev.ReplyText(1, "noon now, "))
-    call.send(ev.ReplyText(1, " ", whole=True))
-    call.send(ev.ReplyText(1, "", whole=True))
-    call.send(ev.ReplyText(1, "I think."))
-    call.send(ev.ReplyEnd(1))
-    spoken = [(s.segment, s.text) for s in call.of(act.Speak) if isinstance(s, act.Speak)]
-    assert spoken == [(0, "It is nearly"), (1, "noon now,"), (2, "I think.")]
+    call.at(4000).onset()
+    call.at(4064).confirm(4000)
+    call.send(ev.Flushed(1, 12_000))
+    (done,) = call.notes("agent_done")
+    # As it was said, not as a text would be read out.
+    assert done["text"] == "It is **noon** now. Anything else that I can do for you?"
+    assert str(done["text"]).startswith(str(done["heard"]))
+    assert 1 <= len(str(done["heard"]).split()) <= 3
+    assert done["interrupted"] is True
 
 
 def test_a_speech_to_speech_model_that_fails_is_apologised_for_behind_what_was_said() -> None:
     call = ScriptedCall()
     call.caller_says("what time is it", 1000, 2000)
-    call.send(ev.ReplyText(1, "It is. "))
-    call.send(ev.ReplyText(1, "Nearly noon. "))
+    call.send(ev.ReplyText(1, "It is nearly noon. ", voiced=True))
     call.send(ev.SpeechQueued(1, 0, 0, 24_000))
     call.written = 24_000
     call.play_to(2400)

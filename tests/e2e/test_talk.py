@@ -113,7 +113,9 @@ async def test_recogniser_killed_in_mid_turn(http: aiohttp.ClientSession, server
     assert failures == 1
 
 
-async def test_voice_killed_in_mid_answer(http: aiohttp.ClientSession, server: Server) -> None:
+async def test_a_voice_killed_in_mid_answer_speaks_anew(
+    http: aiohttp.ClientSession, server: Server
+) -> None:
     async with calling(http, server) as caller:
         old = worker(server, "espeak_worker")
         # Synthesis takes milliseconds: held still, so that it can be killed in the middle.
@@ -121,11 +123,10 @@ async def test_voice_killed_in_mid_answer(http: aiohttp.ClientSession, server: S
         caller.say(command()[1])
         await caller.event("agent")
         os.kill(old, signal.SIGKILL)
-        error = await caller.event("error")
-        assert error["code"] == "worker_lost"
+        # Nothing of the clause was heard: it is asked for again, of the worker's successor.
         await caller.hears_voice()
         done = await caller.event("agent_done")
-        assert "orry" in done["heard"]
+        assert done["heard"] == done["text"].strip()
         await until_restarted(server, "espeak_worker", old)
         assert words_of(await ask(caller))
-        assert [e["type"] for e in caller.events].count("error") == 1
+        assert "error" not in [e["type"] for e in caller.events]

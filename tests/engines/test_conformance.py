@@ -1,13 +1,15 @@
 """Our own engines keep what their Protocols promise: one row an engine.
 
 A row says how to make the engine and, where it can be made to fail, a broken one. A
-remote engine's row is a context in which its local server runs.
+remote engine's row is a context in which its local server runs. Calls get most of them
+in the resilience wrapper of their stage, which promises the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,15 +21,21 @@ from engines.test_pocketsphinx import speech, with_silence
 from engines.test_turn_onnx import POWER, SHARE, SOFT, runnable, waveform
 from engines.tone_transducer import HIGH_HZ, LOW_HZ, silence, tone, write_transducer
 from fakes.assemblyai_server import AssemblyAiServer
+from fakes.cartesia_server import CartesiaServer
 from fakes.chat_server import ChatServer, answer
 from fakes.deepgram_flux_server import FluxServer
 from fakes.deepgram_server import DeepgramServer
+from fakes.elevenlabs_server import ElevenLabsServer
 from fakes.openai_realtime_stt_server import OpenAiRealtimeSttServer
+from fakes.openai_speech_server import OpenAiSpeechServer
 from fakes.openai_transcriptions_server import OpenAiTranscriptionsServer
 from voicecore.engines.llm.callback import CallbackLlm
 from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.engines.llm.responder import Responder
 from voicecore.engines.llm.stub import LlmStub
+from voicecore.engines.resilience.llm import ResilientLlm
+from voicecore.engines.resilience.stt import ResilientStt
+from voicecore.engines.resilience.tts import ResilientTts
 from voicecore.engines.stt.assemblyai import AssemblyAiStt
 from voicecore.engines.stt.deepgram import DeepgramStt
 from voicecore.engines.stt.deepgram_flux import DeepgramFluxStt
@@ -37,14 +45,19 @@ from voicecore.engines.stt.pocketsphinx import PocketsphinxStt
 from voicecore.engines.stt.sherpa import SherpaStt
 from voicecore.engines.stt.stub import SttStub
 from voicecore.engines.stt.whisper import WhisperStt
+from voicecore.engines.tts.cartesia import CartesiaTts
+from voicecore.engines.tts.elevenlabs import ElevenLabsTts
 from voicecore.engines.tts.espeak import EspeakTts
 from voicecore.engines.tts.flite import FliteTts
+from voicecore.engines.tts.openai_speech import OpenAiSpeech
 from voicecore.engines.tts.piper import PiperTts
 from voicecore.engines.tts.stub import TtsStub
 from voicecore.engines.turn.onnx import OnnxTurn
 from voicecore.engines.vad.energy import EnergyVad
 from voicecore.engines.vad.silero import SileroVad
 from voicecore.testing import check_engine
+
+pytestmark = pytest.mark.slow
 
 Given = dict[str, Any]
 """Arguments of ``check_engine``: ``factory``, and others as in ``voicecore.testing.Bench``."""
@@ -167,21 +180,56 @@ def counted(pcm: bytes) -> list[tuple[str, float, float]]:
     return [("word", i * 0.4, i * 0.4 + 0.3) for i in range(int(len(pcm) / 32_000 / 0.4))]
 
 
-def remote_stt(
-    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
+def remote(
+    stage: str,
+    name: str,
+    server: Callable[..., Any],
+    engine: Callable[..., Any],
+    scheme: str,
+    **given: Any,
 ) -> Row:
-    """A recogniser whose local server takes the key ``test``."""
+    """An engine whose local server takes the key ``test``."""
 
     @asynccontextmanager
     async def context(folder: Path) -> AsyncIterator[Given]:
-        async with server(counted, keys={"test"}) as running:
+        async with server(keys={"test"}) as running:
             yield {
                 "factory": lambda: engine(key="test", url=running.url),
-                "said": "word",
                 "broken": lambda: engine(key="test", url=f"{scheme}://{NOBODY}"),
+                **given,
             }
 
-    return Row("stt", name, context)
+    return Row(stage, name, context)
+
+
+def remote_stt(
+    name: str, server: Callable[..., Any], engine: Callable[..., Any], scheme: str
+) -> Row:
+    """A recogniser whose server understands "word", again and again."""
+    return remote("stt", name, partial(server, counted), engine, scheme, said="word")
+
+
+WRAPPERS: dict[str, Callable[..., Any]] = {
+    "stt": ResilientStt,
+    "llm": ResilientLlm,
+    "tts": ResilientTts,
+}
+
+
+def wrapped(inner: Row) -> Row:
+    """The row's engines as calls get them."""
+    wrap = WRAPPERS[inner.stage]
+
+    def around(make: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: wrap([make()])
+
+    @asynccontextmanager
+    async def context(folder: Path) -> AsyncIterator[Given]:
+        async with inner.context(folder) as given:
+            makers = {key: around(given[key]) for key in ("factory", "broken") if key in given}
+            yield {**given, **makers}
+
+    return Row(inner.stage, f"resilient {inner.name}", context)
 
 
 @asynccontextmanager
@@ -193,17 +241,22 @@ async def openai_chat(folder: Path) -> AsyncIterator[Given]:
         }
 
 
-ROWS = [
-    row("stt", "pocketsphinx", pocketsphinx),
-    row("stt", "sherpa", sherpa),
-    row("stt", "whisper", whisper),
-    row("stt", "stub", lambda folder: {"factory": SttStub}),
+REMOTE = [
     remote_stt("deepgram", DeepgramServer, DeepgramStt, "ws"),
     remote_stt("deepgram-flux", FluxServer, DeepgramFluxStt, "ws"),
     remote_stt("assemblyai", AssemblyAiServer, AssemblyAiStt, "ws"),
     remote_stt("openai-realtime-stt", OpenAiRealtimeSttServer, OpenAiRealtimeStt, "ws"),
     remote_stt("openai-transcribe", OpenAiTranscriptionsServer, OpenAiTranscriptions, "http"),
     Row("llm", "openai", openai_chat),
+    remote("tts", "elevenlabs", ElevenLabsServer, ElevenLabsTts, "ws"),
+    remote("tts", "cartesia", CartesiaServer, CartesiaTts, "ws"),
+    remote("tts", "openai-speech", OpenAiSpeechServer, OpenAiSpeech, "http"),
+]
+LOCAL = [
+    row("stt", "pocketsphinx", pocketsphinx),
+    row("stt", "sherpa", sherpa),
+    row("stt", "whisper", whisper),
+    row("stt", "stub", lambda folder: {"factory": SttStub}),
     row("llm", "responder", lambda folder: {"factory": Responder}),
     row("llm", "callback", callback),
     row(
@@ -220,6 +273,7 @@ ROWS = [
     row("vad", "energy", lambda folder: {"factory": EnergyVad}),
     row("turn", "onnx", onnx_turn),
 ]
+ROWS = [*LOCAL, *REMOTE, *(wrapped(row) for row in LOCAL + REMOTE if row.stage in WRAPPERS)]
 
 
 @pytest.mark.parametrize("engine", ROWS, ids=lambda one: f"{one.stage}-{one.name}")

@@ -14,6 +14,8 @@ from voicecore.testing import NotConforming, check_engine, conformance
 from voicecore.testing.__main__ import main
 from voicecore.testing.conformance import STAGES
 
+pytestmark = pytest.mark.slow
+
 GOOD = {
     "stt": f.GoodStt,
     "llm": f.GoodLlm,
@@ -105,6 +107,11 @@ async def test_a_broken_promise_is_told_by_its_check(stage, engine, told_by):
     for task in f.KEPT:
         task.cancel()
     f.KEPT.clear()
+
+
+async def test_a_detector_must_be_quick():
+    report = await check_engine("vad", f.SleepyVad, only=("is_quick",), stall_ms=5.0)
+    assert not report.passed
 
 
 async def test_what_an_engine_leaves_behind_is_laid_to_its_charge():

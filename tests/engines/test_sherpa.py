@@ -222,9 +222,13 @@ async def test_a_killed_worker_costs_its_utterances(package, tmp_path):
     await engine.close()
 
 
-async def test_a_model_that_does_not_load_is_an_engine_error(package, tmp_path):
+@pytest.mark.parametrize("spoilt", [b"not a network", None], ids=["no network", "another kind"])
+async def test_a_model_that_does_not_load_is_an_engine_error(package, tmp_path, spoilt):
     directory = write_transducer(tmp_path)
-    (directory / "joiner-tones.onnx").write_bytes(b"not a network")
-    with pytest.raises(EngineError):
+    # A joiner has none of an encoder's metadata.
+    other = (directory / "joiner-tones.onnx").read_bytes()
+    (directory / "encoder-tones.onnx").write_bytes(other if spoilt is None else spoilt)
+    with pytest.raises(EngineError, match=r"sherpa\.model.* transducer") as caught:
         await SherpaStt(model=directory).start()
+    assert caught.value.code == "stt_bad_model"
     assert children() == []

@@ -20,6 +20,8 @@ from voicecore.engines.tts.elevenlabs import ElevenLabsTts
 from voicecore.engines.tts.openai_speech import OpenAiSpeech
 from voicecore.engines.tts.speech_buffer import SpeechLimits
 
+pytestmark = pytest.mark.slow
+
 LIMITS = SpeechLimits(connect_s=0.4, first_byte_s=0.4, next_byte_s=0.4)
 DEADLINE_S = 1.0
 """Connecting, or the first or next byte, and a machine of two cores."""

@@ -14,6 +14,8 @@ from voicecore.core.conversation import Conversation, Message
 from voicecore.testing import check_engine
 from voicecore.testing.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "engines" / "write-your-own.md"
 EXAMPLES = {
     name: code

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -98,10 +98,16 @@ class Exchange:
 
 
 class ChatServer:
-    """``async with ChatServer(reply, …) as server``: listens on ``server.url``."""
+    """``async with ChatServer(reply, …) as server``: listens on ``server.url``.
 
-    def __init__(self, *replies: Reply) -> None:
+    ``think``: makes a reply where none is queued, however often it is asked.
+    """
+
+    def __init__(
+        self, *replies: Reply, think: Callable[[Exchange], Reply] = lambda _: Reply(status=599)
+    ) -> None:
         self.replies = deque(replies)
+        self.think = think
         self.exchanges: list[Exchange] = []
         self.arrived = asyncio.Event()
         """Set by each request; a test that waits for another one clears it first."""
@@ -129,7 +135,7 @@ class ChatServer:
         exchange = Exchange(request, await request.json())
         self.exchanges.append(exchange)
         self.arrived.set()
-        reply = self.replies.popleft() if self.replies else Reply(status=599)
+        reply = self.replies.popleft() if self.replies else self.think(exchange)
         try:
             return await self.play(request, reply)
         except (asyncio.CancelledError, ConnectionError):

@@ -33,7 +33,14 @@ class EngineCall:
     """``async with EngineCall(stt, llm, tts) as call: outcome = await call.turn(pcm)``."""
 
     def __init__(
-        self, stt: Any, llm: Any, tts: Any, *, metrics: Metrics | None = None, **turns: Any
+        self,
+        stt: Any,
+        llm: Any,
+        tts: Any,
+        s2s: Any = None,
+        *,
+        metrics: Metrics | None = None,
+        **turns: Any,
     ) -> None:
         plane = self.plane = FakePlane()
         self.metrics = metrics or Metrics()
@@ -42,7 +49,7 @@ class EngineCall:
         self._hub = MediaHub(HandThreads(), addresses=lambda: ["192.0.2.2"])
         settings = TurnSettings(**{**PLAIN, "silence_ms": SILENCE_MS, **turns})
         context = CallContext(
-            engines=Engines(stt, llm, tts, vad, ""),
+            engines=Engines(stt, llm, tts, vad, "", s2s=s2s),
             metrics=self.metrics,
             turns=settings,
             stt_chunk_ms=50,

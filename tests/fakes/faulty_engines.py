@@ -362,7 +362,7 @@ def strided(text):
 
 
 def late_marks(text):
-    yield SpeechChunk(np.zeros(800, np.int16))
+    yield SpeechChunk(np.zeros(16_800, np.int16))
     yield SpeechChunk(np.zeros(800, np.int16), (WordMark(0, 1, 0),))
 
 
@@ -448,6 +448,12 @@ class HastyVad(GoodVad):
                 raise MisuseError("no frame")
             scores.append(self.step(stream, frame))
         return scores
+
+
+class SleepyVad(GoodVad):
+    def score(self, batch):
+        time.sleep(0.01)
+        return super().score(batch)
 
 
 class LogitVad(GoodVad):

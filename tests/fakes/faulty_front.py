@@ -48,16 +48,18 @@ class FaultyFront:
     """``async with FaultyFront(server.url) as front: Adapter(url=front.url)``.
 
     ``passes``: how many bytes of the answer (after its HTTP head) go through before
-    ``CUT``, ``GARBAGE`` and ``HALF_OPEN`` strike. ``connections`` counts those ever accepted,
-    ``open`` those that stand.
+    ``CUT``, ``GARBAGE`` and ``HALF_OPEN`` strike. ``port``: 0 for any that is free.
+    ``connections`` counts those ever accepted, ``open`` those that stand.
     """
 
-    def __init__(self, url: str, fault: Fault = Fault.NONE, *, passes: int = 0) -> None:
+    def __init__(
+        self, url: str, fault: Fault = Fault.NONE, *, passes: int = 0, port: int = 0
+    ) -> None:
         self.fault = fault
         self.passes = passes
         self.connections = 0
         self._parts = urlsplit(url)
-        self._port = 0
+        self._port = port
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._passing = _set_event()
@@ -185,7 +187,8 @@ class FaultyFront:
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
     ) -> None:
-        with suppress(OSError):
+        # RuntimeError: uvloop's word for writing to what is closed.
+        with suppress(OSError, RuntimeError):
             while data := await reader.read(1 << 16):
                 await passing.wait()
                 writer.write(data)

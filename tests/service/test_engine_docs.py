@@ -43,3 +43,9 @@ def test_the_index_has_the_defaults_of_resilience() -> None:
     assert rows.keys() == ResilienceFields.model_fields.keys()
     for name, default in rows.items():
         assert float(default) == Settings.model_fields[name].default
+
+
+def test_every_link_of_the_index_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([\w./-]+\.md)\)", INDEX)
+    assert len(links) > 10
+    assert [link for link in links if not (FOLDER / link).is_file()] == []

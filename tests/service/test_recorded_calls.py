@@ -11,6 +11,8 @@ from unittest.mock import patch
 import pytest
 
 from core.driver import PLAIN
+from fakes.openai_realtime_server import RealtimeServer
+from fakes.speech_call import SpeechCall
 from fakes.virtual_loop import virtually
 from service.test_call import Rig
 from voicecore.core.speech_gate import EdgeKind
@@ -97,3 +99,36 @@ def test_both_voices_are_in_it(tmp_path: Path) -> None:
     anchors = [item.kind for item in recording.played if not isinstance(item, AudioBlock)]
     assert anchors[0] == "started"
     assert {"flush", "drained"} <= set(anchors)
+
+
+def test_a_call_with_a_speech_to_speech_model_replays_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recordings = Recordings(tmp_path, "told in the greeting", start=False)
+    context = partial(CallContext, recordings=recordings)
+
+    async def call() -> None:
+        async with RealtimeServer(pace_s=0.03) as server:
+            with patch("fakes.speech_call.CallContext", context):
+                call = SpeechCall(server.url, greeting="Welcome.", **STAGED)
+            async with call:
+                await call.until_state("listening")
+                await call.speak()
+                await call.until_state("speaking")
+                await call.plane.run(900)
+                await call.speak(700)
+                await call.until_state("speaking")
+                server.gates.voice.clear()
+                await call.plane.run(3000)
+                await server.call.cut()
+                await call.until_state("listening")
+
+    virtually(call())
+    recordings.close()
+    (path,) = tmp_path.glob("*-id-1.vcrec")
+    assert replay([str(path), "--twice", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["identical"]
+    assert told["differences"] == told["warnings"] == []
+    kinds = {type(step.event).__name__ for step in read(path).steps}
+    assert kinds >= {"Flushed", "ReplyText", "SegmentEnd", "SpeechQueued"}

@@ -24,7 +24,7 @@ from voicecore.service.secret_text import (
     read_secret,
 )
 
-pytestmark = pytest.mark.usefixtures("clean_surroundings")
+pytestmark = [pytest.mark.usefixtures("clean_surroundings"), pytest.mark.slow]
 CANARY = "canary-6c1f0a9e"
 SRC = Path(__file__).parents[2] / "src"
 STUBS = ["--llm", "stub", "--tts", "stub", "--vad", "energy", "--port", "0"]

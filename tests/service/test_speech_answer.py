@@ -17,7 +17,6 @@ from voicecore.core.actions import Speak
 from voicecore.core.conversation import Message
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.core.transcript import Transcript
-from voicecore.core.word_times import Pace
 from voicecore.engines.s2s.protocol import UNKNOWN_WORDS
 from voicecore.errors import EngineError
 from voicecore.service.speech_answer import SpeechAnswer
@@ -37,6 +36,7 @@ class ScriptedReply:
     def __init__(self, *pieces: Any) -> None:
         self.pieces = pieces
         self.ended: list[float | None] = []
+        self.given = 0
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         for piece in self.pieces:
@@ -45,6 +45,7 @@ class ScriptedReply:
             elif isinstance(piece, Exception):
                 raise piece
             else:
+                self.given += 1
                 yield piece
 
     def end(self, played_ms: float | None) -> None:
@@ -77,14 +78,13 @@ class SmallPlane(FakePlane):
 
 
 class Rig:
-    """An answer, and a session core so simple that each sentence is a clause."""
+    """An answer, and what it told."""
 
     def __init__(self, *replies: ScriptedReply, plane: FakePlane | None = None, hz: int = 24_000):
         self.plane = plane or FakePlane()
         self.session = ScriptedSession(*replies)
         self.told: list[ev.Event] = []
         self.segments = 0
-        self._text = ""
         anything: Any = self.plane
         session: Any = self.session
         self.answer = SpeechAnswer(
@@ -92,20 +92,10 @@ class Rig:
             anything,
             session,
             resampler=None if hz == 24_000 else Resampler(hz, 24_000),
-            pace=Pace(),
             apology=lambda rate_hz: np.full(rate_hz // 10, 5, np.int16),
-            report=self._take,
+            report=self.told.append,
             on_played=lambda position, pcm: None,
         )
-
-    def _take(self, event: ev.Event) -> None:
-        self.told.append(event)
-        if isinstance(event, ev.ReplyText):
-            self._text += event.text
-        ends = isinstance(event, ev.ReplyEnd) or getattr(event, "whole", False)
-        if self._text.strip() and (ends or self._text.rstrip().endswith(".")):
-            self.say(self._text.strip())
-            self._text = ""
 
     def say(self, text: str, *, canned: bool = False) -> None:
         self.segments += 1
@@ -130,18 +120,22 @@ class Rig:
 def test_text_and_audio_of_an_answer() -> None:
     async def main() -> None:
         reply = ScriptedReply(
-            "It is ", "noon. ", tone(SECOND), "Any", "thing ", "else? ", tone(SECOND)
+            "It is ", "noon. ", tone(SECOND), "Any", "thing ", "else?", tone(SECOND)
         )
         rig = Rig(reply)
         rig.answer.ask()
         await asyncio.sleep(1)
-        # A word that may still grow is held back.
-        texts = [event.text for event in rig.of(ev.ReplyText) if event.text]
-        assert texts == ["It is ", "noon. ", "Anything ", "else? "]
+        assert [event.text for event in rig.of(ev.ReplyText)] == [
+            "It is ", "noon. ", "Any", "thing ", "else?",
+        ]  # fmt: skip
+        assert all(event.voiced for event in rig.of(ev.ReplyText))
         assert rig.of(ev.ReplyEnd) == [ev.ReplyEnd(TURN)]
-        assert sum(rig.queued.values()) == 2 * SECOND
-        assert [e.segment for e in rig.of(ev.SegmentEnd)] == [0, 1]
-        assert isinstance(rig.told[-1], ev.SegmentEnd)
+        queued = rig.of(ev.SpeechQueued)
+        assert [(e.segment, e.position, e.samples) for e in queued] == [
+            (0, 0, SECOND), (0, SECOND, SECOND),
+        ]  # fmt: skip
+        assert [len(event.energy) for event in queued] == [100, 100]
+        assert rig.told[-1] == ev.SegmentEnd(TURN, 0)
         rig.plane.played = 2 * SECOND
         await rig.end()
         assert reply.ended == [None]
@@ -149,23 +143,17 @@ def test_text_and_audio_of_an_answer() -> None:
     virtually(main())
 
 
-@pytest.mark.parametrize(
-    "rest", [(tone(4800), "One two th", 5.0, "ree."), ("One two th", tone(4800), 5.0, "ree.")]
-)
-def test_audio_waits_for_no_text_and_is_named_when_there_is_some(rest: tuple[Any, ...]) -> None:
+def test_audio_waits_for_no_text() -> None:
     async def main() -> None:
-        rig = Rig(ScriptedReply(tone(2400), 0.1, *rest))
+        rig = Rig(ScriptedReply(tone(2400), 1.0, "One.", tone(2400)))
         rig.answer.ask()
-        await asyncio.sleep(0.05)
-        assert rig.plane.written == 2400
-        assert rig.of(ev.SpeechQueued) == []
+        await asyncio.sleep(0.5)
+        # It has a place in the answer, though nobody knows its words yet.
+        assert [type(event) for event in rig.told] == [ev.ReplyText, ev.SpeechQueued]
+        assert rig.of(ev.ReplyText) == [ev.ReplyText(TURN, "", voiced=True)]
         await asyncio.sleep(1)
-        # 300 ms are out, and no clause is complete: it is cut where it is, once.
-        assert [e.text for e in rig.of(ev.ReplyText)] == ["One two ", ""]
-        assert rig.queued == {0: 7200}
-        await asyncio.sleep(5)
-        assert "".join(e.text for e in rig.of(ev.ReplyText)) == "One two three."
-        assert [e.segment for e in rig.of(ev.SegmentEnd)] == [0, 1]
+        assert [event.text for event in rig.of(ev.ReplyText)] == ["", "One."]
+        assert rig.queued == {0: 4800}
         await rig.end()
 
     virtually(main())
@@ -198,6 +186,39 @@ def test_what_was_played_is_what_the_model_is_told() -> None:
         await rig.end()
         assert reply.ended == [500.0]
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    virtually(main())
+
+
+def test_a_long_answer_is_not_read_faster_than_there_is_room() -> None:
+    async def main() -> None:
+        reply = ScriptedReply("One. ", *[tone(10 * SECOND)] * 12)
+        plane = SmallPlane(ahead=SECOND)
+        rig = Rig(reply, plane=plane)
+        rig.answer.ask()
+        await asyncio.sleep(1)
+        assert 7 <= reply.given <= 9
+        while plane.written < 120 * SECOND:
+            plane.played = plane.written
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)
+        assert rig.queued == {0: 120 * SECOND}
+        await rig.end()
+
+    virtually(main())
+
+
+def test_each_of_two_texts_ends_where_it_was_heard() -> None:
+    async def main() -> None:
+        replies = [ScriptedReply(tone(SECOND)), ScriptedReply(tone(SECOND))]
+        rig = Rig(*replies)
+        rig.say("One.")
+        await asyncio.sleep(0.1)
+        rig.say("Two.")
+        await asyncio.sleep(0.1)
+        rig.plane.played = SECOND // 2
+        await rig.end()
+        assert [reply.ended for reply in replies] == [[500.0], [0.0]]
 
     virtually(main())
 
@@ -239,23 +260,23 @@ def test_a_model_in_trouble(trouble: Any, code: str) -> None:
     virtually(main())
 
 
-def test_given_words_are_said_in_one_go_and_an_apology_needs_no_model() -> None:
+def test_given_texts_are_said_in_order_and_an_apology_needs_no_model() -> None:
     async def main() -> None:
-        rig = Rig(ScriptedReply("Not told.", tone(2 * SECOND)))
+        replies = [ScriptedReply("Not told.", tone(n * SECOND)) for n in (1, 2)]
+        rig = Rig(*replies)
         rig.say("Welcome.")
         rig.say("How can I help?")
         rig.say("Sorry.", canned=True)
         await asyncio.sleep(1)
-        assert rig.session.said == ["Welcome. How can I help?"]
+        assert rig.session.said == ["Welcome.", "How can I help?"]
         assert rig.of(ev.ReplyText) == rig.of(ev.ReplyEnd) == []
         assert [e.segment for e in rig.of(ev.SegmentEnd)] == [0, 1, 2]
-        assert rig.queued[0] + rig.queued[1] == 2 * SECOND
-        assert rig.queued[2] == 2400
+        assert rig.queued == {0: SECOND, 1: 2 * SECOND, 2: 2400}
         assert (rig.plane.pcm[-1] == 5).all()
         rig.session.replies.append(ScriptedReply(tone(240)))
         rig.say("Are you there?")
         await asyncio.sleep(1)
-        assert rig.session.said[1:] == ["Are you there?"]
+        assert rig.session.said[2:] == ["Are you there?"]
         await rig.end()
 
     virtually(main())

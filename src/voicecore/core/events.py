@@ -106,14 +106,14 @@ class Digit(Event):
 class ReplyText(Event):
     """The next piece of the model's answer to ``turn``.
 
-    ``protected``: it may not be interrupted. ``whole``: a clause ends with it, since
-    what was said so far is being heard already (speech to speech).
+    ``protected``: it may not be interrupted. ``voiced``: it needs no synthesis, its
+    audio is queued as segment 0 beside it (speech to speech).
     """
 
     turn: int
     text: str
     protected: bool = False
-    whole: bool = False
+    voiced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

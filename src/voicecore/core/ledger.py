@@ -93,9 +93,9 @@ class Segment:
         return None if self.position is None else self.position + self.samples
 
     @property
-    def known(self) -> tuple[int, int, int, bool]:
+    def known(self) -> tuple[int, int, int, int, bool]:
         """How much is known of it: the same as before means nothing new."""
-        return self.samples, len(self.marks), len(self.energy), self.done
+        return len(self.text), self.samples, len(self.marks), len(self.energy), self.done
 
     def words(self, rate_hz: int, pace: Pace) -> list[Word]:
         """Where its words lie, as far as that can be told; all of them have ends."""
@@ -129,12 +129,16 @@ class PlayoutLedger:
         self._pace = Pace() if pace is None else pace
         self._segments: list[Segment] = []
         # The words of each segment, and what of it was known when they were placed.
-        self._placed: dict[int, tuple[tuple[int, int, int, bool], list[Word]]] = {}
+        self._placed: dict[int, tuple[tuple[int, int, int, int, bool], list[Word]]] = {}
 
     def open_segment(self, text: str) -> int:
         """Note a clause that will be spoken next; returns its number."""
         self._segments.append(Segment(text, len(text) - len(text.lstrip())))
         return len(self._segments) - 1
+
+    def grow(self, text: str) -> None:
+        """The last segment goes on with ``text``, its audio being on the way (no marks)."""
+        self._segments[-1].text += text
 
     def add_audio(
         self,

@@ -56,15 +56,21 @@ class Reply:
 
     # -- the text ---------------------------------------------------------------------
 
-    def add_text(self, text: str, *, protected: bool = False, whole: bool = False) -> list[Speak]:
+    def add_text(self, text: str, *, protected: bool = False) -> list[Speak]:
         """Take a piece of the model's text; return the clauses it completes.
 
-        A ``protected`` one makes clauses of its own, which may not be interrupted. A
-        ``whole`` one ends a clause wherever it ends. What isn't for ears is left out
-        (``core/plain_speech.py``): :attr:`text` is what is said.
+        A ``protected`` one makes clauses of its own, which may not be interrupted. What
+        isn't for ears is left out (``core/plain_speech.py``): :attr:`text` is what is said.
         """
-        spoken = self._add(text, protected, self._plain)
-        return [*spoken, *self._flush()] if whole else spoken
+        return self._add(text, protected, self._plain)
+
+    def add_voiced(self, text: str) -> None:
+        """Take a piece of text whose audio comes beside it, all of it in segment 0."""
+        self.text += text
+        if self.ledger.segments:
+            self.ledger.grow(text)
+        else:
+            self.ledger.open_segment(text)
 
     def add_words(self, text: str, *, protected: bool = False) -> list[Speak]:
         """Take words as they are to be said; as :meth:`add_text` in all else."""

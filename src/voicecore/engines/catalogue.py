@@ -116,6 +116,7 @@ BUILT_IN = (
         "openai-realtime-stt",
         "openai_realtime:OpenAiRealtimeStt",
         "transcription over OpenAI's realtime WebSocket",
+        home_key=True,
     ),
     _own("stt", "sherpa", "sherpa:SherpaStt", "offline, a sherpa-onnx model", "sherpa"),
     _own("stt", "whisper", "whisper:WhisperStt", "offline, a faster-whisper model", "whisper"),

@@ -6,7 +6,6 @@ import asyncio
 import hmac
 import logging
 import secrets
-from dataclasses import replace
 
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.units import NS_PER_S
@@ -84,9 +83,6 @@ class Calls:
             speculative=self._engines.speculative,
             trust_words=self._engines.trust_words,
         )
-        if self._engines.s2s is not None:
-            # Its text runs ahead of its voice, which can't be broken off by the text.
-            turns = replace(turns, max_monologue_s=0.0)
         # First, since it is what may fail and be tried again.
         apology = await Apology.synthesise(tts, turns.apology, play_rates(tts.rate_hz))
         if settings.record_dir is not None:

@@ -1,10 +1,9 @@
 """One answer of a speech-to-speech model on its way: text to the session, audio to the playout.
 
-Audio waits for nothing: it is played as it comes. The session cuts the text into
-clauses as ever; they are not synthesised here but name stretches of the audio
-(:mod:`~voicecore.service.speech_shares`), so that what was heard of an answer is
-known as of any other. It is an estimate; what the model is told was heard is not: its
-own audio, to the millisecond.
+Neither waits for the other: audio is played as it comes, text is told as it comes, both
+as one segment that grows. Which words were heard is the ledger's estimate, as it is of
+a synthesiser that gives no word times; what the model is told was heard is none: its own
+audio, to the millisecond.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +20,12 @@ from voicecore._native.resample import Resampler
 from voicecore.core import events as ev
 from voicecore.core.actions import Speak
 from voicecore.core.tool_exchange import ToolExchange
-from voicecore.core.word_times import Pace
 from voicecore.engines.resilience.patience import Patience
 from voicecore.engines.s2s.protocol import UNKNOWN_WORDS, SpeechReply, SpeechSession
 from voicecore.errors import EngineError
+from voicecore.service.answer_work import AnswerWork
 from voicecore.service.speech_energy import EnergyMeter
-from voicecore.service.speech_shares import Share, SpeechShares
 from voicecore.transport.plane import MediaPlane
-from voicecore.transport.tasks import let_go
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,15 +33,14 @@ _FULL_RING_WAIT_S = 0.1
 _PATIENCE_S = 60.0
 """Longer than any engine's own: whoever knows more speaks first. It covers tools, too."""
 
-_UNNAMED_MS = 250.0
-"""So much of the answer may be played before its text is cut into a clause wherever it is."""
+_AHEAD_S = 60.0
+"""The engine is not read further while so much audio waits for the playout."""
 
 
-class SpeechAnswer:
-    """The work for one turn's reply. Belongs to the event loop and to one call.
+class SpeechAnswer(AnswerWork):
+    """Of a speech-to-speech model.
 
-    Everything that happens is told to ``report``; after :meth:`cancel` nothing is. Audio
-    is played in the plane's generation at construction. ``resampler`` takes the model's
+    Audio is played in the plane's generation at construction. ``resampler`` takes the model's
     rate to the plane's (None: they are equal). ``on_played(position, pcm)`` is told of
     all audio that the plane takes.
     """
@@ -57,36 +52,27 @@ class SpeechAnswer:
         session: SpeechSession,
         *,
         resampler: Resampler | None,
-        pace: Pace,
         apology: Callable[[int], NDArray[np.int16]],
         report: Callable[[ev.Event], None],
         on_played: Callable[[int, NDArray[np.int16]], None],
     ) -> None:
-        self.turn = turn
-        self.tasks: list[asyncio.Task[None]] = []
+        super().__init__(turn, report)
         self._plane = plane
         self._generation = plane.generation
         self._session = session
         self._resampler = resampler
-        self._pace = pace
         self._apology = apology
-        self._report = report
         self._on_played = on_played
         self._wishes: deque[Speak] = deque()
-        self._current: _Spoken | None = None
-        self._asked = self._granting = self._cancelled = False
+        self._spoken: list[_Spoken] = []
+        self._granting = False
 
     def ask(self) -> None:
         """Let the model answer."""
-        self._asked = True
         self._start(self._answer(), "s2s-answer")
 
     def say(self, speak: Speak) -> None:
-        """Take a clause of the answer that is being spoken; without one, speak it."""
-        if self._asked and not speak.canned:
-            if self._current is not None:
-                self._tell_shares(self._current.shares.name(speak.segment, speak.text))
-            return
+        """Speak a given text, or the apology, behind what is spoken already."""
         self._wishes.append(speak)
         if not self._granting:
             self._granting = True
@@ -94,196 +80,155 @@ class SpeechAnswer:
 
     def cancel(self) -> None:
         """Stop; the model remembers what was played by now. The owner awaits :attr:`tasks`."""
-        self._cancelled = True
-        if self._current is not None:
-            self._current.end(self._plane.played)
-        for task in self.tasks:
-            task.cancel()
-
-    def _start(self, work: Any, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(let_go)
-        self.tasks.append(task)
-
-    def _tell(self, event: ev.Event) -> None:
-        if not self._cancelled:
-            self._report(event)
+        for spoken in self._spoken:
+            spoken.end(self._plane.played)
+        super().cancel()
 
     async def _answer(self) -> None:
-        if await self._speak(self._session.answer(), told=True):
-            self._tell_shares_of_all()
+        await self._speak(self._session.answer(), 0, told=True)
 
     async def _grant(self) -> None:
-        """Speak what was wished for, in order; clauses that follow each other in one go."""
+        """Speak what was wished for, in order, each clause for itself: so its end is known."""
         while self._wishes:
-            if self._wishes[0].canned:
-                await self._apologise(self._wishes.popleft())
-                continue
-            clauses: list[Speak] = []
-            while self._wishes and not self._wishes[0].canned:
-                clauses.append(self._wishes.popleft())
-            reply = self._session.say(" ".join(clause.text for clause in clauses))
-            if not await self._speak(reply, *clauses, told=False):
+            speak = self._wishes.popleft()
+            if speak.canned:
+                await self._apologise(speak)
+            elif not await self._speak(self._session.say(speak.text), speak.segment, told=False):
                 return
-            self._tell_shares_of_all()
         self._granting = False
 
     async def _apologise(self, speak: Speak) -> None:
-        pcm = self._apology(self._plane.play_rate_hz)
-        meter = EnergyMeter(self._plane.play_rate_hz)
-        async for position, piece in self._played(pcm):
-            energy = meter.push(piece)
-            self._tell(ev.SpeechQueued(self.turn, speak.segment, position, len(piece), (), energy))
+        spoken = _Spoken(None, speak.segment, self._plane.play_rate_hz)
+        await self._place(spoken, self._apology(self._plane.play_rate_hz))
         self._tell(ev.SegmentEnd(self.turn, speak.segment))
 
     # -- one reply of the model's ------------------------------------------------------------
 
-    async def _speak(self, reply: SpeechReply, *clauses: Speak, told: bool) -> bool:
+    async def _speak(self, reply: SpeechReply, segment: int, *, told: bool) -> bool:
         """Read and play it; False: it failed. ``told``: its text goes to the session."""
-        spoken = self._current = _Spoken(reply, self._plane.play_rate_hz, self._pace)
-        for clause in clauses:
-            spoken.shares.name(clause.segment, clause.text)
-        if not told:
-            spoken.shares.complete()
+        spoken = _Spoken(reply, segment, self._plane.play_rate_hz)
+        self._spoken.append(spoken)
+        # A text that is given is known to the session already.
+        spoken.texts = int(not told)
         self._start(self._play(spoken), "s2s-voice")
         try:
-            await self._read(spoken, told)
+            await self._read(spoken, reply, told)
         except EngineError as error:
-            self._fail(error.code)
+            self._fail(spoken, error.code)
         except Exception:
             _LOG.exception("the speech-to-speech engine raised")
-            self._fail("s2s_raised")
+            self._fail(spoken, "s2s_raised")
         else:
             spoken.put(self._resampler.flush() if self._resampler is not None else None)
             spoken.put(None)
+            if not spoken.texts:
+                self._tell_text(spoken, UNKNOWN_WORDS)
             if told:
-                self._end_text(spoken)
+                self._tell(ev.ReplyEnd(self.turn))
             await spoken.all_played.wait()
+            self._tell(ev.SegmentEnd(self.turn, segment))
             return True
         return False
 
-    def _end_text(self, spoken: _Spoken) -> None:
-        rest = spoken.words.rest()
-        if rest or not spoken.words.told:
-            self._tell(ev.ReplyText(self.turn, rest or UNKNOWN_WORDS))
-        self._tell(ev.ReplyEnd(self.turn))
-        self._tell_shares(spoken.shares.complete())
-
-    async def _read(self, spoken: _Spoken, told: bool) -> None:
+    async def _read(self, spoken: _Spoken, reply: SpeechReply, told: bool) -> None:
         resampler = self._resampler
         if resampler is not None:
             resampler.reset()
-        pieces = aiter(spoken.reply)
+        pieces = aiter(reply)
         async with Patience(_PATIENCE_S, "s2s", "s2s_timeout") as patience:
             while (piece := await patience.next(pieces)) is not None:
                 if isinstance(piece, str):
-                    if told and (text := spoken.words.push(piece)):
-                        self._tell(ev.ReplyText(self.turn, text))
-                        self._name_what_is_heard(spoken)
+                    if told and piece:
+                        self._tell_text(spoken, piece)
                 elif isinstance(piece, ToolExchange):
                     self._tell(ev.ToolsUsed(self.turn, piece))
                 else:
                     spoken.put(piece if resampler is None else resampler.process(piece))
-                # Hand over, so that what was read is heard before more is.
-                await asyncio.sleep(0)
+                await spoken.room()
 
-    def _name_what_is_heard(self, spoken: _Spoken) -> None:
-        """Have the text that is there cut, if audio waits for it that is being heard."""
-        if spoken.words.told and spoken.shares.unnamed_ms >= _UNNAMED_MS:
-            self._tell(ev.ReplyText(self.turn, "", whole=True))
+    def _tell_text(self, spoken: _Spoken, text: str) -> None:
+        spoken.texts += bool(text)
+        spoken.has_segment = True
+        self._tell(ev.ReplyText(self.turn, text, voiced=True))
 
     async def _play(self, spoken: _Spoken) -> None:
         while (pcm := await spoken.next()) is not None:
-            async for position, piece in self._played(pcm):
-                spoken.placed(position, len(piece))
-                self._tell_shares(spoken.shares.push(position, piece))
-                self._name_what_is_heard(spoken)
+            if not spoken.texts and not spoken.has_segment:
+                # Audio waits for no text, but it needs a place.
+                self._tell_text(spoken, "")
+            await self._place(spoken, pcm)
         spoken.all_played.set()
 
-    async def _played(self, pcm: NDArray[np.int16]) -> AsyncIterator[tuple[int, NDArray[np.int16]]]:
-        """Put ``pcm`` into the playout as it has room; yields what went in, and where."""
+    async def _place(self, spoken: _Spoken, pcm: NDArray[np.int16]) -> None:
+        """Put ``pcm`` into the playout as it has room."""
+        energy = spoken.meter.push(pcm)
         while len(pcm):
             placed = self._plane.play(pcm, self._generation)
             if placed.accepted < 0:
                 # The caller took the floor: whoever flushed also cancels us.
                 raise asyncio.CancelledError
             if placed.accepted:
-                self._on_played(placed.position, pcm[: placed.accepted])
-                yield placed.position, pcm[: placed.accepted]
-                pcm = pcm[placed.accepted :]
+                position, samples = placed
+                self._on_played(position, pcm[:samples])
+                spoken.placed(position, samples)
+                self._tell(
+                    ev.SpeechQueued(self.turn, spoken.segment, position, samples, (), energy)
+                )
+                pcm, energy = pcm[samples:], b""
             if len(pcm):
                 await asyncio.sleep(_FULL_RING_WAIT_S)
 
-    def _tell_shares(self, shares: list[Share]) -> None:
-        for share in shares:
-            if share.samples or share.energy:
-                self._tell(
-                    ev.SpeechQueued(
-                        self.turn, share.segment, share.position, share.samples, (), share.energy
-                    )
-                )
-            if share.last:
-                self._tell(ev.SegmentEnd(self.turn, share.segment))
-
-    def _tell_shares_of_all(self) -> None:
-        if self._current is not None:
-            self._tell_shares(self._current.shares.finish())
-
-    def _fail(self, code: str) -> None:
-        if self._current is not None:
-            self._current.failed = True
+    def _fail(self, spoken: _Spoken, code: str) -> None:
+        spoken.failed = True
         self._tell(ev.EngineFailed(self.turn, "s2s", code))
 
 
-class _Words:
-    """Text by whole words: the last may still grow. ``told``: there were some."""
-
-    def __init__(self) -> None:
-        self.told = False
-        self._held = ""
-
-    def push(self, text: str) -> str:
-        """Add ``text``; return what is complete, with the white space behind it."""
-        held = self._held + text
-        cut = len(held) - len(held.split(" ")[-1])
-        self._held = held[cut:]
-        self.told = self.told or bool(held[:cut].strip())
-        return held[:cut]
-
-    def rest(self) -> str:
-        """What is left at the end."""
-        held, self._held = self._held, ""
-        return held
-
-
 class _Spoken:
-    """A reply of the model's, how much of it is in the playout, and what waits to go there."""
+    """Audio of one segment: how much of it is in the playout, and what waits to go there.
 
-    def __init__(self, reply: SpeechReply, rate_hz: int, pace: Pace) -> None:
-        self.reply = reply
-        self.words = _Words()
-        self.shares = SpeechShares(rate_hz, pace)
+    ``reply``: the model's; None for the apology. ``texts``: pieces of its text so far.
+    """
+
+    def __init__(self, reply: SpeechReply | None, segment: int, rate_hz: int) -> None:
+        self.segment = segment
+        self.meter = EnergyMeter(rate_hz)
+        self.texts = 0
+        self.has_segment = False
         self.all_played = asyncio.Event()
         self.failed = False
+        self._reply = reply
         self._rate_hz = rate_hz
         self._begin: int | None = None
         self._samples = 0
-        # Bounded by the engine, which bounds what it gives of one answer.
+        # Bounded by `room`: beyond it the engine is not read further.
         self._queue: deque[NDArray[np.int16] | None] = deque()
+        self._waiting = 0
         self._wake = asyncio.Event()
+        self._taken = asyncio.Event()
 
     def put(self, pcm: NDArray[np.int16] | None) -> None:
         """Queue for the playout; None: that was all."""
         if pcm is None or len(pcm):
             self._queue.append(pcm)
+            self._waiting += 0 if pcm is None else len(pcm)
             self._wake.set()
+
+    async def room(self) -> None:
+        """Let what was put be played; wait while there is too much of it."""
+        await asyncio.sleep(0)
+        while self._waiting > _AHEAD_S * self._rate_hz:
+            self._taken.clear()
+            await self._taken.wait()
 
     async def next(self) -> NDArray[np.int16] | None:
         """The next to be played."""
         while not self._queue:
             self._wake.clear()
             await self._wake.wait()
-        return self._queue.popleft()
+        pcm = self._queue.popleft()
+        self._waiting -= 0 if pcm is None else len(pcm)
+        self._taken.set()
+        return pcm
 
     def placed(self, position: int, samples: int) -> None:
         """So much went into the playout."""
@@ -300,4 +245,5 @@ class _Spoken:
         if self.failed:
             heard = self._samples
         complete = self.all_played.is_set() and heard == self._samples
-        self.reply.end(None if complete else 1000 * heard / self._rate_hz)
+        if self._reply is not None:
+            self._reply.end(None if complete else 1000 * heard / self._rate_hz)

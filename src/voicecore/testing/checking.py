@@ -147,11 +147,13 @@ class Report:
         )
 
 
-def checks_of(*functions: Callable[[Bench], Awaitable[None]], lifecycle: bool) -> list[Check]:
+def checks_of(
+    stage: str, *functions: Callable[[Bench], Awaitable[None]], lifecycle: bool = False
+) -> list[Check]:
     """Checks made of functions: each has its function's name and its docstring's first line."""
     return [
         Check(
-            stage=function.__module__.rpartition(".")[2].removesuffix("_checks"),
+            stage=stage,
             name=function.__name__,
             promise=(function.__doc__ or "").strip().partition("\n")[0].rstrip("."),
             run=function,
@@ -271,13 +273,13 @@ async def refused_or_works(
             raise NotConforming(f"{what} raises {type(error).__name__}, not {wanted}") from error
 
 
-async def fails_as_promised(bench: Bench, use: Callable[[Any], Awaitable[object]]) -> None:
+async def fails_as_promised(bench: Bench, use: Callable[[Bench, Any], Awaitable[object]]) -> None:
     """Start and ``use`` the broken engine: VoicecoreErrors alone, and one at least."""
     if bench.broken is None:
         raise NotApplicable("no broken engine was given")
     engine = bench.broken()
     failed = False
-    for what, work in (("start()", engine.start), ("its use", lambda: use(engine))):
+    for what, work in (("start()", engine.start), ("its use", lambda: use(bench, engine))):
         try:
             await bench.within(work(), what)
         except NotConforming:

@@ -8,18 +8,15 @@ from typing import Any, Final
 from voicecore.core.conversation import Conversation
 from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.protocols import LlmEngine
-from voicecore.errors import EngineError
-from voicecore.testing import lifecycle
 from voicecore.testing.checking import (
     Bench,
     Check,
     NotApplicable,
     checks_of,
     expect,
-    fails_as_promised,
     piles_nothing_up,
-    refused_or_works,
 )
+from voicecore.testing.lifecycle import has_members, lifecycle_checks
 from voicecore.testing.material import asked
 from voicecore.testing.watch import loop_stays_free
 
@@ -62,46 +59,8 @@ async def _aclose(reply: Any) -> None:
 
 async def has_the_protocol(bench: Bench) -> None:
     """It has the members of LlmEngine, a name and a greeting."""
-    engine = lifecycle.has_members(bench, LlmEngine)
+    engine = has_members(bench, LlmEngine)
     expect(isinstance(engine.greeting, str), "greeting must be a text, perhaps empty")
-
-
-async def starts_and_closes_twice(bench: Bench) -> None:
-    """A second start() or close() does nothing."""
-    await lifecycle.start_and_close_twice(bench, _reply)
-
-
-async def closes_unstarted(bench: Bench) -> None:
-    """close() without start() is fine."""
-    await lifecycle.close_unstarted(bench)
-
-
-async def says_so_before_start(bench: Bench) -> None:
-    """Used before start() it works, or raises MisuseError."""
-    engine = bench.make()
-    try:
-        await refused_or_works(_reply(bench, engine), "reply() before start()")
-    finally:
-        await bench.within(engine.close(), "close()")
-
-
-async def says_so_after_close(bench: Bench) -> None:
-    """Used after close() it works, or raises MisuseError or EngineError."""
-    engine = bench.make()
-    await bench.within(engine.start(), "start()")
-    await bench.within(engine.close(), "close()")
-    await refused_or_works(_reply(bench, engine), "reply() after close()", EngineError)
-    await bench.within(engine.close(), "close()")
-
-
-async def leaves_nothing(bench: Bench) -> None:
-    """After close() neither a task nor a process is left."""
-    await lifecycle.nothing_is_left(bench, _reply)
-
-
-async def fails_by_engine_errors(bench: Bench) -> None:
-    """What can't work fails by EngineError, at start() or in use."""
-    await fails_as_promised(bench, lambda engine: _reply(bench, engine))
 
 
 async def answers(bench: Bench) -> None:
@@ -182,17 +141,9 @@ async def keeps_the_loop_free(bench: Bench) -> None:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
+    *lifecycle_checks("llm", has_the_protocol, _reply),
     *checks_of(
-        has_the_protocol,
-        starts_and_closes_twice,
-        closes_unstarted,
-        says_so_before_start,
-        says_so_after_close,
-        leaves_nothing,
-        fails_by_engine_errors,
-        lifecycle=True,
-    ),
-    *checks_of(
+        "llm",
         answers,
         warms,
         leaves_the_conversation_alone,
@@ -201,6 +152,5 @@ CHECKS: Final[tuple[Check, ...]] = (
         piles_up_nothing,
         serves_two_at_once,
         keeps_the_loop_free,
-        lifecycle=False,
     ),
 )

@@ -22,17 +22,16 @@ from voicecore.engines.protocols import (
     SttWithSessions,
 )
 from voicecore.errors import EngineError
-from voicecore.testing import lifecycle
 from voicecore.testing.checking import (
     Bench,
     Check,
     NotApplicable,
     checks_of,
     expect,
-    fails_as_promised,
     piles_nothing_up,
     refused_or_works,
 )
+from voicecore.testing.lifecycle import has_members, lifecycle_checks
 from voicecore.testing.material import chunks_of, made_voice
 from voicecore.testing.watch import loop_stays_free
 
@@ -90,51 +89,7 @@ async def _hear(bench: Bench, engine: Any, pcm: Pcm | None = None) -> str:
 
 async def has_the_protocol(bench: Bench) -> None:
     """It has the members of SttEngine, a name and a rate."""
-    lifecycle.has_members(bench, SttEngine, "rate_hz")
-
-
-async def starts_and_closes_twice(bench: Bench) -> None:
-    """A second start() or close() does nothing."""
-    await lifecycle.start_and_close_twice(bench, _hear)
-
-
-async def closes_unstarted(bench: Bench) -> None:
-    """close() without start() is fine."""
-    await lifecycle.close_unstarted(bench)
-
-
-async def says_so_before_start(bench: Bench) -> None:
-    """Used before start() it works, or raises MisuseError."""
-    engine = bench.make()
-    try:
-        await refused_or_works(_hear(bench, engine), "open() before start()")
-    finally:
-        await bench.within(engine.close(), "close()")
-
-
-async def says_so_after_close(bench: Bench) -> None:
-    """Used after close() it works, or raises MisuseError or EngineError."""
-    engine = bench.make()
-    await bench.within(engine.start(), "start()")
-    await bench.within(engine.close(), "close()")
-    await refused_or_works(_hear(bench, engine), "open() after close()", EngineError)
-    await bench.within(engine.close(), "close()")
-
-
-async def leaves_nothing(bench: Bench) -> None:
-    """After close() neither a task nor a process is left."""
-    await lifecycle.nothing_is_left(bench, _hear)
-
-
-async def fails_by_engine_errors(bench: Bench) -> None:
-    """What can't work fails by EngineError, at start() or in use."""
-
-    async def use(engine: Any) -> None:
-        stream = await engine.open(Partials())
-        stream.push(_audio(bench, engine))
-        await stream.finish()
-
-    await fails_as_promised(bench, use)
+    has_members(bench, SttEngine, "rate_hz")
 
 
 async def hears_an_utterance(bench: Bench) -> None:
@@ -361,17 +316,9 @@ def _session(engine: Any, codec: str = "") -> SttSession:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
+    *lifecycle_checks("stt", has_the_protocol, _hear),
     *checks_of(
-        has_the_protocol,
-        starts_and_closes_twice,
-        closes_unstarted,
-        says_so_before_start,
-        says_so_after_close,
-        leaves_nothing,
-        fails_by_engine_errors,
-        lifecycle=True,
-    ),
-    *checks_of(
+        "stt",
         hears_an_utterance,
         hears_nothing_in_nothing,
         tells_words_in_order,
@@ -387,6 +334,5 @@ CHECKS: Final[tuple[Check, ...]] = (
         ends_streams_with_their_session,
         tells_which_sessions_are_encoded,
         tells_what_is_settled,
-        lifecycle=False,
     ),
 )

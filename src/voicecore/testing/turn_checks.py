@@ -8,17 +8,14 @@ from typing import Any, Final
 import numpy as np
 
 from voicecore.engines.protocols import Pcm, TurnEngine
-from voicecore.errors import EngineError
-from voicecore.testing import lifecycle
 from voicecore.testing.checking import (
     Bench,
     Check,
     checks_of,
     expect,
-    fails_as_promised,
     piles_nothing_up,
-    refused_or_works,
 )
+from voicecore.testing.lifecycle import has_members, lifecycle_checks
 from voicecore.testing.material import made_voice
 from voicecore.testing.watch import loop_stays_free
 
@@ -43,45 +40,7 @@ async def _judge(bench: Bench, engine: Any, pcm: Pcm | None = None, text: str = 
 
 async def has_the_protocol(bench: Bench) -> None:
     """It has the members of TurnEngine and a name."""
-    lifecycle.has_members(bench, TurnEngine)
-
-
-async def starts_and_closes_twice(bench: Bench) -> None:
-    """A second start() or close() does nothing."""
-    await lifecycle.start_and_close_twice(bench, _judge)
-
-
-async def closes_unstarted(bench: Bench) -> None:
-    """close() without start() is fine."""
-    await lifecycle.close_unstarted(bench)
-
-
-async def says_so_before_start(bench: Bench) -> None:
-    """Used before start() it works, or raises MisuseError."""
-    engine = bench.make()
-    try:
-        await refused_or_works(_judge(bench, engine), "score() before start()")
-    finally:
-        await bench.within(engine.close(), "close()")
-
-
-async def says_so_after_close(bench: Bench) -> None:
-    """Used after close() it works, or raises MisuseError or EngineError."""
-    engine = bench.make()
-    await bench.within(engine.start(), "start()")
-    await bench.within(engine.close(), "close()")
-    await refused_or_works(_judge(bench, engine), "score() after close()", EngineError)
-    await bench.within(engine.close(), "close()")
-
-
-async def leaves_nothing(bench: Bench) -> None:
-    """After close() neither a task nor a process is left."""
-    await lifecycle.nothing_is_left(bench, _judge)
-
-
-async def fails_by_engine_errors(bench: Bench) -> None:
-    """What can't work fails by EngineError, at start() or in use."""
-    await fails_as_promised(bench, lambda engine: _judge(bench, engine))
+    has_members(bench, TurnEngine)
 
 
 async def gives_probabilities(bench: Bench) -> None:
@@ -134,23 +93,14 @@ async def keeps_the_loop_free(bench: Bench) -> None:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
+    *lifecycle_checks("turn", has_the_protocol, _judge),
     *checks_of(
-        has_the_protocol,
-        starts_and_closes_twice,
-        closes_unstarted,
-        says_so_before_start,
-        says_so_after_close,
-        leaves_nothing,
-        fails_by_engine_errors,
-        lifecycle=True,
-    ),
-    *checks_of(
+        "turn",
         gives_probabilities,
         leaves_the_audio_alone,
         can_be_cancelled,
         piles_up_nothing,
         serves_several_at_once,
         keeps_the_loop_free,
-        lifecycle=False,
     ),
 )

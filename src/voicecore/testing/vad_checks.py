@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,18 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicecore.engines.protocols import Pcm, VadEngine, VadStream
-from voicecore.errors import EngineError
-from voicecore.testing import lifecycle
 from voicecore.testing.checking import (
     Bench,
     Check,
     NotConforming,
     checks_of,
     expect,
-    fails_as_promised,
-    refused_or_works,
 )
+from voicecore.testing.lifecycle import has_members, lifecycle_checks
 from voicecore.testing.material import made_voice
+from voicecore.testing.watch import own_time_s
 
 Frame = NDArray[np.float32]
 
@@ -67,47 +64,9 @@ def _close(one: list[float], other: list[float]) -> bool:
 
 async def has_the_protocol(bench: Bench) -> None:
     """It has the members of VadEngine and a name; its streams can be reset."""
-    lifecycle.has_members(bench, VadEngine)
+    has_members(bench, VadEngine)
     async with bench.started() as engine:
         expect(isinstance(engine.stream(), VadStream), "stream() gives no VadStream")
-
-
-async def starts_and_closes_twice(bench: Bench) -> None:
-    """A second start() or close() does nothing."""
-    await lifecycle.start_and_close_twice(bench, _use)
-
-
-async def closes_unstarted(bench: Bench) -> None:
-    """close() without start() is fine."""
-    await lifecycle.close_unstarted(bench)
-
-
-async def says_so_before_start(bench: Bench) -> None:
-    """Used before start() it works, or raises MisuseError."""
-    engine = bench.make()
-    try:
-        await refused_or_works(_use(bench, engine), "score() before start()")
-    finally:
-        await bench.within(engine.close(), "close()")
-
-
-async def says_so_after_close(bench: Bench) -> None:
-    """Used after close() it works, or raises MisuseError or EngineError."""
-    engine = bench.make()
-    await bench.within(engine.start(), "start()")
-    await bench.within(engine.close(), "close()")
-    await refused_or_works(_use(bench, engine), "score() after close()", EngineError)
-    await bench.within(engine.close(), "close()")
-
-
-async def leaves_nothing(bench: Bench) -> None:
-    """After close() neither a task nor a process is left."""
-    await lifecycle.nothing_is_left(bench, _use)
-
-
-async def fails_by_engine_errors(bench: Bench) -> None:
-    """What can't work fails by EngineError, at start() or in use."""
-    await fails_as_promised(bench, lambda engine: _use(bench, engine))
 
 
 async def gives_probabilities(bench: Bench) -> None:
@@ -183,32 +142,23 @@ async def is_quick(bench: Bench) -> None:
         streams = [engine.stream() for _ in range(32)]
         took_ms = []
         for _ in range(_TRIES):
-            began_s = time.perf_counter()
+            began_s = own_time_s()
             for frame in _frames(bench):
                 _score(engine, [(stream, frame) for stream in streams])
-            took_ms.append((time.perf_counter() - began_s) * 1000.0 / 16)
+            took_ms.append((own_time_s() - began_s) * 1000.0 / 16)
         if min(took_ms) > bench.stall_ms:
             raise NotConforming(f"a batch of 32 takes {min(took_ms):.0f} ms")
 
 
 CHECKS: Final[tuple[Check, ...]] = (
+    *lifecycle_checks("vad", has_the_protocol, _use),
     *checks_of(
-        has_the_protocol,
-        starts_and_closes_twice,
-        closes_unstarted,
-        says_so_before_start,
-        says_so_after_close,
-        leaves_nothing,
-        fails_by_engine_errors,
-        lifecycle=True,
-    ),
-    *checks_of(
+        "vad",
         gives_probabilities,
         scores_in_order,
         forgets_on_reset,
         leaves_frames_alone,
         changes_no_stream_when_it_raises,
         is_quick,
-        lifecycle=False,
     ),
 )

@@ -20,6 +20,8 @@ from fakes.virtual_loop import virtually
 from voicecore.core.transcript import Transcript
 from voicecore.engines.resilience.policy import HearingPolicy
 from voicecore.engines.resilience.stt import ResilientStt
+from voicecore.engines.resilience.tts import ResilientTts
+from voicecore.engines.tts.stub import TtsStub
 from voicecore.errors import EngineError, MisuseError
 
 CHUNK = 800
@@ -294,14 +296,17 @@ def test_cancelling_leaves_nothing() -> None:
     virtually(main())
 
 
-def test_an_hour_of_speech_keeps_ten_seconds() -> None:
+def test_of_an_hour_of_speech_ten_seconds_are_kept_and_what_was_understood() -> None:
     async def main() -> None:
         engine = SampleStt(settles=10**9)
         async with Caller(engine, replay_s=1.0) as caller:
             await caller.say(*range(30))
             engine.streams[-1].break_off()
             await caller.say(30)
-            assert (await caller.stream.finish()).endswith(texts(*range(21, 31)))
+            final = await caller.stream.finish()
+            assert final == texts(*range(31))
+            assert isinstance(final, Transcript)
+            assert [word.start_ms for word in final.words] == [100 * k for k in range(31)]
             assert engine.streams[-1].samples <= 11 * WORD_SAMPLES
 
     virtually(main())
@@ -328,6 +333,52 @@ def test_a_local_engine_alone_keeps_no_audio_and_raises_at_open() -> None:
         await stt.close()
 
     virtually(main())
+
+
+def test_who_waits_for_an_utterance_that_is_given_up_gets_an_error() -> None:
+    async def main() -> None:
+        engine = SampleStt()
+        async with Caller(engine) as caller:
+            await caller.say(1)
+            await caller.stream.cancel()
+            with pytest.raises(EngineError) as late:
+                await caller.stream.finish()
+            stream = await caller.session.open(lambda text: None)
+            engine.finish_steps.append(HANG)
+            waiting = asyncio.ensure_future(stream.finish())
+            await asyncio.sleep(0.1)
+            await caller.session.close()
+            with pytest.raises(EngineError) as early:
+                await waiting
+        assert late.value.code == early.value.code == "stt_closed"
+        assert engine.live == 0
+
+    virtually(main())
+
+
+def test_what_is_given_up_at_once_leaves_no_stream_of_a_local_engine() -> None:
+    async def main() -> None:
+        class Local(SampleStt):
+            session = None  # type: ignore[assignment]
+
+        engine = Local()
+        async with Caller(engine) as caller:
+            await caller.stream.cancel()
+            stream = await caller.session.open(lambda text: None)
+            await stream.cancel()
+            assert engine.live == 0
+            spoken = await caller.session.open(lambda text: None)
+            spoken.push(speech(5))
+            assert await spoken.finish() == "5"
+            await spoken.cancel()
+        assert engine.live == 0
+
+    virtually(main())
+
+
+def test_nobody_answers_before_the_start() -> None:
+    with pytest.raises(MisuseError, match="start"):
+        virtually(anext(ResilientTts([TtsStub()]).speak("Hello.")))
 
 
 def test_another_rate_is_refused() -> None:

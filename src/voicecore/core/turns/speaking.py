@@ -71,8 +71,12 @@ def on_reply_text(call: CallMemory, event: ev.ReplyText, now_ns: int) -> Actions
     reply = _current(call, event.turn)
     if reply is None:
         return []
-    mark(reply, "llm", now_ns)
-    spoken = reply.add_text(event.text, protected=event.protected, whole=event.whole)
+    if event.text:
+        mark(reply, "llm", now_ns)
+    if event.voiced:
+        reply.add_voiced(event.text)
+        return [agent_text(reply)] if event.text else []
+    spoken = reply.add_text(event.text, protected=event.protected)
     actions: Actions = [*spoken]
     if reply.spoken_s > call.settings.max_monologue_s > 0 and not reply.is_broken_off:
         actions += reply.break_off(call.settings.monologue_question)

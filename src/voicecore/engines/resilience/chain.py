@@ -29,6 +29,7 @@ class Chain(Generic[E]):
             raise MisuseError(f"{stage}: there is no engine")
         self.stage = stage
         self.meter = meter
+        self._was_started = False
         self.providers = [
             Provider(stage, engine, CircuitBreaker(failures=failures, rest_s=rest_s), meter, probe)
             for engine in engines
@@ -45,6 +46,7 @@ class Chain(Generic[E]):
         Raises what one of them raised other than EngineError (a missing library), and
         an EngineError if none could be started.
         """
+        self._was_started = True
         results = await asyncio.gather(
             *(provider.start() for provider in self.providers), return_exceptions=True
         )
@@ -66,8 +68,10 @@ class Chain(Generic[E]):
         """Those that may be asked now, in order, each looked at when it is its turn.
 
         One whose circuit is not closed is asked by its own prober, and by a call only
-        where there is no other.
+        where there is no other. Raises MisuseError before :meth:`start`.
         """
+        if not self._was_started:
+            raise MisuseError(f"{self.stage} {self.name}: start() first")
         any_up = any(provider.is_up for provider in self.providers)
         for provider in self.providers:
             if provider.is_up if any_up else provider.allows():

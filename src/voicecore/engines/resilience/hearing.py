@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Protocol
@@ -15,7 +14,6 @@ from voicecore.engines.protocols import (
     Pcm,
     RemoteSttStream,
     SttEngine,
-    SttSession,
     SttStream,
 )
 from voicecore.engines.resilience.chain import Chain
@@ -23,6 +21,7 @@ from voicecore.engines.resilience.mute_watch import MuteWatch
 from voicecore.engines.resilience.policy import HearingPolicy
 from voicecore.engines.resilience.provider import Provider, raised
 from voicecore.engines.resilience.replay import Piece, ReplayRing
+from voicecore.engines.resilience.seeker import Opener, Seeker, timed_out
 from voicecore.errors import EngineError, MisuseError
 
 _RATE_HZ = 16_000
@@ -31,15 +30,10 @@ _CATCH_UP = 0.5
 """A recogniser that is given the past at once needs less than this of its length for it."""
 _MOST_MUTES = 2
 """Then it is the sound that nobody understands, not the connection."""
-_LOOK_S = 0.25
-_CHANCES = 2
-"""To give the final text, on two connections."""
 _WORDS_SAMPLES = 16_000
 """In so much sound there are words, or it is not the caller's."""
 _UNHEARD_SAMPLES = 4_800
 """So much speech may go without a sign at the end: a short word, a breath."""
-
-Opener = Callable[[Provider[SttEngine]], SttSession | SttEngine]
 
 
 class _Closable(Protocol):
@@ -67,15 +61,16 @@ class HeardUtterance:
         """Made by :meth:`ResilientSttSession.open`."""
         loop = asyncio.get_running_loop()
         self._chain = chain
-        self._opener = opener
         self._tell = on_partial
         self._policy = policy
-        self._random = random
         self._on_over = on_over
+        self._seeker = Seeker(
+            chain, opener, policy, random, self._take_partial, patient=keeps_audio
+        )
         self._loop = loop
         self._ring = ReplayRing(round(policy.replay_s * _RATE_HZ)) if keeps_audio else None
         self._watch = MuteWatch(round(policy.stall_s * _RATE_HZ))
-        self._settled = Transcript("")
+        self._settled = self._partial = Transcript("")
         self._covered = 0
         self._inner: SttStream | None = None
         self._remote: RemoteSttStream | None = None
@@ -83,14 +78,8 @@ class HeardUtterance:
         self._from_sample = 0
         self._mutes = 0
         self._doubted = False
-        self._tries: Counter[Provider[SttEngine]] = Counter()
-        self._opened_s = 0.0
-        self._last: EngineError | None = None
         self._heard_something = False
-        self._opening: asyncio.Timeout | None = None
-        self._ended: asyncio.Future[None] = loop.create_future()
-        self._failed_at_end: Counter[Provider[SttEngine]] = Counter()
-        self._spent_chances: Counter[Provider[SttEngine]] = Counter()
+        self._answered_by = ""
         self._trouble: asyncio.Future[EngineError] = loop.create_future()
         self._task: asyncio.Task[str] | None = None
         self._guest_of: _Closable | None = None
@@ -103,7 +92,7 @@ class HeardUtterance:
         """Open the first stream: in the background where the audio is kept, else now."""
         if self._ring is None:
             try:
-                provider, inner = await self._connect()
+                provider, inner = await self._seeker.connect()
             except BaseException:
                 self._on_over(self)
                 raise
@@ -124,21 +113,25 @@ class HeardUtterance:
         self._push(Piece(pcm, packets))
 
     async def finish(self) -> str:
-        """End the utterance; its text, or the EngineError of the last engine that was asked."""
+        """End the utterance; its text, or the EngineError of the last engine that was asked.
+
+        EngineError ``stt_closed``, too, where it is given up by somebody else.
+        """
         if self._task is None:
             raise MisuseError("the utterance was not begun")
-        if not self._ended.done():
-            self._ended.set_result(None)
+        self._seeker.end()
         began_s = self._loop.time()
-        self._hurry(began_s + self._policy.final_s)
         try:
             text = await asyncio.shield(self._task)
         except asyncio.CancelledError:
+            waiter = asyncio.current_task()
+            if self._task.cancelled() and waiter is not None and not waiter.cancelling():
+                raise _given_up(self._chain.name) from None
             await self.cancel()
             raise
         finally:
             await self._over()
-        self._chain.meter.finalised("stt", self._chain.name, self._loop.time() - began_s)
+        self._chain.meter.finalised("stt", self._answered_by, self._loop.time() - began_s)
         return text
 
     async def cancel(self) -> None:
@@ -147,12 +140,10 @@ class HeardUtterance:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._inner is not None:
+            # Cancelled before its first step, the task has left nothing.
+            await self._let_go(self._inner)
         await self._over()
-
-    def _hurry(self, when_s: float) -> None:
-        """What is being opened has less time now that somebody waits."""
-        if self._opening is not None and when_s < (self._opening.when() or when_s):
-            self._opening.reschedule(when_s)
 
     async def _over(self) -> None:
         self._on_over(self)
@@ -161,7 +152,7 @@ class HeardUtterance:
             await session.close()
 
     def _push(self, piece: Piece) -> None:
-        if self._ended.done():
+        if self._seeker.ended.done():
             return
         inner, remote, ring = self._inner, self._remote, self._ring
         if ring is not None and not ring.add(piece):
@@ -191,12 +182,12 @@ class HeardUtterance:
         """The final text, from the first provider that gives one."""
         while True:
             if provider is None or inner is None:
-                provider, inner = await self._connect()
+                provider, inner = await self._seeker.connect()
                 self._take_up(inner)
             try:
                 text = await self._hear(provider, inner)
             except EngineError as error:
-                self._note(provider, error)
+                self._seeker.lost(provider, error, excused=self._is_excused(error))
                 await self._let_go(inner, error)
                 if self._ring is None:
                     raise
@@ -205,7 +196,9 @@ class HeardUtterance:
                 await self._let_go(inner)
                 raise
             else:
+                self._inner = self._remote = None
                 provider.succeeded()
+                self._answered_by = provider.name
                 return self._settled.followed_by(_later(text, self._from_sample))
 
     async def _hear(self, provider: Provider[SttEngine], inner: SttStream) -> str:
@@ -213,7 +206,7 @@ class HeardUtterance:
         troubles = [self._trouble]
         if self._remote is not None:
             troubles.append(self._remote.failure)
-        what: list[asyncio.Future[Any]] = [self._ended, *troubles]
+        what: list[asyncio.Future[Any]] = [self._seeker.ended, *troubles]
         await asyncio.wait(what, return_when=asyncio.FIRST_COMPLETED)
         for trouble in troubles:
             if trouble.done():
@@ -224,7 +217,7 @@ class HeardUtterance:
             async with asyncio.timeout(limit_s):
                 text = await inner.finish()
         except TimeoutError:
-            raise _timed_out(provider, limit_s) from None
+            raise timed_out(provider, limit_s) from None
         except EngineError:
             raise
         except Exception as error:
@@ -248,78 +241,6 @@ class HeardUtterance:
             at += len(piece.pcm)
         return speech
 
-    async def _connect(self) -> tuple[Provider[SttEngine], SttStream]:
-        """A stream of the first provider that opens one."""
-        give_up_s = 0.0
-        while True:
-            provider = self._choose()
-            if self._ended.done():
-                give_up_s = give_up_s or self._loop.time() + self._policy.final_s
-                late = self._loop.time() >= give_up_s
-                if provider is None or (late and self._failed_at_end[provider]):
-                    raise self._last or self._chain.all_down()
-            if provider is None:
-                if self._ring is None:
-                    raise self._last or self._chain.all_down()
-                await self._pause(_LOOK_S)
-                continue
-            tries = self._tries[provider]
-            if tries:
-                await self._pause(self._policy.backoff.delay_s(tries, self._random))
-            self._tries[provider] = tries + 1
-            try:
-                return provider, await self._open(provider)
-            except EngineError as error:
-                self._note(provider, error)
-                if self._ring is None:
-                    raise
-
-    def _choose(self) -> Provider[SttEngine] | None:
-        """The first that was not tried too often; once all were, the first that may be asked.
-
-        After the end of the utterance they take turns, and whoever lost it twice, or was
-        merely silent, is out.
-        """
-        usable = list(self._chain.usable())
-        if self._ended.done():
-            left = (p for p in usable if self._spent_chances[p] < _CHANCES)
-            return min(left, key=self._failed_at_end.__getitem__, default=None)
-        most = self._policy.attempts
-        provider = next((p for p in usable if self._tries[p] < most), None)
-        return provider or (usable[0] if usable else None)
-
-    async def _open(self, provider: Provider[SttEngine]) -> SttStream:
-        limit_s = self._policy.final_s if self._ended.done() else self._policy.open_s
-        self._opened_s = self._loop.time()
-        preferred = self._chain.providers[0]
-        if provider is not preferred and self._tries[provider] == 1:
-            reason = "failed" if self._tries[preferred] else "open"
-            self._chain.meter.fell_back("stt", preferred.name, provider.name, reason)
-        elif self._tries[provider] > 1:
-            self._chain.meter.reconnected("stt", provider.name)
-        holder: list[SttStream] = []
-
-        def on_partial(text: str) -> None:
-            if holder and holder[0] is self._inner:
-                self._take_partial(provider, text)
-
-        try:
-            async with asyncio.timeout(limit_s) as self._opening:
-                inner = await self._opener(provider).open(on_partial)
-        except TimeoutError:
-            raise _timed_out(provider, limit_s) from None
-        except EngineError:
-            raise
-        except asyncio.CancelledError:
-            provider.abandoned()
-            raise
-        except Exception as error:
-            raise raised("stt", provider.name, error) from None
-        finally:
-            self._opening = None
-        holder.append(inner)
-        return inner
-
     def _take_up(self, inner: SttStream) -> None:
         """Give ``inner`` what is not covered yet; what comes goes straight to it."""
         self._trouble = self._loop.create_future()
@@ -341,16 +262,33 @@ class HeardUtterance:
             settled = _later(self._remote.settled, self._from_sample)
             self._settled = self._settled.followed_by(settled)
             self._covered = self._covered_by_now()
+            self._settle_what_is_gone()
         self._inner = self._remote = None
         await inner.cancel()
 
-    def _take_partial(self, provider: Provider[SttEngine], text: str) -> None:
+    def _settle_what_is_gone(self) -> None:
+        """Of audio that isn't kept any more, what was understood so far has to do."""
+        if self._ring is None or self._ring.start <= self._covered:
+            return
+        from_ms, to_ms = (at // _SAMPLES_PER_MS for at in (self._covered, self._ring.start))
+        gone = tuple(w for w in self._partial.words if from_ms <= w.start_ms < to_ms)
+        if gone:
+            text = Transcript(" ".join(word.text for word in gone), gone)
+            self._settled = self._settled.followed_by(text)
+            self._covered = gone[-1].end_ms * _SAMPLES_PER_MS
+
+    def _take_partial(self, provider: Provider[SttEngine], inner: SttStream, text: str) -> None:
+        if inner is not self._inner:
+            return
         if not self._heard_something:
             self._heard_something = True
-            self._chain.meter.first_byte("stt", provider.name, self._loop.time() - self._opened_s)
+            self._chain.meter.first_byte(
+                "stt", provider.name, self._loop.time() - self._seeker.opened_s
+            )
         if text:
             provider.succeeded()
-        self._tell(self._settled.followed_by(_later(text, self._from_sample)))
+        self._partial = _later(text, self._from_sample)
+        self._tell(self._settled.followed_by(self._partial))
 
     def _covered_by_now(self) -> int:
         if self._remote is None:
@@ -361,29 +299,15 @@ class HeardUtterance:
     def _replayed_s(self) -> float:
         return 0.0 if self._ring is None else (self._ring.end - self._ring.start) / _RATE_HZ
 
-    def _note(self, provider: Provider[SttEngine], error: EngineError) -> None:
-        """Count it; a connection that had worked and breaks says nothing of the next one.
+    def _is_excused(self, error: EngineError) -> bool:
+        """A connection that had worked and breaks says nothing of the next one.
 
         Nor does one that is silent about a sound in which there may have been no word.
         """
-        self._last = error
-        if self._ended.done():
-            self._failed_at_end[provider] += 1
-            if self._inner is not None:
-                self._spent_chances[provider] += _CHANCES if error.code == "stt_timeout" else 1
-        silent = error.code in ("stt_timeout", "stt_mute") and self._inner is not None
-        wordless = silent and self._speech_after(self._covered_by_now()) < _WORDS_SAMPLES
-        if wordless or (error.code == "stt_closed" and self._heard_something):
-            provider.broke(error)
-        else:
-            provider.failed(error)
-
-    async def _pause(self, wait_s: float) -> None:
-        """Wait, shorter when the utterance ends meanwhile."""
-        if not self._ended.done():
-            await asyncio.wait([self._ended], timeout=wait_s)
-        else:
-            await asyncio.sleep(min(wait_s, _LOOK_S))
+        if error.code == "stt_closed":
+            return self._heard_something
+        silent = error.code in ("stt_timeout", "stt_mute")
+        return silent and self._speech_after(self._covered_by_now()) < _WORDS_SAMPLES
 
 
 def _later(text: str, samples: int) -> Transcript:
@@ -391,18 +315,14 @@ def _later(text: str, samples: int) -> Transcript:
     return transcript.later(samples // _SAMPLES_PER_MS) if samples else transcript
 
 
-def _timed_out(provider: Provider[SttEngine], limit_s: float) -> EngineError:
-    return EngineError(
-        f"{provider.name}: no answer within {limit_s:g} s",
-        engine=provider.name,
-        code="stt_timeout",
-    )
-
-
 def _mute(engine: str, stall_s: float) -> EngineError:
     return EngineError(
         f"{engine}: no word for {stall_s:.1f} s of speech", engine=engine, code="stt_mute"
     )
+
+
+def _given_up(engine: str) -> EngineError:
+    return EngineError(f"{engine}: the utterance was given up", engine=engine, code="stt_closed")
 
 
 def _tell_nobody(text: str) -> None: ...

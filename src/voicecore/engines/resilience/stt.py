@@ -8,7 +8,13 @@ from random import Random
 import numpy as np
 
 from voicecore.engines.meter import EngineMeter, NoMeter
-from voicecore.engines.protocols import SttEngine, SttSession, SttStream, SttWithSessions
+from voicecore.engines.protocols import (
+    RemoteSttStream,
+    SttEngine,
+    SttSession,
+    SttStream,
+    SttWithSessions,
+)
 from voicecore.engines.resilience.chain import Chain
 from voicecore.engines.resilience.hearing import HeardUtterance
 from voicecore.engines.resilience.policy import HearingPolicy
@@ -24,7 +30,8 @@ class ResilientStt:
 
     With a remote engine, or with several, the audio of each utterance is kept until a
     final text covers it: where a connection breaks, stalls or can't be made it is taken
-    up on another one, of the same engine or of the next. Event-loop thread only; owns
+    up on another one, of the same engine or of the next. ``coarse`` is what the preferred
+    one is. Event-loop thread only; owns
     the engines. Raises MisuseError for an engine of another rate than 16 kHz.
     """
 
@@ -54,7 +61,7 @@ class ResilientStt:
         self._sessions: set[ResilientSttSession] = set()
         self.name = self._chain.name
         self.rate_hz = RATE_HZ
-        self.coarse = any(getattr(engine, "coarse", False) for engine in engines)
+        self.coarse: bool = getattr(engines[0], "coarse", False)
 
     async def start(self) -> None:
         """See :meth:`Chain.start`."""
@@ -147,9 +154,14 @@ class ResilientSttSession:
 
 
 async def _probe(engine: SttEngine) -> None:
-    """Let it listen to a moment of silence."""
+    """Let it listen to a moment of silence.
+
+    One that stays connected has proved itself by that, and needn't answer to silence.
+    """
     stream = await engine.open(lambda text: None)
     try:
         stream.push(np.zeros(round(_PROBE_S * RATE_HZ), np.int16))
+        if not isinstance(stream, RemoteSttStream):
+            await stream.finish()
     finally:
         await stream.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from random import Random
 
 import numpy as np
@@ -53,7 +54,6 @@ class ResilientTts:
             meter=meter or NoMeter(),
             probe=_probe,
         )
-        self._plain: ResilientTtsSession | None = None
         self.name = self._chain.name
         self.rate_hz = engines[0].rate_hz
 
@@ -63,20 +63,21 @@ class ResilientTts:
 
     async def close(self) -> None:
         """See :meth:`Chain.close`."""
-        plain, self._plain = self._plain, None
-        if plain is not None:
-            await plain.close()
         await self._chain.close()
 
     def session(self) -> ResilientTtsSession:
         """What a call needs; closed by whoever asks for it."""
         return ResilientTtsSession(self._chain, self.rate_hz, self._policy, self._random)
 
-    def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
-        """As :meth:`TtsEngine.speak`, outside of a call."""
-        if self._plain is None:
-            self._plain = self.session()
-        return self._plain.speak(text)
+    async def speak(self, text: str) -> AsyncGenerator[SpeechChunk, None]:
+        """As :meth:`TtsEngine.speak`, outside of a call: with a session for this text alone."""
+        session = self.session()
+        try:
+            async with aclosing(session.speak(text)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            await session.close()
 
     def health(self) -> list[ProviderHealth]:
         """Of each engine, in order."""

@@ -20,7 +20,6 @@ from voicecore.engines.llm.tools import Tool, ToolBox
 from voicecore.engines.options import Option, Secret
 from voicecore.engines.s2s.realtime_link import Endpoint
 from voicecore.engines.s2s.realtime_session import RealtimeSession, SessionLimits
-from voicecore.engines.s2s.realtime_utterance import HEAR_RATE_HZ
 from voicecore.engines.s2s.realtime_wire import RATE_HZ, session_update
 from voicecore.engines.wire.client import WireClient
 from voicecore.engines.wire.faults import Faults
@@ -88,7 +87,6 @@ class OpenAiRealtime:
         if taken := _OWN_FIELDS.intersection(options or {}):
             raise MisuseError(f"options may not set {', '.join(sorted(taken))}")
         self.name = _NAME
-        self.hear_rate_hz = HEAR_RATE_HZ
         self.rate_hz = RATE_HZ
         self.greeting = greeting
         functions = load_tools(tools) if isinstance(tools, str) and tools else tools

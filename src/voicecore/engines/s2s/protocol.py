@@ -85,12 +85,11 @@ class SpeechSession(Protocol):
 class SpeechToSpeechEngine(Protocol):
     """A model that hears and speaks.
 
-    ``hear_rate_hz``: of the samples an utterance is pushed; ``rate_hz``: of its voice.
+    It is given the caller's audio at 16 kHz; ``rate_hz`` is that of its voice.
     ``greeting`` is spoken when a call begins (``""``: the caller speaks first).
     """
 
     name: str
-    hear_rate_hz: int
     rate_hz: int
     greeting: str
 

@@ -9,12 +9,12 @@ from typing import Final, Protocol
 import numpy as np
 
 from voicecore._native.resample import Resampler
+from voicecore.core.units import HEAR_RATE_HZ
 from voicecore.engines.protocols import Pcm
 from voicecore.engines.s2s.protocol import UNKNOWN_WORDS
 from voicecore.engines.s2s.realtime_wire import COMMIT_MIN_SAMPLES, RATE_HZ
 from voicecore.errors import EngineError
 
-HEAR_RATE_HZ: Final = 16_000
 _MOST_WAITING_S: Final = 10
 """Of audio that waits while another utterance has the input buffer; the oldest goes."""
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated
 
 from voicecore.engines.options import LocalPath, Option
-from voicecore.engines.stt.sherpa_files import Family, find_files
+from voicecore.engines.stt.sherpa_files import OPTION, Family, find_files
 from voicecore.engines.stt.worker_stream import WorkerStt
-from voicecore.errors import MisuseError, VoicecoreError
+from voicecore.errors import EngineError, MisuseError, VoicecoreError
 
 
 class SherpaStt(WorkerStt):
@@ -75,7 +75,18 @@ class SherpaStt(WorkerStt):
 
         Raises MissingLibraryError without sherpa-onnx or without the model's files,
         MisuseError where it isn't clear which are meant, EngineError
-        (``stt_bad_model``, or ``worker_lost`` if the library ended the process).
+        (``stt_bad_model``).
         """
-        await asyncio.to_thread(find_files, self._model, self._family)
-        await super().start()
+        found = await asyncio.to_thread(find_files, self._model, self._family)
+        try:
+            await super().start()
+        except EngineError as error:
+            if error.code != "worker_lost":
+                raise
+            # What it doesn't find in a model's metadata, the library answers by exit().
+            raise EngineError(
+                f"sherpa: the library gave the model up, its reason is on standard error: check "
+                f"that {OPTION} holds a streaming {found.family}, and sherpa.family",
+                engine=self.name,
+                code="stt_bad_model",
+            ) from error

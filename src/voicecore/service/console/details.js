@@ -4,6 +4,7 @@ import { byId, make } from './dom.js';
 import { inCall, model, on } from './state.js';
 
 const ROLES = {
+  s2s: 'Speech to speech',
   stt: 'Speech to text',
   llm: 'Language model',
   tts: 'Text to speech',
