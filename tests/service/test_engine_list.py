@@ -126,7 +126,13 @@ def test_the_same_as_json() -> None:
     ]
     (turn,) = listed["engines"]["turn"]
     assert not turn["ready"]
-    assert "give turn = onnx:FILE or engine.onnx.path" in turn["problems"][0]
+    assert "give turn = onnx:FILE or --engine onnx.path=..." in turn["problems"][0]
+
+
+def test_names_are_never_broken_at_a_hyphen() -> None:
+    text = " ".join(render(collect(Settings())).split())
+    for name in ("openai-transcribe", "openai-realtime-stt"):
+        assert f"engine.{name}.key_file" in text
 
 
 @pytest.mark.parametrize(
