@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from providers import fault_table, overlap, reconnecting
+from providers import blocked, fault_table, overhead, overlap, reconnecting
 from report import Bar, Report, load
 from turns.cases import cases_dir
 
@@ -21,6 +21,8 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "faults": fault_table.measure,
     "reconnecting": lambda report: reconnecting.measure(report, cases_dir()),
     "overlap": overlap.measure,
+    "overhead": overhead.measure,
+    "blocked": blocked.measure,
 }
 
 

@@ -25,10 +25,10 @@ from voicecore.core.word_times import Word
 from voicecore.engines.protocols import LlmEngine, WordMark
 from voicecore.engines.resilience.patience import Patience
 from voicecore.errors import EngineError
+from voicecore.service.answer_work import AnswerWork, Report
 from voicecore.service.call_engines import CallVoice
 from voicecore.service.speech_energy import EnergyMeter
 from voicecore.transport.plane import MediaPlane
-from voicecore.transport.tasks import let_go
 
 _T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
@@ -40,14 +40,11 @@ _FULL_RING_WAIT_S = 0.1
 _CHUNK_TIMEOUT_S = 10.0
 _TOKEN_TIMEOUT_S = 60.0
 
-Report = Callable[[ev.Event], None]
 
+class Answer(AnswerWork):
+    """Of a language model and a synthesiser.
 
-class Answer:
-    """The work for one turn's reply. Belongs to the event loop and to one call.
-
-    Everything that happens is told to ``report``; after :meth:`cancel` nothing
-    is. Audio is played in the plane's generation at construction, so what
+    Audio is played in the plane's generation at construction, so what
     comes after a flush is refused by the plane itself. ``resampler`` takes the
     synthesiser's rate to the plane's (None: they are equal); the next answer
     may use it once this one is cancelled or over. ``on_played(position, pcm)`` is
@@ -65,8 +62,7 @@ class Answer:
         report: Report,
         on_played: Callable[[int, NDArray[np.int16]], None] = lambda position, pcm: None,
     ) -> None:
-        self.turn = turn
-        self.tasks: list[asyncio.Task[None]] = []
+        super().__init__(turn, report)
         self._plane = plane
         self._generation = plane.generation
         self._tts = tts
@@ -74,13 +70,11 @@ class Answer:
         if resampler is not None:
             resampler.reset()
         self._apology = apology
-        self._report = report
         self._on_played = on_played
         self._clauses: asyncio.Queue[Speak] = asyncio.Queue()
         self._room = asyncio.Event()
         self._room.set()
         self._voice_started = False
-        self._cancelled = False
 
     def ask(self, llm: LlmEngine, conversation: Conversation) -> None:
         """Start the model."""
@@ -94,21 +88,6 @@ class Answer:
         self._clauses.put_nowait(speak)
         if self._clauses.qsize() >= _CLAUSES_AHEAD:
             self._room.clear()
-
-    def cancel(self) -> None:
-        """Stop the model and the synthesiser; the owner awaits :attr:`tasks`."""
-        self._cancelled = True
-        for task in self.tasks:
-            task.cancel()
-
-    def _start(self, work: Any, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(let_go)
-        self.tasks.append(task)
-
-    def _tell(self, event: ev.Event) -> None:
-        if not self._cancelled:
-            self._report(event)
 
     # -- the model ----------------------------------------------------------------
 

@@ -34,8 +34,8 @@ from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
-from voicecore.service.speech_voice import AgentVoice, voice_of
 from voicecore.service.timers import call_in
+from voicecore.service.voice import AnyVoice, voice_of
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane
 
@@ -100,7 +100,7 @@ class Call:
         self._session: Session | None = None
         self._engines: CallEngines | None = None
         self._ears: Ears | None = None
-        self._voice: AgentVoice | None = None
+        self._voice: AnyVoice | None = None
         self._judge: PauseJudge | None = None
         self._recorder: NullRecorder = NOT_RECORDED
         self._far_buffer_ms = _FAR_BUFFER_MS

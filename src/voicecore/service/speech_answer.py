@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +23,9 @@ from voicecore.core.tool_exchange import ToolExchange
 from voicecore.engines.resilience.patience import Patience
 from voicecore.engines.s2s.protocol import UNKNOWN_WORDS, SpeechReply, SpeechSession
 from voicecore.errors import EngineError
+from voicecore.service.answer_work import AnswerWork
 from voicecore.service.speech_energy import EnergyMeter
 from voicecore.transport.plane import MediaPlane
-from voicecore.transport.tasks import let_go
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,11 +37,10 @@ _AHEAD_S = 60.0
 """The engine is not read further while so much audio waits for the playout."""
 
 
-class SpeechAnswer:
-    """The work for one turn's reply. Belongs to the event loop and to one call.
+class SpeechAnswer(AnswerWork):
+    """Of a speech-to-speech model.
 
-    Everything that happens is told to ``report``; after :meth:`cancel` nothing is. Audio
-    is played in the plane's generation at construction. ``resampler`` takes the model's
+    Audio is played in the plane's generation at construction. ``resampler`` takes the model's
     rate to the plane's (None: they are equal). ``on_played(position, pcm)`` is told of
     all audio that the plane takes.
     """
@@ -58,18 +56,16 @@ class SpeechAnswer:
         report: Callable[[ev.Event], None],
         on_played: Callable[[int, NDArray[np.int16]], None],
     ) -> None:
-        self.turn = turn
-        self.tasks: list[asyncio.Task[None]] = []
+        super().__init__(turn, report)
         self._plane = plane
         self._generation = plane.generation
         self._session = session
         self._resampler = resampler
         self._apology = apology
-        self._report = report
         self._on_played = on_played
         self._wishes: deque[Speak] = deque()
         self._spoken: list[_Spoken] = []
-        self._granting = self._cancelled = False
+        self._granting = False
 
     def ask(self) -> None:
         """Let the model answer."""
@@ -84,20 +80,9 @@ class SpeechAnswer:
 
     def cancel(self) -> None:
         """Stop; the model remembers what was played by now. The owner awaits :attr:`tasks`."""
-        self._cancelled = True
         for spoken in self._spoken:
             spoken.end(self._plane.played)
-        for task in self.tasks:
-            task.cancel()
-
-    def _start(self, work: Any, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(let_go)
-        self.tasks.append(task)
-
-    def _tell(self, event: ev.Event) -> None:
-        if not self._cancelled:
-            self._report(event)
+        super().cancel()
 
     async def _answer(self) -> None:
         await self._speak(self._session.answer(), 0, told=True)

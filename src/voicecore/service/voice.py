@@ -4,44 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicecore._native.resample import Resampler
 from voicecore.core import actions as act
-from voicecore.core import events as ev
 from voicecore.core.conversation import Conversation
-from voicecore.engines.protocols import LlmEngine
+from voicecore.service.answer_work import Report
 from voicecore.service.answering import Answer
-from voicecore.service.call_engines import CallVoice
+from voicecore.service.call_engines import CallEngines
+from voicecore.service.speech_answer import SpeechAnswer
 from voicecore.transport.plane import MediaPlane
 
+_A = TypeVar("_A", bound=Answer | SpeechAnswer)
 
-class Voice:
-    """Belongs to the event loop and to one call, which awaits :attr:`tasks` at its end."""
+
+class Voice(Generic[_A]):
+    """Belongs to the event loop and to one call, which awaits :attr:`tasks` at its end.
+
+    ``make(turn)`` makes a turn's answer, ``begin(answer, conversation)`` starts it.
+    """
 
     def __init__(
-        self,
-        plane: MediaPlane,
-        llm: LlmEngine,
-        tts: CallVoice,
-        *,
-        apology: Callable[[int], NDArray[np.int16]],
-        report: Callable[[ev.Event], None],
-        on_played: Callable[[int, NDArray[np.int16]], None],
+        self, make: Callable[[int], _A], begin: Callable[[_A, Conversation], None]
     ) -> None:
-        self._plane = plane
-        self._llm = llm
-        self._tts = tts
-        self._apology = apology
-        self._report = report
-        self._on_played = on_played
-        self._answer: Answer | None = None
+        self._make = make
+        self._begin = begin
+        self._answer: _A | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        # One for the whole call: making its coefficients takes a millisecond.
-        equal = tts.rate_hz == plane.play_rate_hz
-        self._resampler = None if equal else Resampler(tts.rate_hz, plane.play_rate_hz)
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -51,7 +43,7 @@ class Voice:
     def ask(self, action: act.StartReply, conversation: Conversation) -> None:
         """Start the model."""
         asked = conversation.with_draft(action.draft) if action.draft else conversation
-        self._answer_for(action.turn).ask(self._llm, asked)
+        self._begin(self._answer_for(action.turn), asked)
 
     def say(self, action: act.Speak) -> None:
         """Queue a clause."""
@@ -74,15 +66,51 @@ class Voice:
         if self._answer is not None:
             self._answer.cancel()
 
-    def _answer_for(self, turn: int) -> Answer:
+    def _answer_for(self, turn: int) -> _A:
         if self._answer is None or self._answer.turn != turn:
-            self._answer = Answer(
-                turn,
-                self._plane,
-                self._tts,
-                resampler=self._resampler,
-                apology=self._apology,
-                report=self._report,
-                on_played=self._on_played,
-            )
+            self._answer = self._make(turn)
         return self._answer
+
+
+AnyVoice = Voice[Answer] | Voice[SpeechAnswer]
+
+
+def voice_of(
+    engines: CallEngines,
+    plane: MediaPlane,
+    *,
+    apology: Callable[[int], NDArray[np.int16]],
+    report: Report,
+    on_played: Callable[[int, NDArray[np.int16]], None],
+) -> AnyVoice:
+    """What speaks in a call with these engines: model and synthesiser, or one model alone."""
+    speech, tts = engines.speech, engines.tts
+    rate_hz = tts.rate_hz if speech is None else engines.speech_rate_hz
+    # One for the whole call: making its coefficients takes a millisecond.
+    resampler = None if rate_hz == plane.play_rate_hz else Resampler(rate_hz, plane.play_rate_hz)
+    if speech is None:
+        return Voice(
+            lambda turn: Answer(
+                turn,
+                plane,
+                tts,
+                resampler=resampler,
+                apology=apology,
+                report=report,
+                on_played=on_played,
+            ),
+            lambda answer, conversation: answer.ask(engines.llm, conversation),
+        )
+    return Voice(
+        lambda turn: SpeechAnswer(
+            turn,
+            plane,
+            speech,
+            resampler=resampler,
+            apology=apology,
+            report=report,
+            on_played=on_played,
+        ),
+        # What was said the model has heard itself.
+        lambda answer, _: answer.ask(),
+    )
