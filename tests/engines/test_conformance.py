@@ -273,7 +273,27 @@ LOCAL = [
     row("vad", "energy", lambda folder: {"factory": EnergyVad}),
     row("turn", "onnx", onnx_turn),
 ]
-ROWS = [*LOCAL, *REMOTE, *(wrapped(row) for row in LOCAL + REMOTE if row.stage in WRAPPERS)]
+
+
+def chain(stage: str, dead: Callable[[], Any], good: Callable[[], Any]) -> Row:
+    """Two engines, of which the preferred one can't be reached."""
+    made = WRAPPERS[stage]
+    return row(
+        stage, "chain behind a dead one", lambda _: {"factory": lambda: made([dead(), good()])}
+    )
+
+
+CHAINS = [
+    chain("stt", lambda: DeepgramStt(key="test", url=f"ws://{NOBODY}"), SttStub),
+    chain("llm", lambda: OpenAiChat(url=f"http://{NOBODY}", model="test"), LlmStub),
+    chain("tts", lambda: ElevenLabsTts(key="test", url=f"ws://{NOBODY}"), TtsStub),
+]
+ROWS = [
+    *CHAINS,
+    *LOCAL,
+    *REMOTE,
+    *(wrapped(row) for row in LOCAL + REMOTE if row.stage in WRAPPERS),
+]
 
 
 @pytest.mark.parametrize("engine", ROWS, ids=lambda one: f"{one.stage}-{one.name}")

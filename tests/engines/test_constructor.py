@@ -40,12 +40,21 @@ def make(*, model: Annotated[str, Option("which")]) -> Plain:
     raise NotImplementedError
 
 
+def make_named(name: Annotated[str, Option("its name", required=True)] = "") -> Plain:
+    raise NotImplementedError
+
+
 class NoConstructor:
     pass
 
 
 class Unresolved:
     def __init__(self, *, tls: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_what_has_a_default_that_cannot_be_used_is_required() -> None:
+    (name,) = parameters_of(make_named)
+    assert (name.required, name.default) == (True, "")
 
 
 @pytest.mark.parametrize("engine", [Plain, Heir])

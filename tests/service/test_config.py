@@ -198,7 +198,6 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--allowed-origins", "a.example"], ["wants origins such as https://app.example.org"]),
     (["--allowed-origins", "https://a.example/path"], ["without a path"]),
     (["--allowed-origins", "https://a.example:99999"], ["wants origins"]),
-    (["--llm", "openai"], ["needs llm_model"]),
     (["--llm-url", "localhost:11434"], ["--llm-url: wants a URL such as"]),
     (["--vad-model-path", "gone.onnx"], ["there is no file gone.onnx"]),
     (["--vad-backend", "cuda"], ["--vad-backend", "native"]),

@@ -186,6 +186,19 @@ def test_all_problems_of_all_stages_at_once() -> None:
         assert sentence in text
 
 
+def test_a_chat_model_without_a_name_is_told_with_whatever_else_is_wrong() -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(stt="own_engines:NoEngine", llm="openai", llm_url="http://localhost:1/v1")
+    no_engine, no_model = sorted(caught.value.problems, reverse=True)
+    assert no_engine.startswith("stt = own_engines:NoEngine: ")
+    assert no_model == (
+        "llm = openai: needs model, its name at that server: give llm_model or"
+        " --engine openai.model=..."
+    )
+    with pytest.raises(ConfigError, match="model's name is empty"):
+        build(llm="openai", llm_url="http://localhost:1/v1", engine={"openai": {"model": ""}})
+
+
 def test_an_engines_own_limits_are_problems_too() -> None:
     with pytest.raises(ConfigError, match=r"tts = espeak: .*pitch must be 0..99"):
         build(tts="espeak", engine={"espeak": {"pitch": 100}})

@@ -56,6 +56,17 @@ def test_engines_are_listed_though_the_settings_are_wrong(
     assert "as the defaults have them" in errors
 
 
+def test_engines_rightly_named_are_looked_at_though_other_settings_are_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ELEVENLABS_API_KEY", raising=False)
+    assert main(["--stt", "nosuch", "--tts", "elevenlabs", "--port", "99999"]) == 2
+    port, stt, tts = sorted(capsys.readouterr().err.splitlines())
+    assert stt.startswith("voicecore: --stt: wants one of")
+    assert port.startswith("voicecore: --port: wants")
+    assert tts.startswith("voicecore: tts = elevenlabs: needs its API key")
+
+
 def test_an_engine_of_the_current_directory_is_listed(clean_surroundings: Path) -> None:
     (clean_surroundings / "own_voice.py").write_text(
         "from voicecore.engines.tts.stub import TtsStub as Own\n"
@@ -126,7 +137,13 @@ def test_the_same_as_json() -> None:
     ]
     (turn,) = listed["engines"]["turn"]
     assert not turn["ready"]
-    assert "give turn = onnx:FILE or engine.onnx.path" in turn["problems"][0]
+    assert "give turn = onnx:FILE or --engine onnx.path=..." in turn["problems"][0]
+
+
+def test_names_are_never_broken_at_a_hyphen() -> None:
+    text = " ".join(render(collect(Settings())).split())
+    for name in ("openai-transcribe", "openai-realtime-stt"):
+        assert f"engine.{name}.key_file" in text
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,8 @@ def test_the_vendors_own_server_wants_a_key_where_others_may_not(name: str) -> N
     entry = next(entry for entry in BUILT_IN if entry.name == name)
     model = {"model": "m"}
     (problem,) = look_at(entry, Settings(engine={name: model}), {}).problems
-    url = "llm_url or engine.openai.url" if name == "openai" else f"engine.{name}.url"
+    url = f"--engine {name}.url=..."
+    url = f"llm_url or {url}" if name == "openai" else url
     assert problem == (
         "needs its API key: set OPENAI_API_KEY, or OPENAI_API_KEY_FILE to a file (or"
         f" engine.{name}.key_file), or {url} for another server"

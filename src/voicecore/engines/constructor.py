@@ -51,8 +51,9 @@ def parameters_of(make: Callable[..., Any]) -> tuple[Parameter, ...]:
         plain, *notes = typing.get_args(hint)
         option = next((note for note in notes if isinstance(note, Option)), None)
         if option is not None:
-            required = parameter.default is parameter.empty
-            default = None if required else parameter.default
+            lacking = parameter.default is parameter.empty
+            required = lacking or option.required
+            default = None if lacking else parameter.default
             found.append(Parameter(parameter.name, plain, option, required, default))
     return tuple(found)
 

@@ -18,14 +18,18 @@ Types are those a TOML file can hold: ``str``, ``int``, ``float``, ``bool``,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A parameter that may be configured. ``help`` is for people, without a full stop."""
+    """A parameter that may be configured. ``help`` is for people, without a full stop.
+
+    ``required``: it must be given although it has a default, which can't be used.
+    """
 
     help: str
+    required: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

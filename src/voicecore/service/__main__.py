@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _list_engines(flags, config_file, as_json=show == "engines-json")
         loaded = load(flags, config_file)
     except ConfigError as error:
-        return _complain(error.problems)
+        return _complain([*error.problems, *_further_problems(error)])
     if show:
         from voicecore.service.print_config import render
 
@@ -75,6 +75,20 @@ def _list_engines(flags: Mapping[str, Any], config_file: str | None, *, as_json:
     listed = engine_list.collect(settings)
     sys.stdout.write(engine_list.as_json(listed) if as_json else engine_list.render(listed))
     return 0
+
+
+def _further_problems(error: ConfigError) -> list[str]:
+    """What is wrong with engines whose names are right, though other settings are wrong."""
+    if error.rest is None:
+        return []
+    from voicecore.service.engine_factory import build_engines
+
+    try:
+        build_engines(error.rest)
+    except ConfigError as further:
+        known = tuple(f"{name} = " for name in error.wrong)
+        return [problem for problem in further.problems if not problem.startswith(known)]
+    return []
 
 
 def _complain(problems: Sequence[str]) -> int:

@@ -34,11 +34,23 @@ _OTHER_VARIABLES = frozenset({"config", "cases", "libopus", "profile"})
 
 
 class ConfigError(MisuseError):
-    """The settings can't be used; ``problems`` has one sentence for each reason."""
+    """The settings can't be used; ``problems`` has one sentence for each reason.
 
-    def __init__(self, problems: list[str]) -> None:
+    ``rest``: the settings without those that are ``wrong`` by themselves, where that is
+    all that is known to be: in it there may be more to complain of.
+    """
+
+    def __init__(
+        self,
+        problems: list[str],
+        *,
+        rest: Settings | None = None,
+        wrong: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__("\n".join(problems), code="bad_config")
         self.problems = tuple(problems)
+        self.rest = rest
+        self.wrong = wrong
 
 
 @dataclass(frozen=True)
@@ -89,12 +101,21 @@ def load(flags: Mapping[str, Any], config_file: str | None = None) -> Loaded:
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise ConfigError(_sentences(error, origins)) from None
+        wrong = frozenset(str(name) for one in error.errors() for name in one["loc"][:1])
+        rest = _without(wrong, values)
+        raise ConfigError(_sentences(error, origins), rest=rest, wrong=wrong) from None
     if settings.llm != Settings.model_fields["llm"].default and "llm" not in origins:
         origins["llm"] = "llm_url is given"
     masked.add(_secrets_of(settings))
     warnings = (*_unknown_variables(), *settings.warnings, *read_plugins().warnings)
     return Loaded(settings, origins, path, warnings)
+
+
+def _without(wrong: frozenset[str], values: Mapping[str, Any]) -> Settings | None:
+    try:
+        return Settings(**{name: value for name, value in values.items() if name not in wrong})
+    except ValidationError:
+        return None
 
 
 def _more_options(under: EngineOptions, value: Any, origins: dict[str, str]) -> EngineOptions:

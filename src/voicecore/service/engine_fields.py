@@ -199,10 +199,6 @@ class EngineFields(BaseModel):
     def engine_problems(self) -> list[str]:
         """What is missing, and options of engines that there aren't."""
         problems = []
-        if "openai" in self.chain("llm") and not self.agent:
-            given = self.engine.get("openai", {})
-            if not (self.llm_model or "model" in given):
-                problems.append("llm = openai needs llm_model, the model's name at that API")
         if self.vad_model_path is not None and not self.vad_model_path.is_file():
             problems.append(f"vad_model_path: there is no file {self.vad_model_path}")
         for name in self.engine:

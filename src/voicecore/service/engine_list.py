@@ -122,7 +122,15 @@ def _first_line(found: Any, entry: EngineEntry) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
+    # Not at hyphens: names are there to be copied.
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT + "  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _option(one: Parameter, look: Look) -> list[str]:

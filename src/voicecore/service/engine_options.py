@@ -233,7 +233,7 @@ class _Reader:
 
     def _ways(self, option: str) -> str:
         """How an option can be given: by a setting of its own, where there is one, or plainly."""
-        plain = option_name(self._entry.name, option)
+        plain = f"--engine {self._entry.name}.{option}=..."
         setting = _OF_SETTINGS.get((self._entry.stage, self._entry.name), {}).get(option)
         return f"{setting[0]} or {plain}" if setting else plain
 

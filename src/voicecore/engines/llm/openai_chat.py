@@ -85,7 +85,7 @@ class OpenAiChat:
         url: Annotated[
             str, Option("the server, its API root (…/v1) or the address of its chat completions")
         ] = "https://api.openai.com/v1",
-        model: Annotated[str, Option("the model's name at that server, always needed")] = "",
+        model: Annotated[str, Option("its name at that server", required=True)] = "",
         *,
         key: Annotated[
             str, Secret("API key, where the server wants one", variable="OPENAI_API_KEY")
