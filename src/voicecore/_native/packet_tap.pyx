@@ -167,8 +167,8 @@ cdef class PacketReader:
         cdef int64_t start, following = 0, end = start_in(self.tap.ring, to)
         cdef list out = []
         self._skip(min(self.tap.ring.oldest(), end))
-        while tap_look(&self.tap.log, &self.cursor, &following, &record,
-                       payload):    # cold: a few packets for a chunk of audio
+        cdef const packet_tap* log = &self.tap.log
+        while tap_look(log, &self.cursor, &following, &record, payload):    # cold: few a chunk
             start = record.end - record.samples
             self.toc = record.toc
             if start >= end or (record.end > end and not whole):

@@ -160,9 +160,8 @@ class HeardUtterance:
         if inner is None:
             return
         self._hand_on(inner, piece)
-        if remote is None or not len(piece.pcm):
-            return
-        if not self._watch.listen(piece.pcm, remote.progress):
+        pcm = piece.pcm
+        if remote is None or not len(pcm) or not self._watch.listen(pcm, remote.progress):
             return
         if self._mutes < _MOST_MUTES and not self._trouble.done():
             self._mutes += 1

@@ -71,15 +71,17 @@ class Assembly:
         if not words:
             return text
         origin_ms = self._origin_ms
-        return Transcript(
-            text,
-            tuple(
-                [
-                    SpokenWord(word, max(start - origin_ms, 0), max(end - origin_ms, 0), sure)
-                    for word, start, end, sure in words
-                ]
-            ),
+        own = tuple(
+            [
+                SpokenWord(word, start - origin_ms, end - origin_ms, sure)
+                for word, start, end, sure in words
+            ]
         )
+        if own[0].start_ms < 0:
+            own = tuple(
+                [w._replace(start_ms=max(w.start_ms, 0), end_ms=max(w.end_ms, 0)) for w in own]
+            )
+        return Transcript(text, own)
 
 
 def _middle_after(start_ms: int, end_ms: int, at_ms: int) -> bool:

@@ -69,7 +69,7 @@ class WireSocket:
         self._where = shown_url(url)
         self._limits = limits
         self._loop = loop
-        self._backlog: deque[str | bytes] = deque()
+        self._backlog: deque[tuple[bytes, WSMsgType]] = deque()
         self._backlog_bytes = 0
         self._heard_s = loop.time()
         self._pinged_s: float | None = None
@@ -119,14 +119,18 @@ class WireSocket:
         """
         if self.failure.done():
             return
+        if isinstance(message, str):
+            data, kind = message.encode(), WSMsgType.TEXT
+        else:
+            data, kind = message, WSMsgType.BINARY
         if self._writer is None:
-            self._begin(self._frame(message))
+            self._begin(self._socket.send_frame(data, kind))
             return
-        self._backlog_bytes += len(message)
+        self._backlog_bytes += len(data)
         if self._backlog_bytes > self._limits.backlog_bytes:
             self._fail("backlog", "the provider takes less than is sent")
             return
-        self._backlog.append(message)
+        self._backlog.append((data, kind))
 
     async def receive(self) -> str | bytes | None:
         """The next message; None once the peer closed in good order (code 1000).
@@ -185,11 +189,6 @@ class WireSocket:
         if code != aiohttp.WSCloseCode.OK:
             raise error
 
-    def _frame(self, message: str | bytes) -> Coroutine[Any, Any, None]:
-        if isinstance(message, str):
-            return self._socket.send_frame(message.encode(), WSMsgType.TEXT)
-        return self._socket.send_frame(message, WSMsgType.BINARY)
-
     def _begin(self, sending: Coroutine[Any, Any, None]) -> None:
         """Run ``sending`` up to where it waits, which it seldom does; a task does the rest.
 
@@ -213,9 +212,9 @@ class WireSocket:
         try:
             await rest
             while backlog:
-                message = backlog.popleft()
-                await self._frame(message)
-                self._backlog_bytes -= len(message)
+                data, kind = backlog.popleft()
+                await self._socket.send_frame(data, kind)
+                self._backlog_bytes -= len(data)
             if self._pinged_s is not None:
                 # It fell due meanwhile.
                 await self._socket.ping()
