@@ -17,6 +17,8 @@ from voicecore.core.state import State
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.word_times import Word
 
+pytestmark = pytest.mark.slow
+
 RUNS = 1_000
 SPOKEN_S = 4
 WORD = PLAY_HZ // 4

@@ -22,7 +22,7 @@ CASES = Path(os.environ.get("VOICECORE_CASES", Path(__file__).parents[3] / "shar
 
 
 # One loop for all, since the models take a second to load.
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

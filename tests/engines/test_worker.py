@@ -18,6 +18,8 @@ from voicecore.engines.worker import MAX_OUTBOX, Worker
 from voicecore.engines.worker_side import Link
 from voicecore.errors import EngineError, MissingLibraryError, MisuseError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

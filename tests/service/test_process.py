@@ -18,7 +18,7 @@ import pytest
 
 from voicecore.service.__main__ import HARD_EXIT_S, SHUTDOWN_S, SWITCH_INTERVAL_S
 
-pytestmark = pytest.mark.realtime
+pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 
 PROGRAM = """
 import asyncio, gc, sys, time, types

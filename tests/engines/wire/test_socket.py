@@ -16,6 +16,8 @@ from voicecore.engines.wire.faults import Faults
 from voicecore.engines.wire.socket import SocketLimits, WireSocket
 from voicecore.errors import EngineError
 
+pytestmark = pytest.mark.slow
+
 FAST = SocketLimits(connect_s=0.3, ping_interval_s=0.1, ping_timeout_s=0.1)
 
 
