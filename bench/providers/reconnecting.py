@@ -152,7 +152,7 @@ def measure(report: Report, folder: Path | None) -> None:
     """A line for each adapter and kind; bars of detection and of words."""
     recording = recorded(folder) if folder is not None else None
     live = [subject for subject in SUBJECTS if subject.live]
-    runs, seconds = (3, 12.0) if quick() else (12, 26.0)
+    runs, seconds = (2, 9.0) if quick() else (12, 26.0)
     found: list[Reconnection] = []
     if recording is not None:
         print(f"reconnecting: {seconds:g} s of recorded speech, {runs} of each kind")
