@@ -36,6 +36,7 @@ from voicecore.engines.llm.openai_chat import OpenAiChat
 from voicecore.engines.resilience.llm import ResilientLlm
 from voicecore.engines.resilience.stt import ResilientStt
 from voicecore.engines.resilience.tts import ResilientTts
+from voicecore.service.metrics import Metrics
 
 CALLS = 50
 TOKEN_S = 0.02
@@ -122,12 +123,12 @@ class _TimedLlm:
 
 
 async def _one_call(
-    engines: tuple[Any, ResilientLlm, Any], turns: int, start_s: float
+    engines: tuple[Any, ResilientLlm, Any], metrics: Metrics, turns: int, start_s: float
 ) -> list[float]:
     clock = _Clock()
     stt, llm, tts = engines
     await asyncio.sleep(start_s)
-    async with EngineCall(stt, _TimedLlm(llm, clock), tts) as call:
+    async with EngineCall(stt, _TimedLlm(llm, clock), tts, metrics=metrics) as call:
         play = call.plane.play
 
         def noted(pcm: Any, generation: int) -> Any:
@@ -155,7 +156,8 @@ async def calls(name: str, count: int, turns: int) -> list[list[float]]:
     process = context.Process(target=serve, args=(name, there), daemon=True)
     process.start()
     chat_url, voice_url = await asyncio.to_thread(here.recv)
-    random = Random(8)
+    # One, as a server has: making it takes longer than all else of a call's beginning.
+    random, metrics = Random(8), Metrics()
     engines = (
         ResilientStt([SampleStt()]),
         ResilientLlm([OpenAiChat(chat_url, "some-model")]),
@@ -167,7 +169,9 @@ async def calls(name: str, count: int, turns: int) -> list[list[float]]:
                 await engine.start()
                 stack.push_async_callback(engine.close)
             starts = [random.uniform(0, 4) for _ in range(count)]
-            return await asyncio.gather(*(_one_call(engines, turns, start_s) for start_s in starts))
+            return await asyncio.gather(
+                *(_one_call(engines, metrics, turns, start_s) for start_s in starts)
+            )
     finally:
         here.send("stop")
         process.join(5)

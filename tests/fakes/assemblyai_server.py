@@ -197,7 +197,8 @@ class AssemblyAiSession:
             await self._send(self._message(words, final=len(words), over=True))
             if self.query.get("format_turns") == "true":
                 await self._send(self._message(words, final=len(words), over=True, formatted=True))
-        self._from_s = max(words[-1][2], self.audio_ms / 1000)
+        # A word may have begun since, and is of the next turn.
+        self._from_s = words[-1][2]
         self._order += 1
         self._told, self._started = None, False
 

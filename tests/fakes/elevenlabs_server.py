@@ -64,8 +64,8 @@ class ElevenLabsServer(SpeechSite):
         self.requests: list[web.Request] = []
         self.messages: list[dict[str, Any]] = []
         self.sockets: list[web.WebSocketResponse] = []
-        self.refused: set[str] = set()
-        """Contexts that were one too many."""
+        self.refused: set[tuple[int, str]] = set()
+        """Contexts that were one too many, each on its connection."""
         self.ended = 0
         """Connections that are over."""
         self.route("GET", "/v1/text-to-speech/{voice}/multi-stream-input", self._handle)
@@ -129,10 +129,11 @@ class ElevenLabsServer(SpeechSite):
                     await self._final(socket, contexts, name)
             return
         if name not in contexts:
-            if name in self.refused:
+            if told["text"] == "" or (id(socket), name) in self.refused:
+                # A keep-alive crossed the end of its context, or the text follows its refusal.
                 return
             if len(contexts) == MAX_CONTEXTS:
-                self.refused.add(name)
+                self.refused.add((id(socket), name))
                 await self._refuse(socket, "max_active_conversations", None)
                 return
             assert told["text"] == " ", "a context begins with a space"
