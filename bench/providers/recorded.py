@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from turns.cases import load
 
+_EXACT_S = 0.002
+"""Providers tell times in milliseconds, the recording's words are told finer."""
 _PROBE = 640
 """Bytes that tell where in the recording some audio is from."""
 
@@ -38,7 +40,11 @@ class Recorded:
         start_s = self._place(pcm) / 32_000
         end_s = start_s + len(pcm) / 32_000
         return [
-            (word if from_s >= start_s else f"?{word}", max(from_s - start_s, 0.0), to_s - start_s)
+            (
+                word if from_s >= start_s - _EXACT_S else f"?{word}",
+                max(from_s - start_s, 0.0),
+                to_s - start_s,
+            )
             for word, from_s, to_s in self.words
             if to_s <= end_s and to_s > start_s
         ]
