@@ -312,6 +312,20 @@ def test_of_an_hour_of_speech_ten_seconds_are_kept_and_what_was_understood() -> 
     virtually(main())
 
 
+@pytest.mark.parametrize("connect_s", [0.05, 0.23, 0.4, 0.71])
+def test_what_leaves_the_ring_while_a_connection_is_made_is_known_too(connect_s: float) -> None:
+    async def main() -> None:
+        engine = SampleStt(settles=10**9)
+        async with Caller(engine, replay_s=2.0) as caller:
+            await caller.say(*range(25))
+            engine.open_steps.append(connect_s)
+            engine.streams[-1].break_off()
+            await caller.say(*range(25, 40))
+            assert await caller.stream.finish() == texts(*range(40))
+
+    virtually(main())
+
+
 def test_a_local_engine_alone_keeps_no_audio_and_raises_at_open() -> None:
     async def main() -> None:
         class Local(SampleStt):

@@ -248,6 +248,8 @@ class HeardUtterance:
         self._remote = inner if isinstance(inner, RemoteSttStream) else None
         self._encoded = inner if isinstance(inner, EncodedSttStream) else None
         if self._ring is not None:
+            # While the connection was made the ring has gone on.
+            self._settle_what_is_gone()
             self._ring.release(self._covered)
             self._from_sample = self._ring.start
             for piece in self._ring:
