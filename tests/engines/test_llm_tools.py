@@ -214,7 +214,7 @@ async def test_a_slow_tool_is_given_up(box_of: BoxOf) -> None:
         await asyncio.Event().wait()
 
     box = box_of(endless, Tool(release.wait, name="wait", parameters={}), timeout_s=0.05)
-    results = await box.run_all([call("endless"), call("wait")])
+    results = await asyncio.gather(box.run(call("endless")), box.run(call("wait")))
     release.set()
     assert [json.loads(result)["error"] for result in results] == ["the tool took too long"] * 2
 

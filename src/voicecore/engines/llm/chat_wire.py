@@ -18,6 +18,7 @@ import aiohttp
 from voicecore.engines.llm.chat_stream import ChatStream
 from voicecore.engines.wire.client import WireClient
 from voicecore.engines.wire.faults import Faults, retry_after_s, shown_url
+from voicecore.engines.wire.settings import checked_url, header_key
 from voicecore.errors import EngineError, MisuseError
 
 _T = TypeVar("_T")
@@ -272,18 +273,7 @@ def chat_url(url: str) -> str:
     a full URL stays; a trailing slash changes nothing, a query is kept. Raises
     MisuseError for anything but http(s), and for credentials in the URL.
     """
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    # Neither what stands before an @ nor a query is repeated: they hold secrets.
-    if "@" in url.partition("?")[0]:
-        raise MisuseError("the LLM URL holds credentials: give the key as `key` instead")
-    if not good:
-        raise MisuseError(
-            f"the LLM URL {url.partition('?')[0]!r} is not of the form http(s)://host[:port][/path]"
-        )
+    parts = urlsplit(checked_url("openai", url, "http"))
     path = parts.path.rstrip("/")
     if not path.endswith("/chat/completions"):
         path = (path or "/v1") + "/chat/completions"
@@ -292,11 +282,7 @@ def chat_url(url: str) -> str:
 
 def _headers(key: str) -> dict[str, str]:
     headers = {"Accept": "text/event-stream"}
-    # A key read from a file or a secret often ends in a newline.
-    key = key.strip()
-    if key:
-        if not key.isascii() or not key.isprintable():
-            raise MisuseError("the API key holds characters that no HTTP header can carry")
+    if key := header_key("openai", key):
         headers["Authorization"] = f"Bearer {key}"
     return headers
 

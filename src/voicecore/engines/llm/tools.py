@@ -123,12 +123,6 @@ class ToolBox:
             _LOG.exception("tool %s failed", call.name)
         return _error("the tool failed")
 
-    async def run_all(self, calls: Iterable[ToolCall]) -> list[str]:
-        """Run calls side by side; results in the order of the calls."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.run(call)) for call in calls]
-        return [task.result() for task in tasks]
-
     def close(self) -> None:
         """Free the threads; what still runs in them ends by itself. A later run makes new ones."""
         executor, self._executor = self._executor, None

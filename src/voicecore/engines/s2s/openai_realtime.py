@@ -23,6 +23,7 @@ from voicecore.engines.s2s.realtime_session import RealtimeSession, SessionLimit
 from voicecore.engines.s2s.realtime_wire import RATE_HZ, session_update
 from voicecore.engines.wire.client import WireClient
 from voicecore.engines.wire.faults import Faults
+from voicecore.engines.wire.settings import checked_url, header_key
 from voicecore.engines.wire.socket import SocketLimits
 from voicecore.errors import MisuseError
 
@@ -150,22 +151,13 @@ def _check(*, model: str, voice: str, transcript_s: float, wasted: int) -> None:
 
 
 def _clean(key: str) -> str:
-    # A key read from a file or a secret often ends in a newline.
-    key = key.strip()
+    key = header_key(_NAME, key)
     if not key:
         raise MisuseError(f"{_NAME} has no key: set {_VARIABLE}, or {_VARIABLE}_FILE")
-    if not key.isascii() or not key.isprintable():
-        raise MisuseError(f"{_VARIABLE} holds characters that no HTTP header can carry")
     return key
 
 
 def _address(url: str, model: str) -> str:
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or "@" in parts.netloc:
-        raise MisuseError(f"{_NAME}.url is not of the form ws(s)://host[:port]/path")
+    parts = urlsplit(checked_url(_NAME, url, "ws"))
     query = "&".join(filter(None, (parts.query, urlencode({"model": model}))))
     return urlunsplit(parts._replace(query=query, fragment=""))

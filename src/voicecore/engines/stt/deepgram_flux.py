@@ -40,9 +40,9 @@ from voicecore.engines.stt.dialect import (
     WireMessage,
 )
 from voicecore.engines.stt.line import LineLimits
-from voicecore.engines.stt.remote_settings import checked_url
 from voicecore.engines.stt.streaming import StreamingStt
 from voicecore.engines.wire.faults import Faults
+from voicecore.engines.wire.settings import checked_url
 from voicecore.errors import MisuseError
 
 _FORCE_END_TURN = '{"type": "ForceEndTurn"}'

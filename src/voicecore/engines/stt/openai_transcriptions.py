@@ -25,10 +25,10 @@ import numpy as np
 from voicecore.core.transcript import Transcript
 from voicecore.engines.options import Option, Secret
 from voicecore.engines.protocols import Pcm
-from voicecore.engines.stt.remote_settings import checked_url, header_key
 from voicecore.engines.stt.transcription_answer import TranscriptionEvents, read_transcription
 from voicecore.engines.wire.client import HttpAnswer, HttpLimits, WireClient
 from voicecore.engines.wire.faults import Faults
+from voicecore.engines.wire.settings import checked_url, header_key
 from voicecore.errors import EngineError, MisuseError
 
 RATE_HZ: Final = 16_000

@@ -15,18 +15,17 @@ once more in a new one. After a cancellation there is always a new one.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 from uuid import uuid4
 
 from voicecore.engines.options import Option, Secret
-from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.tts.speech_buffer import SpeechLimits
 from voicecore.engines.tts.speech_socket import (
     Address,
     Clause,
-    SpeechSession,
+    SocketTts,
     SpeechSockets,
     decoded,
 )
@@ -43,7 +42,7 @@ _SLACK_MS: Final = 50
 """So much earlier than the text's first sample its first word may seem to begin."""
 
 
-class CartesiaTts:
+class CartesiaTts(SocketTts):
     """Cartesia over one WebSocket per call; marks for each word.
 
     ``speed`` and ``volume``: None for the model's own. With ``continue_answers`` off each
@@ -102,11 +101,10 @@ class CartesiaTts:
             "Cartesia-Version": _VERSION,
         }
         address = Address(
-            socket_url(url, "/tts/websocket", f"cartesia_version={_VERSION}"), headers
+            socket_url(_NAME, url, "/tts/websocket", f"cartesia_version={_VERSION}"), headers
         )
         faults = Faults("tts", _NAME, "set CARTESIA_API_KEY to a valid key of yours")
-        self.rate_hz = rate_hz
-        self._sockets = SpeechSockets(
+        sockets = SpeechSockets(
             faults,
             # Nothing says that contexts of two connections can't meet.
             lambda: CartesiaDialect(
@@ -115,22 +113,7 @@ class CartesiaTts:
             limits or SpeechLimits(first_byte_s=first_byte_s),
             tls=tls,
         )
-
-    async def start(self) -> None:
-        """Ready to connect; nothing is connected yet."""
-        await self._sockets.start()
-
-    def session(self) -> SpeechSession:
-        """One call's connection."""
-        return self._sockets.session()
-
-    def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
-        """Yield the speech of ``text``, on a connection of its own."""
-        return self._sockets.speak(text)
-
-    async def close(self) -> None:
-        """Close all connections. Twice is fine."""
-        await self._sockets.close()
+        super().__init__(sockets, rate_hz)
 
 
 @dataclass(slots=True)

@@ -13,18 +13,17 @@ same. Before that, closing it is what cancels.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, urlencode
 
 from voicecore.engines.options import Option, Secret
-from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.tts.speech_buffer import SpeechLimits
 from voicecore.engines.tts.speech_socket import (
     Address,
     Clause,
-    SpeechSession,
+    SocketTts,
     SpeechSockets,
     decoded,
 )
@@ -79,7 +78,7 @@ _SETTING_ERRORS: Final = frozenset(
 )
 
 
-class ElevenLabsTts:
+class ElevenLabsTts(SocketTts):
     """ElevenLabs over one WebSocket per call; marks for each word from its characters.
 
     ``stability``, ``similarity_boost``, ``style`` and ``speed``: None for the voice's own.
@@ -135,33 +134,17 @@ class ElevenLabsTts:
             query["enable_logging"] = "false"
         path = f"/v1/text-to-speech/{quote(voice, safe='')}/multi-stream-input"
         address = Address(
-            socket_url(url, path, urlencode(query)),
+            socket_url(_NAME, url, path, urlencode(query)),
             {"xi-api-key": api_key(key, "ELEVENLABS_API_KEY", _NAME)},
         )
         faults = Faults("tts", _NAME, "set ELEVENLABS_API_KEY to a valid key of yours")
-        self.rate_hz = rate_hz
-        self._sockets = SpeechSockets(
+        sockets = SpeechSockets(
             faults,
             lambda: ElevenLabsDialect(address, rate_hz, chosen, faults),
             limits or SpeechLimits(first_byte_s=first_byte_s),
             tls=tls,
         )
-
-    async def start(self) -> None:
-        """Ready to connect; nothing is connected yet."""
-        await self._sockets.start()
-
-    def session(self) -> SpeechSession:
-        """One call's connection."""
-        return self._sockets.session()
-
-    def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
-        """Yield the speech of ``text``, on a connection of its own."""
-        return self._sockets.speak(text)
-
-    async def close(self) -> None:
-        """Close all connections. Twice is fine."""
-        await self._sockets.close()
+        super().__init__(sockets, rate_hz)
 
 
 @dataclass(slots=True)

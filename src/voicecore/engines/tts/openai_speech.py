@@ -69,7 +69,7 @@ class OpenAiSpeech:
             raise MisuseError("stream_format must be audio, or empty")
         self.rate_hz = rate_hz
         self.limits = limits or SpeechLimits(first_byte_s=first_byte_s)
-        self.url = http_url(url, _PATH)
+        self.url = http_url(_NAME, url, _PATH)
         self.faults = Faults("tts", _NAME, "set OPENAI_API_KEY to a key that this server takes")
         self.client = WireClient(self.faults, tls=tls)
         key = api_key(key, "OPENAI_API_KEY", _NAME, needed=False)

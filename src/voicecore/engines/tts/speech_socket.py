@@ -10,7 +10,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
@@ -143,6 +143,30 @@ class SpeechSockets:
                     yield chunk
         finally:
             await session.close()
+
+
+class SocketTts:
+    """An engine over :class:`SpeechSockets`; its provider's class makes them."""
+
+    def __init__(self, sockets: SpeechSockets, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self._sockets = sockets
+
+    async def start(self) -> None:
+        """Ready to connect; nothing is connected yet."""
+        await self._sockets.start()
+
+    def session(self) -> SpeechSession:
+        """One call's connection."""
+        return self._sockets.session()
+
+    def speak(self, text: str) -> AsyncIterator[SpeechChunk]:
+        """Yield the speech of ``text``, on a connection of its own."""
+        return self._sockets.speak(text)
+
+    async def close(self) -> None:
+        """Close all connections. Twice is fine."""
+        await self._sockets.close()
 
 
 class SpeechSession:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from voicecore.engines.wire.settings import checked_url, header_key
 from voicecore.errors import MisuseError
 
 _WORD: Final = re.compile(r"[a-z0-9_+]{1,48}")
@@ -25,24 +26,19 @@ def within(label: str, value: float, low: float, high: float) -> None:
 
 
 def api_key(key: str, variable: str, engine: str, *, needed: bool = True) -> str:
-    """``key`` without white space around it, as files end in a newline.
-
-    MisuseError if it is missing or no header can carry it; the message never holds it.
-    """
-    key = key.strip()
+    """``key`` as a header can carry it; MisuseError if it is missing, or none can."""
+    key = header_key(engine, key)
     if not key and needed:
         raise MisuseError(f"{engine} needs a key: set {variable}, or {variable}_FILE to a file")
-    if not key.isascii() or (key and not key.isprintable()):
-        raise MisuseError(f"{engine}: the key holds characters that no HTTP header can carry")
     return key
 
 
-def socket_url(url: str, path: str, query: str) -> str:
+def socket_url(engine: str, url: str, path: str, query: str) -> str:
     """``url`` (``ws(s)://host[:port][/path]``) with ``path`` behind it and ``query``."""
-    return _with(url, path, query, "ws")
+    return _with(engine, url, path, query, "ws")
 
 
-def http_url(url: str, path: str) -> str:
+def http_url(engine: str, url: str, path: str) -> str:
     """The URL to post to: ``path`` behind a server or a base path, a full URL as it is.
 
     A bare server gets ``/v1`` before it; a query is kept.
@@ -52,21 +48,11 @@ def http_url(url: str, path: str) -> str:
         path = ""
     elif not bare:
         path = f"/v1{path}"
-    return _with(url, path, "", "http")
+    return _with(engine, url, path, "", "http")
 
 
-def _with(url: str, path: str, query: str, scheme: str) -> str:
-    try:
-        parts = urlsplit(url.strip())
-        good = parts.scheme in (scheme, f"{scheme}s") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    # Neither what stands before an @ nor a query is repeated: they hold secrets.
-    if "@" in url.partition("?")[0]:
-        raise MisuseError("the url holds credentials: give the key as key instead")
-    if not good:
-        shown = url.partition("?")[0]
-        raise MisuseError(f"url must be {scheme}(s)://host[:port][/path], got {shown!r}")
+def _with(engine: str, url: str, path: str, query: str, scheme: str) -> str:
+    parts = urlsplit(checked_url(engine, url, scheme))
     joined = "&".join(part for part in (parts.query, query) if part)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + path, query=joined, fragment=""))
 

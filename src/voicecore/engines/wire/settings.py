@@ -1,4 +1,4 @@
-"""What settings of remote recognisers have in common."""
+"""What settings of remote engines have in common: a key for a header, an address."""
 
 from __future__ import annotations
 
