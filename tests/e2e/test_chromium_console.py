@@ -134,7 +134,7 @@ async def test_console_calls_from_another_machine_over_https(tmp_path: Path) -> 
     if address is None:
         pytest.skip("this machine has no address but loopback")
     microphone = write_microphone(tmp_path / "mic.wav", CONNECTING_S, hello(), REST_S)
-    flags = (*STUBS, "--host", "0.0.0.0", "--stub-tts-seconds", "1")
+    flags = (*STUBS, "--host", "0.0.0.0", "--allow-anonymous", "--stub-tts-seconds", "1")
     async with serving(tmp_path, *flags, tls=True) as service, chromium(microphone) as browser:
         console = Console(await browser.new_page(ignore_https_errors=True))
         await console.page.goto(service.url.replace("127.0.0.1", address))

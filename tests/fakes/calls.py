@@ -92,6 +92,9 @@ class FakeManager:
         if self._find(session_id).token != token:
             raise PeerError("that is not its token", code="wrong_token", status=403)
 
+    def describe_all(self) -> list[dict[str, object]]:
+        return [self.describe(session_id) for session_id in self.calls]
+
     def describe(self, session_id: str) -> dict[str, object]:
         call = self._find(session_id)
         return {"session_id": session_id, "answered": call.answer is not None}

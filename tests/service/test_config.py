@@ -37,12 +37,12 @@ def test_defaults_need_nothing() -> None:
 
 
 def test_flags_beat_environment_beats_file_beats_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("voicecore.toml").write_text('port = 1\nhost = "192.0.2.1"\nsilence_ms = 500\n')
+    Path("voicecore.toml").write_text('port = 1\nhost = "127.0.0.1"\nsilence_ms = 500\n')
     monkeypatch.setenv("VOICECORE_PORT", "2")
-    monkeypatch.setenv("VOICECORE_HOST", "192.0.2.2")
+    monkeypatch.setenv("VOICECORE_HOST", "127.0.0.2")
     loaded = load_from("--port", "3")
     settings = loaded.settings
-    assert (settings.port, settings.host, settings.silence_ms) == (3, "192.0.2.2", 500)
+    assert (settings.port, settings.host, settings.silence_ms) == (3, "127.0.0.2", 500)
     assert loaded.origins == {
         "port": "--port",
         "host": "VOICECORE_HOST",

@@ -145,11 +145,14 @@ async def test_one_failing_step_does_not_stop_the_end(caplog: pytest.LogCaptureF
         await status_of(url)
 
 
+OPEN = {"allow_anonymous": True}
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"host": "192.0.2.254", "port": 1}, "this machine has no such address"),
-        ({"host": "no-such-host.invalid"}, "can't listen on no-such-host.invalid"),
+        ({"host": "192.0.2.254", "port": 1, **OPEN}, "this machine has no such address"),
+        ({"host": "no-such-host.invalid", **OPEN}, "can't listen on no-such-host.invalid"),
         ({"llm": "no_such_module:Thing"}, "llm = no_such_module:Thing"),
     ],
 )
@@ -179,7 +182,7 @@ def test_addresses_to_open() -> None:
 
 
 async def test_banner_tells_where_and_hints_at_https_for_other_machines() -> None:
-    one = server(FakeManager(), host="0.0.0.0")
+    one = server(FakeManager(), host="0.0.0.0", **OPEN)
     await one.start()
     text = "\n".join(one.banner())
     assert f"open {one.urls[0]}" in text

@@ -13,12 +13,14 @@ from voicecore.errors import CapacityError, PeerError
 from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.config import Settings
+from voicecore.service.directory import Alone, Directory
 from voicecore.service.engine_factory import Engines
 from voicecore.service.manager import Opened
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
 from voicecore.service.overload import OverloadMonitor
 from voicecore.service.recording import Recordings
+from voicecore.service.session_ids import SessionIds
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class Calls:
         engines: Engines,
         metrics: Metrics,
         overload: OverloadMonitor | None = None,
+        directory: Directory | None = None,
+        session_ids: SessionIds | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.draining = False
@@ -46,6 +50,9 @@ class Calls:
         self._engines = engines
         self._metrics = metrics
         self._loop = loop
+        self._directory = directory or Alone()
+        self._session_ids = session_ids or SessionIds(settings.instance)
+        self._reserving = 0
         metrics.watch_tasks(loop)
         self._calls: dict[str, Call] = {}
         self._tokens: dict[str, str] = {}
@@ -109,7 +116,7 @@ class Calls:
 
     async def open(self) -> Opened:
         """See :class:`CallManager`."""
-        call = self._admit("server_offers")
+        call = await self._admit("server_offers")
         try:
             sdp = await call.peer.offer()
         except BaseException:
@@ -123,7 +130,7 @@ class Calls:
 
     async def accept(self, offer_sdp: str) -> Opened:
         """See :class:`CallManager`."""
-        call = self._admit("client_offers")
+        call = await self._admit("client_offers")
         try:
             sdp = await call.peer.accept(offer_sdp)
         except BaseException:
@@ -142,6 +149,10 @@ class Calls:
         self._find(session_id)
         if not hmac.compare_digest(self._tokens[session_id].encode(), token.encode()):
             raise PeerError("The token is not this session's", code="wrong_token", status=403)
+
+    def describe_all(self) -> list[dict[str, object]]:
+        """See :class:`CallManager`."""
+        return [call.describe() for call in self._calls.values()]
 
     def describe(self, session_id: str) -> dict[str, object]:
         """See :class:`CallManager`."""
@@ -168,13 +179,22 @@ class Calls:
 
     # -- private --------------------------------------------------------------------
 
-    def _admit(self, flow: str) -> Call:
+    async def _admit(self, flow: str) -> Call:
+        session_id = self._session_ids.new()
         try:
             context = self._check_admission()
+            # Counted while the directory is asked: another request mustn't get the same place.
+            self._reserving += 1
+            try:
+                await self._directory.reserve(session_id)
+            finally:
+                self._reserving -= 1
+            if self.draining:
+                self._directory.release(session_id)
+                raise _not_now()
         except CapacityError as error:
             self._metrics.call_refused(error.code)
             raise
-        session_id = secrets.token_hex(8)
         call = Call(session_id, context, self._on_over)
         self._calls[session_id] = call
         self._tokens[session_id] = secrets.token_urlsafe(24)
@@ -188,10 +208,8 @@ class Calls:
 
     def _check_admission(self) -> CallContext:
         if self._context is None or self.draining:
-            raise CapacityError(
-                "The server takes no calls now", retry_after_s=_RETRY_AFTER_S, code="not_ready"
-            )
-        if self.active >= self.limit:
+            raise _not_now()
+        if self.active + self._reserving >= self.limit:
             raise CapacityError(
                 f"All {self.limit} places are taken; try again soon",
                 retry_after_s=_RETRY_AFTER_S,
@@ -220,6 +238,7 @@ class Calls:
         self._tokens.pop(call.session_id, None)
         for timer in self._timers.pop(call.session_id, []):
             timer.cancel()
+        self._directory.release(call.session_id)
         self._metrics.call_ended(call.end_reason, call.age_ns / NS_PER_S)
         task = self._loop.create_task(call.close(), name=f"close-{call.session_id}")
         self._closing.add(task)
@@ -229,6 +248,12 @@ class Calls:
         self._closing.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.error("closing a call failed", exc_info=error)
+
+
+def _not_now() -> CapacityError:
+    return CapacityError(
+        "The server takes no calls now", retry_after_s=_RETRY_AFTER_S, code="not_ready"
+    )
 
 
 def build_manager(settings: Settings, engines: Engines, metrics: Metrics) -> Calls:

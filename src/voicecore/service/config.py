@@ -12,7 +12,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,28 +21,27 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from voicecore.service.access_fields import ACCESS, ADMIN, AccessFields
 from voicecore.service.engine_fields import (
     CALLS_PER_STT_WORKER,
     DEFAULT_CALL_LIMIT,
     ENGINES,
     MODEL,
     EngineFields,
-    Secret,
 )
+from voicecore.service.ice_fields import ICE, IceFields
+from voicecore.service.operation_fields import INSTANCES, LIFE, REPORTS, OperationFields
 from voicecore.service.record_fields import RECORDING, RecordFields
 from voicecore.service.resilience_fields import RESILIENCE, ResilienceFields
 from voicecore.service.setting_types import (
-    IceServer,
     check_address,
     check_host_name,
-    check_ice_url,
     check_network,
     check_origin,
     each,
     empty_to_none,
     group_of,
     setting,
-    to_ice_servers,
     to_list,
 )
 from voicecore.service.turn_fields import BY_ITSELF, END, HEARING, INTERRUPTIONS, TurnFields
@@ -62,20 +61,26 @@ HostList = Annotated[TextList, AfterValidator(each(check_host_name))]
 OriginList = Annotated[TextList, AfterValidator(each(check_origin))]
 NetworkList = Annotated[TextList, AfterValidator(each(check_network))]
 AddressList = Annotated[TextList, AfterValidator(each(check_address))]
-IceUrlList = Annotated[TextList, AfterValidator(each(check_ice_url))]
-IceServerList = Annotated[list[IceServer], NoDecode, BeforeValidator(to_ice_servers)]
 
 NETWORK, HTTPS, CALLS = "Network", "HTTPS", "Calls"
-ICE = "ICE and TURN"
 AUDIO, LOGGING = "Speaking", "Logging"
 GROUPS = (
-    NETWORK, HTTPS, CALLS, ICE, ENGINES, MODEL, RESILIENCE, HEARING, END, INTERRUPTIONS, BY_ITSELF,
-    AUDIO, RECORDING, LOGGING,
+    NETWORK, HTTPS, ACCESS, CALLS, ICE, ENGINES, MODEL, RESILIENCE, HEARING, END, INTERRUPTIONS,
+    BY_ITSELF, AUDIO, RECORDING, LIFE, INSTANCES, ADMIN, REPORTS, LOGGING,
 )  # fmt: skip
 """The headings of the settings in the order in which they are shown."""
 
 
-class Settings(RecordFields, TurnFields, ResilienceFields, EngineFields, BaseSettings):
+class Settings(
+    RecordFields,
+    TurnFields,
+    ResilienceFields,
+    EngineFields,
+    IceFields,
+    AccessFields,
+    OperationFields,
+    BaseSettings,
+):
     """The service's settings. Immutable; construct with keywords, or load them.
 
     Made directly, it looks at its keyword arguments alone: no file, no
@@ -160,27 +165,6 @@ class Settings(RecordFields, TurnFields, ResilienceFields, EngineFields, BaseSet
         CALLS, False, "don't tell callers the machine's own address beside its public one"
     )
 
-    ice_servers: IceServerList = setting(
-        ICE,
-        list,
-        "STUN and TURN servers with fixed credentials: URLs, or JSON objects with"
-        " urls, username, credential",
-        metavar="SERVERS",
-    )
-    turn_urls: IceUrlList = setting(
-        ICE, list, "TURN servers that share turn_secret with us (coturn)", metavar="URLS"
-    )
-    turn_secret: Secret = setting(
-        ICE,
-        SecretStr(""),
-        "coturn's static-auth-secret: each caller gets credentials that expire;"
-        " VOICECORE_TURN_SECRET_FILE names a file with it",
-        metavar="SECRET",
-    )
-    turn_ttl_s: int = setting(
-        ICE, 3600, "life of those credentials; not below max_call_s", ge=60, le=604_800
-    )
-
     vad_backend: Literal["auto", "native", "onnxruntime"] = setting(
         HEARING,
         "auto",
@@ -236,6 +220,9 @@ class Settings(RecordFields, TurnFields, ResilienceFields, EngineFields, BaseSet
     def _fields_agree(self) -> Settings:
         problems = [
             *self._network_problems(),
+            *self.access_problems(self.host),
+            *self.ice_problems(),
+            *self.operation_problems(),
             *self.engine_problems(),
             *self.turn_problems(),
             *self.record_problems(),
@@ -265,12 +252,6 @@ class Settings(RecordFields, TurnFields, ResilienceFields, EngineFields, BaseSet
         versions = [ipaddress.ip_address(text).version for text in self.public_ip]
         if len(versions) != len(set(versions)):
             problems.append("public_ip takes at most one IPv4 and one IPv6 address")
-        if bool(self.turn_urls) != bool(self.turn_secret.get_secret_value()):
-            missing = "turn_secret" if self.turn_urls else "turn_urls"
-            problems.append(
-                f"turn_urls and turn_secret go together: {missing} is missing"
-                " (a server with a fixed user name belongs in ice_servers)"
-            )
         return problems
 
     @classmethod

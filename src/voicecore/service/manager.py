@@ -89,6 +89,10 @@ class CallManager(Protocol):
         """Return if ``token`` opens ``session_id``; else raise 404 or 403."""
         ...
 
+    def describe_all(self) -> list[dict[str, object]]:
+        """:meth:`describe` of every call, oldest first."""
+        ...
+
     def describe(self, session_id: str) -> dict[str, object]:
         """The call's state in plain JSON types; 404 when there is no such call."""
         ...
