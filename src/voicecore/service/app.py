@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from voicecore.service.guard import Guard, add_common_headers
 from voicecore.service.health import HealthRoutes, Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.passing_on import PassOn, passing_on
 from voicecore.service.problems import problems_middleware
 from voicecore.service.voice_routes import VoiceRoutes
 
@@ -24,8 +26,9 @@ def build_app(
     metrics: Metrics,
     ready: Readiness,
     console_dir: Path = CONSOLE_DIR,
+    ways: Sequence[PassOn] = (),
 ) -> web.Application:
-    """All routes and guards around ``manager``.
+    """All routes and guards around ``manager``; ``ways`` lead to calls that others have.
 
     The app owns nothing: starting and closing the manager and the engines is
     the caller's part (see :mod:`voicecore.service.server`).
@@ -35,6 +38,7 @@ def build_app(
         middlewares=[
             problems_middleware,
             guard.middleware(ProxyTrust(settings.trusted_proxies)),
+            *([passing_on(ways)] if ways else []),
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )

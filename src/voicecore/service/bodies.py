@@ -48,22 +48,27 @@ async def read_json(request: web.Request, *, may_be_empty: bool = False) -> Any:
     forms can send those without asking (CSRF). Raises PeerError 400, 408, 413
     or 415.
     """
-    length = request.content_length
-    if length is not None and length > BODY_LIMIT_BYTES:
-        raise PeerError("the body is over 256 KiB", code="body_too_large", status=413)
-    try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            raw = await request.read()
-    except TimeoutError:
-        raise PeerError("the body took too long", code="body_timeout", status=408) from None
-    except web.RequestPayloadError:
-        raise PeerError("the body broke off or can't be decoded", code="bad_body") from None
+    raw = await read_raw(request)
     if may_be_empty and not raw.strip():
         return None
     _check_content_type(request)
     if not raw.strip():
         raise PeerError("the body is empty; JSON is wanted", code="bad_json")
     return parse_json(raw)
+
+
+async def read_raw(request: web.Request) -> bytes:
+    """The request's bytes, as often as wanted. Raises PeerError 400, 408 or 413."""
+    length = request.content_length
+    if length is not None and length > BODY_LIMIT_BYTES:
+        raise PeerError("the body is over 256 KiB", code="body_too_large", status=413)
+    try:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise PeerError("the body took too long", code="body_timeout", status=408) from None
+    except web.RequestPayloadError:
+        raise PeerError("the body broke off or can't be decoded", code="bad_body") from None
 
 
 def _check_content_type(request: web.Request) -> None:

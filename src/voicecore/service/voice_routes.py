@@ -30,13 +30,12 @@ from aiohttp import web
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service import bodies
 from voicecore.service.config import Settings
+from voicecore.service.cookie import COOKIE, COOKIE_PATH, session_in_cookie
 from voicecore.service.forwarded import EXTERNAL
 from voicecore.service.health import Readiness
 from voicecore.service.ice import ice_servers
 from voicecore.service.manager import CallManager, Opened
 
-COOKIE = "voicecore_session"
-COOKIE_PATH = "/api/voice"
 CANDIDATES_PER_REQUEST = 64
 CANDIDATE_CHARS = 2048
 
@@ -133,7 +132,7 @@ class VoiceRoutes:
         session_id = self._authorized(request, {}, request.match_info.get("session_id"))
         await self._manager.hang_up(session_id)
         response = _no_content()
-        if _from_cookie(request)[0] == session_id:
+        if session_in_cookie(request)[0] == session_id:
             response.del_cookie(COOKIE, path=COOKIE_PATH)
         return response
 
@@ -152,7 +151,7 @@ class VoiceRoutes:
         is named, 404 when there is no such session, 401 without and 403 with
         the wrong token. (Ids can't be guessed, so 404 gives nothing away.)
         """
-        cookie_id, cookie_token = _from_cookie(request)
+        cookie_id, cookie_token = session_in_cookie(request)
         session_id = cookie_id if named is None else bodies.text(named, "session_id")
         if not session_id:
             raise PeerError(
@@ -231,11 +230,6 @@ def _candidate(item: Any) -> tuple[str, str | None, int | None]:
 def _bearer(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _from_cookie(request: web.Request) -> tuple[str, str]:
-    session_id, _, token = request.cookies.get(COOKIE, "").rpartition(".")
-    return session_id, token
 
 
 def _reply(body: dict[str, object]) -> web.Response:
