@@ -195,7 +195,11 @@ class Calls:
         except CapacityError as error:
             self._metrics.call_refused(error.code)
             raise
-        call = Call(session_id, context, self._on_over)
+        try:
+            call = Call(session_id, context, self._on_over)
+        except BaseException:
+            self._directory.release(session_id)
+            raise
         self._calls[session_id] = call
         self._tokens[session_id] = secrets.token_urlsafe(24)
         later = self._loop.call_later
@@ -256,6 +260,8 @@ def _not_now() -> CapacityError:
     )
 
 
-def build_manager(settings: Settings, engines: Engines, metrics: Metrics) -> Calls:
+def build_manager(
+    settings: Settings, engines: Engines, metrics: Metrics, directory: Directory | None = None
+) -> Calls:
     """The manager of a process, for ``service.__main__``. Needs a running loop."""
-    return Calls(settings, engines, metrics)
+    return Calls(settings, engines, metrics, directory=directory)

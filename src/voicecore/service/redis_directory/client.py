@@ -72,13 +72,8 @@ class RedisDirectory:
     async def reserve(self, session_id: str) -> None:
         """See :class:`Directory`. Takes half a second at most, then our own share decides."""
         began_ns = self._now_ns()
-        word = None
-        if self._task is not None and not self._membership.away:
-            try:
-                async with asyncio.timeout(RESERVE_S), self._lock:
-                    word = await self._reserve(session_id)
-            except (TimeoutError, BookUnreachableError):
-                pass
+        asks = self._task is not None and not self._membership.away
+        word = await self._reserve_in_book(session_id) if asks else None
         self._metrics.reserved((self._now_ns() - began_ns) / NS_PER_S)
         if word is None:
             self._reserve_alone(session_id)
@@ -92,9 +87,9 @@ class RedisDirectory:
         self._held.discard(session_id)
         if not self._membership.joined:
             return  # the next thing that the book hears is all that we have
-        if len(self._gone) >= GONE_LIMIT:
-            self._membership.joined = False
         self._gone.add(session_id)
+        if len(self._gone) > GONE_LIMIT:
+            self._membership.joined = False
         self._wake.set()
 
     def drain(self) -> None:
@@ -185,6 +180,17 @@ class RedisDirectory:
             self._book.join(self._me, turn, membership.share, self._draining, tuple(self._held))
         )
 
+    async def _reserve_in_book(self, session_id: str) -> Word | None:
+        """What the book says; None where it doesn't in time."""
+        try:
+            async with asyncio.timeout(RESERVE_S), self._lock:
+                return await self._reserve(session_id)
+        except (TimeoutError, BookUnreachableError):
+            return None
+        finally:
+            if self._membership.away:
+                self._wake.set()  # at once: who was not understood may be heard now
+
     async def _reserve(self, session_id: str) -> Word:
         """Under the lock."""
         membership = self._membership
@@ -209,7 +215,6 @@ class RedisDirectory:
         except BaseException as error:
             # Also one who was cancelled doesn't know whether he was heard.
             self._membership.lost(self._now_ns())
-            self._wake.set()
             reason = error.reason if isinstance(error, BookUnreachableError) else "no answer"
             self._tell_change("away", reason)
             raise
