@@ -94,7 +94,7 @@ class Elsewhere(Alone):
 @pytest.mark.parametrize(
     ("method", "path", "options"),
     [
-        ("GET", "/api/voice/session/b-0-1f?a=%2F&b", {}),
+        ("GET", "/api/voice/session/b-0-1f?a=%26&b=1", {}),
         ("PATCH", "/api/voice/session/b-0-1f", {"json": {"candidate": None}}),
         ("DELETE", "/api/voice/session/b-0-1f", {}),
         ("POST", "/api/voice/answer", {"json": {"session_id": "b-0-1f"}}),
