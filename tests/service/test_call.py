@@ -33,6 +33,8 @@ from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import Peer, PeerConfig
 
 HEAR_HZ = 16_000
+GOODBYE = "Goodbye to you."
+"""It lasts a second."""
 
 
 class Recorder(LlmStub):
@@ -82,7 +84,12 @@ class Rig:
             metrics=self.metrics,
             turns=TurnSettings(**{**PLAIN, "greeting": greeting, **turns}),
             stt_chunk_ms=100,
-            kept=KeptSpeech({TurnSettings().apology: {24_000: np.full(2400, 7, np.int16)}}),
+            kept=KeptSpeech(
+                {
+                    TurnSettings().apology: {24_000: np.full(2400, 7, np.int16)},
+                    GOODBYE: {24_000: np.full(24_000, 9, np.int16)},
+                }
+            ),
             peers=lambda: PeerConfig(hub),
             make_plane=make_plane,
             now=loop.now_ns,

@@ -161,11 +161,11 @@ class Server:
     async def _tell_drain(self, manager: CallManager) -> None:
         while manager.active:
             calls = f"{manager.active} call{'s' if manager.active > 1 else ''}"
-            left_s = self.ending.left_s
+            left_s = round(self.ending.left_s)
             if not left_s:
                 self._report(f"draining: goodbye to {calls}")
                 return
-            self._report(f"draining: {calls} left, up to {left_s:.0f} s")
+            self._report(f"draining: {calls} left, up to {left_s} s")
             await asyncio.sleep(min(_PROGRESS_S, left_s))
 
     async def close(self) -> None:
