@@ -43,8 +43,10 @@ async def test_ready_says_why_not(make_site: MakeSite) -> None:
     assert (await site.client.get("/readyz")).status == 200
     await site.open()
     site.manager.draining = True
-    message = (await (await site.client.get("/readyz")).json())["error"]["message"]
-    assert message == "the server is shutting down; all 1 places are taken"
+    error = (await (await site.client.get("/readyz")).json())["error"]
+    assert error["code"] == "draining"
+    assert error["message"].startswith("the server is draining: ")
+    assert error["message"].endswith("; all 1 places are taken")
 
 
 async def test_ready_says_which_engine_is_down_and_why(site: Site) -> None:

@@ -10,11 +10,11 @@ import secrets
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
-from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.engine_factory import Engines
+from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.manager import Opened
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
@@ -26,6 +26,10 @@ _LOG = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5
 _RECORD_PERIOD_S = 10.0
+
+GOODBYES_S = 10.0
+"""For the last words to calls that a drain leaves; each ends by itself a little earlier
+(``core/turns/farewell.py``)."""
 
 
 class Calls:
@@ -53,6 +57,8 @@ class Calls:
         self._directory = directory or Alone()
         self._session_ids = session_ids or SessionIds(settings.instance)
         self._reserving = 0
+        self._nobody = asyncio.Event()
+        self._nobody.set()
         metrics.watch_tasks(loop)
         self._calls: dict[str, Call] = {}
         self._tokens: dict[str, str] = {}
@@ -82,7 +88,7 @@ class Calls:
         return self._overload.level
 
     async def start(self) -> None:
-        """Open the sockets, synthesise the apology. Runs once, after the engines have started."""
+        """Open the sockets, synthesise what is kept. Runs once, after the engines have started."""
         settings = self._settings
         tts = self._engines.tts
         turns = settings.turn_settings(
@@ -91,7 +97,8 @@ class Calls:
             trust_words=self._engines.trust_words,
         )
         # First, since it is what may fail and be tried again.
-        apology = await Apology.synthesise(tts, turns.apology, play_rates(tts.rate_hz))
+        texts = filter(None, (turns.apology.strip(), settings.drain_goodbye.strip()))
+        kept = await KeptSpeech.synthesise(tts, texts, play_rates(tts.rate_hz))
         if settings.record_dir is not None:
             recordings = Recordings(settings.record_dir, settings.record_consent)
             self._recordings = recordings
@@ -102,7 +109,7 @@ class Calls:
             metrics=self._metrics,
             turns=turns,
             stt_chunk_ms=settings.stt_chunk_ms,
-            apology=apology,
+            kept=kept,
             peers=media.peer_config,
             make_plane=media.make_plane,
             recordings=self._recordings,
@@ -162,6 +169,16 @@ class Calls:
         """See :class:`CallManager`."""
         self._find(session_id).hang_up("hung_up")
 
+    async def drain(self, timeout_s: float) -> None:
+        """See :class:`CallManager`."""
+        self.draining = True
+        self._directory.drain()
+        if await self._over_within(timeout_s):
+            return
+        for call in list(self._calls.values()):
+            call.part(self._settings.drain_goodbye.strip())
+        await self._over_within(GOODBYES_S)
+
     async def close(self) -> None:
         """See :class:`CallManager`."""
         self.draining = True
@@ -191,12 +208,13 @@ class Calls:
                 self._reserving -= 1
             if self.draining:
                 self._directory.release(session_id)
-                raise _not_now()
+                raise _stopping()
         except CapacityError as error:
             self._metrics.call_refused(error.code)
             raise
         call = Call(session_id, context, self._on_over)
         self._calls[session_id] = call
+        self._nobody.clear()
         self._tokens[session_id] = secrets.token_urlsafe(24)
         later = self._loop.call_later
         self._timers[session_id] = [
@@ -207,7 +225,9 @@ class Calls:
         return call
 
     def _check_admission(self) -> CallContext:
-        if self._context is None or self.draining:
+        if self.draining:
+            raise _stopping()
+        if self._context is None:
             raise _not_now()
         if self.active + self._reserving >= self.limit:
             raise CapacityError(
@@ -216,6 +236,15 @@ class Calls:
             )
         self._overload.check()
         return self._context
+
+    async def _over_within(self, timeout_s: float) -> bool:
+        """Whether the last call ends in that time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._nobody.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _record_media(self) -> None:
         for call in self._calls.values():
@@ -235,6 +264,8 @@ class Calls:
 
     def _on_over(self, call: Call) -> None:
         self._calls.pop(call.session_id, None)
+        if not self._calls:
+            self._nobody.set()
         self._tokens.pop(call.session_id, None)
         for timer in self._timers.pop(call.session_id, []):
             timer.cancel()
@@ -253,6 +284,14 @@ class Calls:
 def _not_now() -> CapacityError:
     return CapacityError(
         "The server takes no calls now", retry_after_s=_RETRY_AFTER_S, code="not_ready"
+    )
+
+
+def _stopping() -> CapacityError:
+    return CapacityError(
+        "The server is about to stop and takes no more calls; try again soon",
+        retry_after_s=_RETRY_AFTER_S,
+        code="draining",
     )
 
 

@@ -101,13 +101,14 @@ class HealthRoutes:
         manager = self._manager
         reasons = self._ready.reasons() or self._ready.engines_down()
         if manager.draining:
-            reasons.append("the server is shutting down")
+            reasons.append("the server is draining: it is about to stop and takes no more calls")
         if manager.active >= manager.limit:
             reasons.append(f"all {manager.limit} places are taken")
         if manager.overload_level is OverloadLevel.REFUSING:
             reasons.append("the server is too busy for more calls")
         if reasons:
-            return problem(503, "not_ready", "; ".join(reasons), {"Retry-After": "2"})
+            code = "draining" if manager.draining else "not_ready"
+            return problem(503, code, "; ".join(reasons), {"Retry-After": "2"})
         return web.json_response(
             {
                 "status": "ready",

@@ -7,6 +7,7 @@ before the long part.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import ssl
@@ -23,6 +24,7 @@ from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
+from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
@@ -35,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
+_PROGRESS_S = 5.0
+"""How often a drain tells how far it is."""
 _LISTEN_ERRORS = {
     errno.EADDRINUSE: "it is in use by another program; choose another with --port",
     errno.EACCES: "ports below 1024 need privileges; choose another with --port",
@@ -69,8 +73,10 @@ class Server:
         settings: Settings,
         report: Callable[[str], None],
         manager_factory: ManagerFactory = _real_manager,
+        ending: Ending | None = None,
     ) -> None:
         self.settings = settings
+        self.ending = ending or Ending(settings.drain_timeout_s)
         self.metrics = Metrics()
         self.ready = Readiness()
         self._report = report
@@ -136,6 +142,31 @@ class Server:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
         if self._manager is not None:
             self._manager.draining = True
+
+    async def drain(self) -> None:
+        """Take no more calls; return when all are over, with a goodbye in the end.
+
+        How long they get says :attr:`ending`. The web goes on: calls need it.
+        """
+        self.stop_admitting()
+        if self._manager is None:
+            return
+        progress = asyncio.create_task(self._tell_drain(self._manager), name="drain-progress")
+        try:
+            await self._manager.drain(self.ending.left_s)
+        finally:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+
+    async def _tell_drain(self, manager: CallManager) -> None:
+        while manager.active:
+            calls = f"{manager.active} call{'s' if manager.active > 1 else ''}"
+            left_s = round(self.ending.left_s)
+            if not left_s:
+                self._report(f"draining: goodbye to {calls}")
+                return
+            self._report(f"draining: {calls} left, up to {left_s} s")
+            await asyncio.sleep(min(_PROGRESS_S, left_s))
 
     async def close(self) -> None:
         """Hang up all calls, stop listening, free the engines; each step even if one fails."""

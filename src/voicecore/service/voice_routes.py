@@ -139,7 +139,11 @@ class VoiceRoutes:
     def _check_admission(self) -> None:
         self._ready.check()
         if self._manager.draining:
-            raise CapacityError("the server is shutting down", code="draining")
+            raise CapacityError(
+                "the server is about to stop and takes no more calls; try again soon",
+                retry_after_s=5,
+                code="draining",
+            )
 
     def _ice_servers(self, opened: Opened) -> list[dict[str, object]]:
         return ice_servers(self._settings, opened.session_id, self._wall_s())
