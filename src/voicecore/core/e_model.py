@@ -80,7 +80,7 @@ def delay_impairment(delay_ms: float) -> float:
     if delay_ms <= _DELAY_FREE_MS:
         return 0.0
     x = math.log2(delay_ms / _DELAY_FREE_MS)
-    return 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
+    return 25 * (math.pow(1 + x**6, 1 / 6) - 3 * math.pow(1 + (x / 3) ** 6, 1 / 6) + 2)
 
 
 def loss_impairment(loss: float, codec: CodecImpairment, burst_ratio: float = 1.0) -> float:
