@@ -68,6 +68,7 @@ class OtelTracer:
         instance: str = "",
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], int] = time.monotonic_ns,
+        close_s: float = CLOSE_S,
     ) -> None:
         resource = {
             "service.name": os.environ.get("OTEL_SERVICE_NAME", "voicecore"),
@@ -80,6 +81,7 @@ class OtelTracer:
         self._tracer = self._provider.get_tracer("voicecore", version())
         self._wall = wall
         self._monotonic = monotonic
+        self._close_s = close_s
         self._closed = False
 
     def call(self, session_id: str, engines: Mapping[str, str], now_ns: int) -> OtelCallTrace:
@@ -105,7 +107,7 @@ class OtelTracer:
         # A daemon, unlike the threads of an executor: the process doesn't wait for it.
         threading.Thread(target=shut_down, name="traces-end", daemon=True).start()
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(self._close_s):
                 await done.wait()
         except TimeoutError:
             pass
