@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
-from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.errors import CapacityError
+from voicecore.service.engine_metrics import EngineHealth
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.problems import problem
 from voicecore.service.secret_text import masked
-
-EngineHealth = Callable[[], Mapping[str, Sequence[ProviderHealth]]]
-"""How the engines of each stage are now; cheap."""
 
 
 class Readiness:

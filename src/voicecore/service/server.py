@@ -107,6 +107,7 @@ class Server:
         self.ready.wait_for("engines", "the engines are loading")
         await self._listen(context, self._manager)
         self.ready.watch_engines(self._engines.health)
+        self.metrics.watch_engines(self._engines.health)
         await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
         await until_it_works(self._manager.start, self._not_yet)

@@ -43,7 +43,8 @@ CANDIDATE_CHARS = 2048
 class VoiceRoutes:
     """Handlers of ``/api/voice``; all state is the manager's.
 
-    ``wall_s`` gives Unix seconds, for the expiry of TURN credentials.
+    ``wall_s`` gives Unix seconds, for the expiry of TURN credentials. ``refused`` is told
+    the code for which a call was refused before the manager was asked.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class VoiceRoutes:
         manager: CallManager,
         ready: Readiness,
         wall_s: Callable[[], float] = time.time,
+        refused: Callable[[str], None] = lambda code: None,
     ) -> None:
         self._settings = settings
         self._manager = manager
         self._ready = ready
         self._wall_s = wall_s
+        self._refused = refused
 
     def add_to(self, app: web.Application) -> None:
         """Register the routes with ``app``."""
@@ -137,13 +140,17 @@ class VoiceRoutes:
         return response
 
     def _check_admission(self) -> None:
-        self._ready.check()
-        if self._manager.draining:
-            raise CapacityError(
-                "the server is about to stop and takes no more calls; try again soon",
-                retry_after_s=5,
-                code="draining",
-            )
+        try:
+            self._ready.check()
+            if self._manager.draining:
+                raise CapacityError(
+                    "the server is about to stop and takes no more calls; try again soon",
+                    retry_after_s=5,
+                    code="draining",
+                )
+        except CapacityError as error:
+            self._refused(error.code)
+            raise
 
     def _ice_servers(self, opened: Opened) -> list[dict[str, object]]:
         return ice_servers(self._settings, opened.session_id, self._wall_s())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -107,6 +108,7 @@ class PeerConfig:
     ``hide_private``. With ``port_min`` each call gets a port of its own in
     ``[port_min, port_max]``, tried in the order of ``next_port``.
     ``on_no_relay`` is told when TURN servers are configured and none gave a relay.
+    ``now``: a monotonic clock (ns) for the milestones of a peer.
     """
 
     hub: MediaHub
@@ -119,6 +121,7 @@ class PeerConfig:
     hide_private: bool = False
     wants: AudioWants = field(default_factory=AudioWants)
     on_no_relay: Callable[[], None] | None = None
+    now: Callable[[], int] = time.monotonic_ns
 
 
 class Peer:
@@ -151,8 +154,13 @@ class Peer:
         self._link: AudioLink | None = None
         self._answered = False
         self._closing = False
+        self.described_ns: int | None = None
+        """When both sides had described themselves, on the configured clock; None: not yet."""
+        self.ice_ns: int | None = None
+        """When ICE had chosen its first pair; None: not yet."""
         self._state = ""  # of a connection that is no more
         self._pc.on("connectionstatechange", self._on_state)
+        self._pc.on("iceconnectionstatechange", self._on_ice_state)
         self._pc.on("datachannel", self._take_channel)
 
     @property
@@ -186,6 +194,7 @@ class Peer:
         except PeerError:
             self._answered = False
             raise
+        self.described_ns = self._config.now()
 
     async def accept(self, sdp: str) -> str:
         """Take the far end's offer; return our answer. Raises PeerError."""
@@ -196,6 +205,7 @@ class Peer:
             seam.be_dtls_server(self._transceiver.receiver.transport)
         with _as_peer_error("offer"):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
+        self.described_ns = self._config.now()
         made = self._pc.localDescription.sdp
         answer = complete_answer(made, self._theirs, self._config.wants)
         return self._describe(sdp_tools.in_order(answer, order, back=True))
@@ -302,6 +312,10 @@ class Peer:
     def _on_state(self) -> None:
         if self.state in ("failed", "closed") and not self._closing:
             self._events.on_peer_lost(f"peer_{self.state}")
+
+    def _on_ice_state(self) -> None:
+        if self.ice_ns is None and self._pc.iceConnectionState == "completed":
+            self.ice_ns = self._config.now()
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if self._channel is not None and self._channel.readyState == "open":
