@@ -119,8 +119,8 @@ class Calls:
         call = await self._admit("server_offers")
         try:
             sdp = await call.peer.offer()
-        except BaseException:
-            call.hang_up("offer_failed")
+        except BaseException as error:
+            self._abandon(call, error, "offer_failed")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "offer")
 
@@ -133,8 +133,8 @@ class Calls:
         call = await self._admit("client_offers")
         try:
             sdp = await call.peer.accept(offer_sdp)
-        except BaseException:
-            call.hang_up("offer_refused")
+        except BaseException as error:
+            self._abandon(call, error, "offer_refused")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "answer")
 
@@ -216,6 +216,12 @@ class Calls:
             )
         self._overload.check()
         return self._context
+
+    def _abandon(self, call: Call, error: BaseException, reason: str) -> None:
+        if isinstance(error, CapacityError):  # no relay, where nothing else will do
+            self._metrics.call_refused(error.code)
+            reason = "no_relay"
+        call.hang_up(reason)
 
     def _record_media(self) -> None:
         for call in self._calls.values():
