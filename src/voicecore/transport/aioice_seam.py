@@ -194,6 +194,12 @@ def add_protocol(
     connection._protocols.append(protocol)
 
 
+def close_latecomers(connection: ice.Connection) -> None:
+    """Close the protocols that were added while ``connection`` was being closed: a relay's."""
+    for protocol in connection._protocols:
+        protocol.transport.close()
+
+
 def nominated_pair(connection: ice.Connection) -> ice.CandidatePair | None:
     """The pair in use, if there is one."""
     return connection._nominated.get(1)

@@ -94,7 +94,6 @@ class MediaPath:
         self._config = config
         self._protocols: dict[int, ice_seam.CallProtocol] = {}
         self._own: list[Port] = []
-        self._relayed: ice_seam.StunProtocol | None = None
         self._sink: PathSink | None = None
         self._closed = False
         self.dropped = 0
@@ -133,16 +132,14 @@ class MediaPath:
 
     def close(self) -> None:
         """Let go of the peer and the ports; after the connection is closed. Twice is fine."""
+        if not self._closed:
+            ice_seam.close_latecomers(self._connection)
         self._closed = True
         self._sink = None
         self._hub.remove_peer(self.peer)
         for port in self._own:
             self._hub.close_port(port)
         self._own.clear()
-        relayed, self._relayed = self._relayed, None
-        if relayed is not None:
-            # The connection has, unless it was closed while candidates were gathered.
-            relayed.transport.close()
         self._protocols.clear()  # each has our methods
 
     # -- the hub's handler ------------------------------------------------------------
@@ -276,6 +273,4 @@ class MediaPath:
         ice_seam.add_protocol(self._connection, found.protocol, found.candidate)
         if self._closed:
             found.protocol.transport.close()
-        else:
-            self._relayed = found.protocol
         return [found.candidate]
