@@ -131,8 +131,8 @@ class Calls:
         try:
             with of_call(call.session_id):
                 sdp = await call.peer.offer()
-        except BaseException:
-            call.hang_up("offer_failed")
+        except BaseException as error:
+            self._abandon(call, error, "offer_failed")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "offer")
 
@@ -147,8 +147,8 @@ class Calls:
         try:
             with of_call(call.session_id):
                 sdp = await call.peer.accept(offer_sdp)
-        except BaseException:
-            call.hang_up("offer_refused")
+        except BaseException as error:
+            self._abandon(call, error, "offer_refused")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "answer")
 
@@ -256,6 +256,12 @@ class Calls:
         except TimeoutError:
             return False
         return True
+
+    def _abandon(self, call: Call, error: BaseException, reason: str) -> None:
+        if isinstance(error, CapacityError):  # no relay, where nothing else will do
+            self._metrics.call_refused(error.code)
+            reason = "no_relay"
+        call.hang_up(reason)
 
     def _record_media(self) -> None:
         for call in self._calls.values():

@@ -2,14 +2,15 @@
 
 The server offers::
 
-    POST   /api/voice/session       -> {session_id, offer, ice_servers, token} + cookie
+    POST   /api/voice/session       -> {session_id, offer, token} + cookie
     POST   /api/voice/answer        {session_id, answer}
 
 or the client does::
 
-    POST   /api/voice/offer         {sdp, type} -> {sdp, type, session_id, token, ice_servers}
+    POST   /api/voice/offer         {sdp, type} -> {sdp, type, session_id, token}
 
-and then, for both::
+(both replies have ``ice_servers`` and ``ice_transport_policy``, too, for the client's
+``RTCConfiguration``) and then, for both::
 
     PATCH  /api/voice/session/{id}  {candidate} or {candidates}; null: no more
     GET    /api/voice/session/{id}  -> its state
@@ -33,7 +34,7 @@ from voicecore.service.config import Settings
 from voicecore.service.cookie import COOKIE, COOKIE_PATH, session_in_cookie
 from voicecore.service.forwarded import EXTERNAL
 from voicecore.service.health import Readiness
-from voicecore.service.ice import ice_servers
+from voicecore.service.ice import ice_servers, transport_policy
 from voicecore.service.manager import CallManager, Opened
 
 CANDIDATES_PER_REQUEST = 64
@@ -84,7 +85,7 @@ class VoiceRoutes:
             {
                 "session_id": opened.session_id,
                 "offer": {"type": opened.type, "sdp": opened.sdp},
-                "ice_servers": self._ice_servers(opened),
+                **self._ice(opened),
                 "token": opened.token,
             }
         )
@@ -111,7 +112,7 @@ class VoiceRoutes:
                 "type": opened.type,
                 "session_id": opened.session_id,
                 "token": opened.token,
-                "ice_servers": self._ice_servers(opened),
+                **self._ice(opened),
             }
         )
 
@@ -152,8 +153,11 @@ class VoiceRoutes:
             self._refused(error.code)
             raise
 
-    def _ice_servers(self, opened: Opened) -> list[dict[str, object]]:
-        return ice_servers(self._settings, opened.session_id, self._wall_s())
+    def _ice(self, opened: Opened) -> dict[str, object]:
+        return {
+            "ice_servers": ice_servers(self._settings, opened.session_id, self._wall_s()),
+            "ice_transport_policy": transport_policy(self._settings),
+        }
 
     def _authorized(self, request: web.Request, body: dict[str, Any], named: object) -> str:
         """The session that the request may touch.
