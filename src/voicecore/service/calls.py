@@ -221,9 +221,13 @@ class Calls:
         except CapacityError as error:
             self._metrics.call_refused(error.code)
             raise
-        with of_call(session_id):
-            call = Call(session_id, context, self._on_over)
-            tell(_LOG, "call opened", flow=flow, active=self.active + 1, limit=self.limit)
+        try:
+            with of_call(session_id):
+                call = Call(session_id, context, self._on_over)
+                tell(_LOG, "call opened", flow=flow, active=self.active + 1, limit=self.limit)
+        except BaseException:
+            self._directory.release(session_id)
+            raise
         self._calls[session_id] = call
         self._nobody.clear()
         self._tokens[session_id] = secrets.token_urlsafe(24)
@@ -311,6 +315,8 @@ def _stopping() -> CapacityError:
     )
 
 
-def build_manager(settings: Settings, engines: Engines, metrics: Metrics) -> Calls:
+def build_manager(
+    settings: Settings, engines: Engines, metrics: Metrics, directory: Directory | None = None
+) -> Calls:
     """The manager of a process, for ``service.__main__``. Needs a running loop."""
-    return Calls(settings, engines, metrics)
+    return Calls(settings, engines, metrics, directory=directory)

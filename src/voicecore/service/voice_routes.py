@@ -37,6 +37,8 @@ from voicecore.service.health import Readiness
 from voicecore.service.ice import ice_servers, transport_policy
 from voicecore.service.manager import CallManager, Opened
 
+SESSION_HEADER = "X-Voicecore-Session"
+"""Names the session that a reply opens: by it a balancer learns who has which."""
 CANDIDATES_PER_REQUEST = 64
 CANDIDATE_CHARS = 2048
 
@@ -87,7 +89,8 @@ class VoiceRoutes:
                 "offer": {"type": opened.type, "sdp": opened.sdp},
                 **self._ice(opened),
                 "token": opened.token,
-            }
+            },
+            opened,
         )
         self._set_cookie(request, response, opened)
         return response
@@ -113,7 +116,8 @@ class VoiceRoutes:
                 "session_id": opened.session_id,
                 "token": opened.token,
                 **self._ice(opened),
-            }
+            },
+            opened,
         )
 
     async def trickle(self, request: web.Request) -> web.Response:
@@ -247,8 +251,11 @@ def _bearer(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _reply(body: dict[str, object]) -> web.Response:
-    return web.json_response(body, headers={"Cache-Control": "no-store"})
+def _reply(body: dict[str, object], opened: Opened | None = None) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    if opened is not None:
+        headers[SESSION_HEADER] = opened.session_id
+    return web.json_response(body, headers=headers)
 
 
 def _no_content() -> web.Response:
