@@ -42,8 +42,9 @@ def passing_on(ways: Sequence[PassOn]) -> Middleware:
 def to_owner(directory: Directory) -> PassOn:
     """Name the instance that has the session, by 307.
 
-    With 307 a client repeats method and body (RFC 9110, section 15.4.8). Where it leads to is the directory's word, never the request's. An instance is not
-    sent to itself: if it doesn't have what the directory says it has, it answers 404.
+    With 307 a client repeats method and body (RFC 9110, section 15.4.8). Where it leads to
+    is the directory's word, never the request's. An instance is not sent to itself: if it
+    doesn't have what the directory says it has, it answers 404.
     """
 
     async def redirect(request: web.Request, session_id: str) -> web.Response | None:
