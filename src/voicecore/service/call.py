@@ -29,12 +29,13 @@ from voicecore.service.call_engines import CallEngines
 from voicecore.service.client_events import ClientEvents
 from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
-from voicecore.service.metrics import Metrics, version
+from voicecore.service.metrics import Metrics
 from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
 from voicecore.service.timers import call_in
+from voicecore.service.version import version
 from voicecore.service.voice import AnyVoice, voice_of
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane

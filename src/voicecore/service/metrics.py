@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
-from importlib import metadata
 from typing import Any
 
 from prometheus_client import (
@@ -29,21 +27,13 @@ from prometheus_client.registry import Collector
 
 from voicecore.errors import MisuseError
 from voicecore.service.engine_metrics import STAGE_BUCKETS_S, EngineMetrics
+from voicecore.service.version import version
 
 LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1)
 _LATE_EDGES_MS = (1, 2, 5, 10, 20, 40)
 """Of the bins of 1 ms; a packet lasts 20."""
 _OF_STREAMS = ("stalls", "byes")
 CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-
-
-@lru_cache(maxsize=1)
-def version() -> str:
-    """The installed package's version, ``"dev"`` when run from a bare tree."""
-    try:
-        return metadata.version("voicecore")
-    except metadata.PackageNotFoundError:
-        return "dev"
 
 
 class Metrics:
