@@ -306,7 +306,7 @@ class Member:
         for worker, answer in enumerate(answers):
             if answer is None:
                 silent.append(worker)
-                parts[worker] = sums.Kept(self._place.folder, worker).read()
+                parts[worker] = sums.told_last(self._place.folder, worker)
             else:
                 parts[worker] = sums.from_bytes(answer)
         return sums.exposition(parts, silent, restarts)

@@ -11,7 +11,6 @@ doesn't answer, and its successor counts on from there.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,33 +89,37 @@ def counted(families: Snapshot) -> Snapshot:
     return [family for family in families if family.type in _ADDED_UP]
 
 
+def told_last(folder: Path, worker: int) -> Snapshot:
+    """What ``worker`` and its predecessors had counted when that was last told; else nothing."""
+    try:
+        return from_bytes(_file(folder, worker).read_bytes())
+    except (OSError, ValueError):
+        return []
+
+
 class Kept:
-    """What one worker, its predecessors included, has counted; as it told last.
+    """What one worker counts, on top of what its predecessors had.
 
     May be used on any thread, on one at a time.
     """
 
     def __init__(self, folder: Path, worker: int) -> None:
-        self._path = folder / f"{worker}.counts"
+        self._path = _file(folder, worker)
         self._worker = worker
-        self._before = self.read()
-
-    def read(self) -> Snapshot:
-        """Counters and histograms; empty before anything was told."""
-        try:
-            return from_bytes(self._path.read_bytes())
-        except (OSError, ValueError):
-            return []
+        self._before = told_last(folder, worker)
 
     def with_predecessors(self, now: Snapshot) -> Snapshot:
         """``now`` and what was counted before this process; kept, for it is to be told."""
-        gauges = [family for family in now if family.type not in _ADDED_UP]
         parts = [(self._worker, self._before), (self._worker, counted(now))]
-        whole = added_up(parts) if self._before else counted(now)
+        whole = added_up(parts)
         fresh = self._path.with_suffix(".new")
         fresh.write_bytes(to_bytes(whole))
-        os.replace(fresh, self._path)  # noqa: PTH105 -- Path.replace says the same
-        return [*whole, *gauges]
+        fresh.replace(self._path)
+        return [*whole, *(family for family in now if family.type not in _ADDED_UP)]
+
+
+def _file(folder: Path, worker: int) -> Path:
+    return folder / f"{worker}.counts"
 
 
 class _Total:
