@@ -10,6 +10,7 @@ from aiohttp import web
 from voicecore.service.bodies import BODY_LIMIT_BYTES
 from voicecore.service.config import Settings
 from voicecore.service.console_routes import CONSOLE_DIR, add_console
+from voicecore.service.crew import Crew
 from voicecore.service.forwarded import ProxyTrust
 from voicecore.service.guard import Guard, add_common_headers
 from voicecore.service.health import HealthRoutes, Readiness
@@ -17,6 +18,7 @@ from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.passing_on import PassOn, passing_on
 from voicecore.service.problems import problems_middleware
+from voicecore.service.refusals import counting_refusals
 from voicecore.service.voice_routes import VoiceRoutes
 
 
@@ -27,8 +29,11 @@ def build_app(
     ready: Readiness,
     console_dir: Path = CONSOLE_DIR,
     ways: Sequence[PassOn] = (),
+    crew: Crew | None = None,
 ) -> web.Application:
     """All routes and guards around ``manager``; ``ways`` lead to calls that others have.
+
+    ``crew`` are the workers of whom this process is one.
 
     The app owns nothing: starting and closing the manager and the engines is
     the caller's part (see :mod:`voicecore.service.server`).
@@ -37,14 +42,15 @@ def build_app(
     app = web.Application(
         middlewares=[
             problems_middleware,
+            counting_refusals(metrics.call_refused),
             guard.middleware(ProxyTrust(settings.trusted_proxies)),
             *([passing_on(ways)] if ways else []),
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )
     app.on_response_prepare.append(add_common_headers)
-    VoiceRoutes(settings, manager, ready).add_to(app)
-    HealthRoutes(manager, metrics, ready).add_to(app)
+    VoiceRoutes(settings, manager, ready, refused=metrics.call_refused).add_to(app)
+    HealthRoutes(manager, metrics, ready, crew).add_to(app)
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)
     return app
