@@ -19,12 +19,16 @@ import redis
 
 from caller.server import free_port
 from fakes.book import ModelBook, Server
-from fakes.redis_process import RedisProcess, redis_process
+from ops import redis_process as redis_server
+from ops.redis_process import RedisProcess, redis_process
 from voicecore.service.redis_directory import scripts
 from voicecore.service.redis_directory.book import BookUnreachableError, Member, Word
 from voicecore.service.redis_directory.redis_book import RedisBook
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not redis_server.available(), reason=redis_server.MISSING),
+]
 
 LEASE_MS = 600_000
 """Time passes by hand here: what Redis has of it is set back."""
