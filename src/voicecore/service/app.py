@@ -7,11 +7,12 @@ from pathlib import Path
 
 from aiohttp import web
 
+from voicecore.service.access.door import Access
 from voicecore.service.bodies import BODY_LIMIT_BYTES
 from voicecore.service.config import Settings
 from voicecore.service.console_routes import CONSOLE_DIR, add_console
 from voicecore.service.forwarded import ProxyTrust
-from voicecore.service.guard import Guard, add_common_headers
+from voicecore.service.guard import CommonHeaders, Guard
 from voicecore.service.health import HealthRoutes, Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
@@ -27,22 +28,27 @@ def build_app(
     ready: Readiness,
     console_dir: Path = CONSOLE_DIR,
     ways: Sequence[PassOn] = (),
+    access: Access | None = None,
 ) -> web.Application:
     """All routes and guards around ``manager``; ``ways`` lead to calls that others have.
 
-    The app owns nothing: starting and closing the manager and the engines is
-    the caller's part (see :mod:`voicecore.service.server`).
+    The app owns ``access`` (made of the settings if None) and nothing else: starting and
+    closing the manager and the engines is the caller's part (see
+    :mod:`voicecore.service.server`). Raises ConfigError, see :class:`Access`.
     """
+    door = access or Access(settings, metrics.call_refused)
     guard = Guard(settings.allowed_hosts, settings.allowed_origins)
     app = web.Application(
         middlewares=[
             problems_middleware,
             guard.middleware(ProxyTrust(settings.trusted_proxies)),
+            door.middleware(),
             *([passing_on(ways)] if ways else []),
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )
-    app.on_response_prepare.append(add_common_headers)
+    app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
+    app.on_cleanup.append(lambda _: door.close())
     VoiceRoutes(settings, manager, ready).add_to(app)
     HealthRoutes(manager, metrics, ready).add_to(app)
     add_console(app, console_dir)

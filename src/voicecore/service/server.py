@@ -19,6 +19,8 @@ from aiohttp import web
 from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
+from voicecore.service.access.door import Access
+from voicecore.service.access.keys import SelfKey
 from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
@@ -35,6 +37,11 @@ _log = logging.getLogger(__name__)
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
+IDLE_CONNECTION_S = 30.0
+"""What a connection gets from its beginning, or from its last reply, to a whole next request
+head. Longer than balancers keep idle ones would be kinder to them, shorter to us."""
+LINGERING_S = 2.0
+"""For the rest of a body that nobody wants any more."""
 _LISTEN_ERRORS = {
     errno.EADDRINUSE: "it is in use by another program; choose another with --port",
     errno.EACCES: "ports below 1024 need privileges; choose another with --port",
@@ -73,6 +80,7 @@ class Server:
         self.settings = settings
         self.metrics = Metrics()
         self.ready = Readiness()
+        self.self_key = SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
@@ -118,9 +126,15 @@ class Server:
             self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
-        app = build_app(self.settings, manager, self.metrics, self.ready)
+        access = Access(self.settings, self.metrics.call_refused, self.self_key)
+        app = build_app(self.settings, manager, self.metrics, self.ready, access=access)
         self._runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+            app,
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=HTTP_SHUTDOWN_S,
+            keepalive_timeout=IDLE_CONNECTION_S,
+            lingering_time=LINGERING_S,
         )
         await self._runner.setup()
         host, port = self.settings.host, self.settings.port
