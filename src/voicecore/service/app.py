@@ -15,7 +15,8 @@ from voicecore.service.forwarded import ProxyTrust
 from voicecore.service.guard import CommonHeaders, Guard
 from voicecore.service.health import HealthRoutes, Readiness
 from voicecore.service.manager import CallManager
-from voicecore.service.metrics import Metrics
+from voicecore.service.metrics import Metrics, version
+from voicecore.service.openapi import add_openapi
 from voicecore.service.passing_on import PassOn, passing_on
 from voicecore.service.problems import problems_middleware
 from voicecore.service.voice_routes import VoiceRoutes
@@ -51,6 +52,7 @@ def build_app(
     app.on_cleanup.append(lambda _: door.close())
     VoiceRoutes(settings, manager, ready).add_to(app)
     HealthRoutes(manager, metrics, ready).add_to(app)
+    add_openapi(app, version())
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)
     return app

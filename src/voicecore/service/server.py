@@ -32,6 +32,7 @@ from voicecore.service.metrics import Metrics, version
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
+from voicecore.service.wire_log import wire_logger
 
 _log = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ class Server:
             app,
             handle_signals=False,
             access_log=None,
+            logger=wire_logger(),
             shutdown_timeout=HTTP_SHUTDOWN_S,
             keepalive_timeout=IDLE_CONNECTION_S,
             lingering_time=LINGERING_S,
