@@ -207,7 +207,8 @@ def _tell(report: Report, run: Run, wanted: int, chosen: int) -> None:
                         "inputs_per_s": rate, "statuses": result["statuses"],
                         "resident_mb": run.resident_mb[-1][1], "turns": talk.turns,
                         "longest_gap_ms": talk.longest_gap_ms,
-                        "late_share": talk.late_share, "lost_of_the_callers": talk.lost_there})  # fmt: skip
+                        "late_share": talk.late_share,
+                        "lost_of_the_callers": talk.lost_there})  # fmt: skip
     report.bars += [
         Bar("fuzz: inputs", result["sent"], "", ">=", wanted),
         Bar("fuzz: answers of 500, broken, 503 without a time", result["bad_count"], "", "<=", 0),
