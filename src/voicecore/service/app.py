@@ -19,6 +19,7 @@ from voicecore.service.metrics import Metrics, version
 from voicecore.service.openapi import add_openapi
 from voicecore.service.passing_on import PassOn, passing_on
 from voicecore.service.problems import problems_middleware
+from voicecore.service.refusals import counting_refusals
 from voicecore.service.voice_routes import VoiceRoutes
 
 
@@ -37,11 +38,12 @@ def build_app(
     closing the manager and the engines is the caller's part (see
     :mod:`voicecore.service.server`). Raises ConfigError, see :class:`Access`.
     """
-    door = access or Access(settings, metrics.call_refused)
+    door = access or Access(settings)
     guard = Guard(settings.allowed_hosts, settings.allowed_origins)
     app = web.Application(
         middlewares=[
             problems_middleware,
+            counting_refusals(metrics.call_refused),
             guard.middleware(ProxyTrust(settings.trusted_proxies)),
             door.middleware(),
             *([passing_on(ways)] if ways else []),
@@ -50,7 +52,7 @@ def build_app(
     )
     app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
     app.on_cleanup.append(lambda _: door.close())
-    VoiceRoutes(settings, manager, ready).add_to(app)
+    VoiceRoutes(settings, manager, ready, refused=metrics.call_refused).add_to(app)
     HealthRoutes(manager, metrics, ready).add_to(app)
     add_openapi(app, version())
     add_console(app, console_dir)

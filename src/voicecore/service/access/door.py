@@ -6,17 +6,15 @@
        ├─ this process's own ─────────────────────────────► let in
        └─ the address's rate ► a key of ours, or a token ► the key's rate ► let in
 
-What is refused is counted by reason, and never held by a name.
+What is refused is counted by reason (``service/refusals.py``), never by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from voicecore.errors import CapacityError, PeerError
+from voicecore.errors import PeerError
 from voicecore.service.access.jwks import Jwks
 from voicecore.service.access.keys import ApiKeys, SelfKey, parse_keys
 from voicecore.service.access.principal import ANONYMOUS, OURSELVES, PRINCIPAL, Principal
@@ -33,20 +31,17 @@ OPENING = frozenset({"/api/voice/session", "/api/voice/offer"})
 class Access:
     """Keys, tokens and rates of one server. Belongs to the event loop; :meth:`close` ends it.
 
-    ``on_refused`` is told the error code of each refusal. Raises ConfigError for files
-    that can't be used.
+    Raises ConfigError for files that can't be used.
     """
 
     def __init__(
         self,
         settings: Settings,
-        on_refused: Callable[[str], None] = lambda code: None,
         self_key: SelfKey | None = None,
         rates: Rates | None = None,
     ) -> None:
         self.self_key = self_key or SelfKey()
         self._asks = settings.needs_key
-        self._on_refused = on_refused
         self._keys = ApiKeys(parse_keys(settings.api_keys.get_secret_value()))
         self._jwks = Jwks(settings.jwks_url) if settings.jwks_url else None
         self._tokens = _tokens(settings, self._jwks)
@@ -66,11 +61,7 @@ class Access:
         @web.middleware
         async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
             if opens_a_call(request):
-                try:
-                    request[PRINCIPAL] = await self.admit(shown(request), request[EXTERNAL].client)
-                except (PeerError, CapacityError) as error:
-                    self._on_refused(error.code)
-                    raise
+                request[PRINCIPAL] = await self.admit(shown(request), request[EXTERNAL].client)
             return await handler(request)
 
         return door
