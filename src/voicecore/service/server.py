@@ -19,6 +19,8 @@ from aiohttp import web
 from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
+from voicecore.service.access.door import Access
+from voicecore.service.access.keys import SelfKey
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone, Directory
@@ -34,6 +36,7 @@ from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
 from voicecore.service.version import version
+from voicecore.service.wire_log import wire_logger
 from voicecore.service.workers.member import Member
 from voicecore.service.workers.place import PUBLIC
 
@@ -41,6 +44,11 @@ _log = logging.getLogger(__name__)
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
+IDLE_CONNECTION_S = 30.0
+"""What a connection gets from its beginning, or from its last reply, to a whole next request
+head. Longer than balancers keep idle ones would be kinder to them, shorter to us."""
+LINGERING_S = 2.0
+"""For the rest of a body that nobody wants any more."""
 _PROGRESS_S = 5.0
 """How often a drain tells how far it is."""
 
@@ -85,6 +93,7 @@ class Server:
         self._member = member
         self.metrics = Metrics()
         self.ready = Readiness()
+        self.self_key = SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
@@ -155,9 +164,18 @@ class Server:
             ways.append(to_owner(self._directory))
         if member is not None:
             ways.append(member.pass_on)
-        app = build_app(self.settings, manager, self.metrics, self.ready, ways=ways, crew=member)
+        access = Access(self.settings, self.self_key)
+        app = build_app(
+            self.settings, manager, self.metrics, self.ready, ways=ways, crew=member, access=access
+        )
         self._runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+            app,
+            handle_signals=False,
+            access_log=None,
+            logger=wire_logger(),
+            shutdown_timeout=HTTP_SHUTDOWN_S,
+            keepalive_timeout=IDLE_CONNECTION_S,
+            lingering_time=LINGERING_S,
         )
         await self._runner.setup()
         if member is not None:

@@ -161,6 +161,8 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._data: DataSender | None = None
         self._candidates = 0
+        self._described = False  # by the far end
+        self._early: list[tuple[str, str | None, int | None]] = []
         self._link: AudioLink | None = None
         self._answered = False
         self._closing = False
@@ -232,7 +234,10 @@ class Peer:
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
-        """Take a trickled candidate. Those we can't reach are ignored; garbage raises."""
+        """Take a trickled candidate. Those we can't reach are ignored; garbage raises.
+
+        Those that overtake the description they belong to wait for it.
+        """
         text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if not text or self._closing:
             return
@@ -246,6 +251,9 @@ class Peer:
         if parsed.ip.lower().endswith(".local") or parsed.protocol.lower() != "udp":
             return
         if parsed.component != 1:  # RTCP's own, from who offers not to multiplex
+            return
+        if not self._described:
+            self._early.append((candidate, sdp_mid, sdp_mline_index))
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
@@ -305,11 +313,17 @@ class Peer:
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
+        sdp_tools.require_names(sdp)
         theirs = sdp_tools.for_stack(sdp)
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
         self._theirs = read_audio(sdp)
         self._bundle = sdp_tools.bundled(sdp)
+        self._described = True
+        early, self._early = self._early, []
+        self._candidates -= len(early)
+        for candidate in early:
+            await self.add_candidate(*candidate)
 
     def _on_keys(self, keys: SrtpKeys) -> None:
         self._keys = keys
