@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from aioice import stun, turn
 from aiortc import (
     RTCBundlePolicy,
@@ -18,7 +23,7 @@ from aiortc import (
     RTCPeerConnection,
 )
 
-from caller.server import Server
+from caller.server import Server, free_port
 from e2e.aiortc_caller import AiortcCaller
 from e2e.coturn import PATIENCE_S, SECRET, Turn, coturn, dead_server
 from e2e.spoken import counter
@@ -27,7 +32,13 @@ from transport.kit import loud, media_hub, over, tone, until
 from transport.peer_kit import Notes, peer
 from transport.test_dropin import Tone, hear, negotiate
 from voicecore.aiortc import native_audio
+from voicecore.service.app import build_app
+from voicecore.service.calls import build_manager
+from voicecore.service.config import Settings
+from voicecore.service.engine_factory import build_engines
+from voicecore.service.health import Readiness
 from voicecore.service.ice import turn_credentials
+from voicecore.service.metrics import Metrics
 from voicecore.transport.media_path import RELAYED
 
 ICE_RESULTS = "voicecore_ice_results_total"
@@ -106,16 +117,17 @@ async def test_a_relayed_caller_is_understood_and_hears_the_agent(
 
 
 async def test_dead_servers_delay_no_call_beyond_half_a_second(
-    http: aiohttp.ClientSession, server: Server
+    http: aiohttp.ClientSession, server: Server, turn_server: Turn
 ) -> None:
     took_s = []
     for _ in range(4):
         began_s = time.monotonic()
         async with opened(http, server) as told:
             took_s.append(time.monotonic() - began_s)
-            assert "typ relay" in str(told["offer"]), "the second URL is tried"
+            assert "typ relay" not in str(told["offer"]), "callers come to us from theirs"
     assert max(took_s) <= OFFER_S + BUSY_S, took_s
     assert min(took_s) <= OFFER_S, took_s
+    assert turn_server.sessions(), "the second URL was tried"
     assert await counter(http, server.url, NO_RELAY) == 0
 
 
@@ -179,6 +191,118 @@ async def test_a_program_of_others_relayed(turn_server: Turn, way: str) -> None:
     finally:
         await program.close()
         await caller.close()
+
+
+# -- relays that aren't given --------------------------------------------------------------
+
+
+@asynccontextmanager
+async def service(tmp_path: Path, **settings: Any) -> AsyncIterator[TestClient[Any, Any]]:
+    """The HTTP side over real calls, in this process: what it says is looked at, not heard."""
+    chosen = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy"}
+    made, metrics = Settings(**(chosen | settings)), Metrics()
+    engines = build_engines(made)
+    await engines.start(lambda _: None)
+    manager = build_manager(made, engines, metrics)
+    try:
+        await manager.start()
+        app = build_app(made, manager, metrics, Readiness(), tmp_path)
+        async with TestClient(TestServer(app)) as client:
+            yield client
+    finally:
+        await manager.close()
+        await engines.close()
+
+
+def wrong_secret(turn_server: Turn) -> dict[str, Any]:
+    return {"turn_urls": [turn_server.url("udp")], "turn_secret": "another"}
+
+
+def expired_user(turn_server: Turn) -> dict[str, Any]:
+    user, password = turn_credentials(SECRET, "someone", int(time.time()) - 60)
+    entry = {"urls": [turn_server.url("tcp")], "username": user, "credential": password}
+    return {"ice_servers": [entry]}
+
+
+def unknown_authority(turn_server: Turn) -> dict[str, Any]:
+    return {"turn_urls": [turn_server.url("tls")], "turn_secret": SECRET}
+
+
+def another_name(turn_server: Turn) -> dict[str, Any]:
+    # The address as one number: resolvers take it, and no certificate has it.
+    number = str(int(ipaddress.IPv4Address(turn_server.host)))
+    url = turn_server.url("tls").replace(turn_server.host, number)
+    return {"turn_urls": [url], "turn_secret": SECRET, "turn_ca": turn_server.ca}
+
+
+def nobody_there(turn_server: Turn) -> dict[str, Any]:
+    url = f"turn:{turn_server.host}:{free_port()}?transport=tcp"
+    return {"turn_urls": [url], "turn_secret": SECRET}
+
+
+Trouble = Callable[[Turn], dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason", "logged"),
+    [
+        (wrong_secret, "refused", "refuses our user name and password (error 401); turn_secret"),
+        (expired_user, "expired", "our user name there has expired (error 401)"),
+        (unknown_authority, "certificate", "its certificate is not trusted (unable to get local"),
+        (another_name, "certificate", "its certificate is not trusted (Hostname mismatch"),
+        (nobody_there, "unreachable", "it can't be reached (Connect call failed"),
+    ],
+)
+async def test_a_call_that_could_only_fail_is_refused_in_words(
+    turn_server: Turn,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Trouble,
+    reason: str,
+    logged: str,
+) -> None:
+    settings = trouble(turn_server) | {"ice_transport_policy": "relay"}
+    async with service(tmp_path, **settings) as client:
+        for _ in range(2):
+            async with client.post("/api/voice/session") as reply:
+                error = (await reply.json())["error"]
+                assert (reply.status, error["code"]) == (503, f"turn_{reason}")
+                assert int(reply.headers["Retry-After"]) > 0
+                assert "none gives a relay now: " in error["message"]
+        async with client.get("/metrics") as reply:
+            assert f'{NO_RELAY}{{reason="{reason}"}} 2.0' in await reply.text()
+    (told,) = [text for text in caplog.messages if text.startswith("turn")]
+    assert logged in told
+    for secret in (SECRET, "another", "server-", "someone"):
+        assert secret not in caplog.text
+
+
+async def test_with_other_ways_left_a_call_goes_on_without(
+    turn_server: Turn, tmp_path: Path
+) -> None:
+    async with service(tmp_path, **wrong_secret(turn_server)) as client:
+        async with client.post("/api/voice/session") as reply:
+            offer = str((await reply.json())["offer"])
+        assert "typ host" in offer
+        assert "typ relay" not in offer
+        async with client.get("/metrics") as reply:
+            assert f'{NO_RELAY}{{reason="refused"}} 1.0' in await reply.text()
+
+
+async def test_by_policy_our_own_addresses_stay_unknown(turn_server: Turn, tmp_path: Path) -> None:
+    urls = [turn_server.url(way) for way in ("udp", "tcp", "tls")]
+    policy = {"ice_transport_policy": "relay_both", "turn_urls": urls, "turn_secret": SECRET}
+    async with (
+        service(tmp_path, **policy) as client,
+        client.post("/api/voice/session") as reply,
+    ):
+        opened = await reply.json()
+    assert opened["ice_transport_policy"] == "relay"
+    sdp = opened["offer"]["sdp"]
+    assert set(re.findall(r" typ (\w+) raddr (\S+) rport (\d+)", sdp)) == {
+        ("relay", "0.0.0.0", "9")
+    }
+    assert " typ host" not in sdp
 
 
 # -- the configuration that we ship ------------------------------------------------------
