@@ -25,8 +25,10 @@ from aiortc import (
 
 from caller.server import Server, free_port
 from e2e.aiortc_caller import AiortcCaller
+from e2e.console_fake_server import FakeServer
 from e2e.coturn import PATIENCE_S, SECRET, Turn, coturn, dead_server
 from e2e.spoken import counter
+from e2e.test_console_page import CHROMIUM, Console, console, fake
 from e2e.test_talk import ask
 from transport.kit import loud, media_hub, over, tone, until
 from transport.peer_kit import Notes, peer
@@ -40,6 +42,8 @@ from voicecore.service.health import Readiness
 from voicecore.service.ice import turn_credentials
 from voicecore.service.metrics import Metrics
 from voicecore.transport.media_path import RELAYED
+
+__all__ = ["console", "fake"]  # fixtures
 
 ICE_RESULTS = "voicecore_ice_results_total"
 NO_RELAY = "voicecore_ice_no_relay_total"
@@ -303,6 +307,21 @@ async def test_by_policy_our_own_addresses_stay_unknown(turn_server: Turn, tmp_p
         ("relay", "0.0.0.0", "9")
     }
     assert " typ host" not in sdp
+
+
+# -- the console -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here")
+async def test_the_page_says_why_a_relay_did_not_help(
+    turn_server: Turn, fake: FakeServer, console: Console
+) -> None:
+    user, password = turn_credentials("another", "session", int(time.time()) + 60)
+    entry = {"urls": [turn_server.url("udp")], "username": user, "credential": password}
+    fake.ice = {"ice_servers": [entry], "ice_transport_policy": "relay"}
+    await console.open("?autocall=1")
+    told = await console.notice("relay_failed")
+    assert "Calls go through a TURN relay here, but it refused this call’s password" in told
 
 
 # -- the configuration that we ship ------------------------------------------------------
