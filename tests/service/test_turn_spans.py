@@ -72,8 +72,8 @@ def test_spans_lie_within_their_turn_whatever_happens() -> None:
 def test_an_interrupted_answer_says_so() -> None:
     turns = spans_of(conversation())
     told = [(t.attributes["voicecore.interrupted"], "playout" in by_name(t)) for t in turns]
-    # He had not finished; he was answered, and interrupted that; the call ended with the last.
-    assert told == [(True, False), (True, True), (False, False)]
+    # He had not finished; he was answered, and interrupted that; the last was heard to its end.
+    assert told == [(True, False), (True, True), (False, True)]
 
 
 def test_no_text_gets_into_a_span() -> None:
