@@ -44,7 +44,8 @@ def build_app(
     )
     app.on_response_prepare.append(add_common_headers)
     VoiceRoutes(settings, manager, ready).add_to(app)
-    HealthRoutes(manager, metrics, ready).add_to(app)
+    # With an admin listener they are told there alone.
+    HealthRoutes(manager, metrics, ready).add_to(app, metrics=not settings.admin_port)
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)
     return app

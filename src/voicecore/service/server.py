@@ -21,6 +21,7 @@ from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
 from voicecore.service.addresses import is_loopback, urls
+from voicecore.service.admin import SESSIONS, build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
@@ -29,6 +30,7 @@ from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.overview import OneProcess
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
@@ -40,9 +42,9 @@ HTTP_SHUTDOWN_S = 1.0
 _PROGRESS_S = 5.0
 """How often a drain tells how far it is."""
 _LISTEN_ERRORS = {
-    errno.EADDRINUSE: "it is in use by another program; choose another with --port",
-    errno.EACCES: "ports below 1024 need privileges; choose another with --port",
-    errno.EADDRNOTAVAIL: "this machine has no such address; see --host",
+    errno.EADDRINUSE: "it is in use by another program; choose another with --{}port",
+    errno.EACCES: "ports below 1024 need privileges; choose another with --{}port",
+    errno.EADDRNOTAVAIL: "this machine has no such address; see --{}host",
 }
 
 
@@ -84,6 +86,7 @@ class Server:
         self._engines: Engines | None = None
         self._manager: CallManager | None = None
         self._runner: web.AppRunner | None = None
+        self._admin_runner: web.AppRunner | None = None
         self._fingerprint = ""
 
     @property
@@ -91,8 +94,20 @@ class Server:
         """Where a browser finds the page; needs a started server."""
         if self._runner is None or not self._runner.addresses:
             raise MisuseError("the server does not listen yet")
-        scheme = "https" if self.settings.tls or self.settings.tls_cert else "http"
-        return urls(scheme, self.settings.host, self._runner.addresses[0][1])
+        return urls(self._scheme, self.settings.host, self._runner.addresses[0][1])
+
+    @property
+    def admin_url(self) -> str:
+        """Where the admin page is; ``""`` without an admin listener."""
+        settings = self.settings
+        if not settings.admin_port:
+            return ""
+        scheme = "http" if is_loopback(settings.admin_host) else self._scheme
+        return urls(scheme, settings.admin_host, settings.admin_port)[0] + SESSIONS.lstrip("/")
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.settings.tls or self.settings.tls_cert else "http"
 
     async def start(self) -> None:
         """Listen, load the engines, and admit calls.
@@ -124,19 +139,17 @@ class Server:
             self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
-        app = build_app(self.settings, manager, self.metrics, self.ready)
-        self._runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
-        )
-        await self._runner.setup()
-        host, port = self.settings.host, self.settings.port
-        try:
-            await web.TCPSite(self._runner, host, port, ssl_context=context).start()
-        except OSError as error:
-            # asyncio from Python 3.12 on drops the number of this one.
-            number = error.errno or errno.EADDRNOTAVAIL
-            reason = _LISTEN_ERRORS.get(number) or error.strerror or str(error)
-            raise ConfigError([f"can't listen on {host} port {port}: {reason}"]) from None
+        settings = self.settings
+        app = build_app(settings, manager, self.metrics, self.ready)
+        self._runner = _runner(app)
+        await _listen_on(self._runner, settings.host, settings.port, context)
+        if settings.admin_port:
+            administered = OneProcess(settings, manager, self.metrics, self.ready, self.ending)
+            self._admin_runner = _runner(build_admin_app(settings, administered))
+            host, port = settings.admin_host, settings.admin_port
+            # Within the machine nobody listens in; elsewhere the token is worth as much as a call.
+            safe = None if is_loopback(host) else context
+            await _listen_on(self._admin_runner, host, port, safe, "admin-")
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
@@ -176,6 +189,8 @@ class Server:
             steps.append(("calls", self._manager.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
+        if self._admin_runner is not None:
+            steps.append(("admin", self._admin_runner.cleanup))
         if self._engines is not None:
             steps.append(("engines", self._engines.close))
         for name, step in steps:
@@ -192,6 +207,8 @@ class Server:
         names = ", ".join(f"{stage} {name}" for stage, name in self._engines.names.items())
         lines = [f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})"]
         lines += [f"  open {url}" for url in self.urls]
+        if self.admin_url:
+            lines.append(f"  live calls: {self.admin_url}")
         if self._fingerprint:
             lines += [
                 "  The certificate is self-signed: each browser warns once. It is ours if its",
@@ -203,3 +220,23 @@ class Server:
                 "  machines add --tls self, or --tls-cert and --tls-key.",
             ]
         return lines
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(
+        app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+    )
+
+
+async def _listen_on(
+    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None, flag: str = ""
+) -> None:
+    """ConfigError if that can't be; ``flag``: what the settings' names begin with."""
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+    except OSError as error:
+        # asyncio from Python 3.12 on drops the number of this one.
+        number = error.errno or errno.EADDRNOTAVAIL
+        reason = _LISTEN_ERRORS.get(number, "").format(flag) or error.strerror or str(error)
+        raise ConfigError([f"can't listen on {host} port {port}: {reason}"]) from None
