@@ -115,7 +115,7 @@ def test_turns_barge_ins_ice_media_and_failures_are_counted() -> None:
     metrics.media("lost", 0)
     metrics.media("concealed_ms", 60)
     metrics.media("stalls", 2)
-    metrics.no_relay()
+    metrics.no_relay("refused")
     metrics.engine_failed("tts", "worker_died")
     metrics.loop_lag(0.003)
     found = samples(metrics)
@@ -129,7 +129,7 @@ def test_turns_barge_ins_ice_media_and_failures_are_counted() -> None:
     assert found["voicecore_media_packets_total", ("lost",)] == 3
     assert found["voicecore_media_seconds_total", ("concealed",)] == 0.06
     assert found["voicecore_media_streams_total", ("stalls",)] == 2
-    assert found["voicecore_ice_no_relay_total", ()] == 1
+    assert found["voicecore_ice_no_relay_total", ("refused",)] == 1
     assert found["voicecore_engine_failures_total", ("tts", "worker_died")] == 1
     assert found["voicecore_event_loop_lag_seconds", ()] == 0.003
 

@@ -15,12 +15,14 @@ from voicecore.service.config import Settings
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.engine_factory import Engines
 from voicecore.service.kept_speech import KeptSpeech
+from voicecore.service.logs import of_call, tell
 from voicecore.service.manager import Opened
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
 from voicecore.service.overload import OverloadMonitor
 from voicecore.service.recording import Recordings
 from voicecore.service.session_ids import SessionIds
+from voicecore.service.tracing import make_tracer
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Calls:
         self._reserving = 0
         self._nobody = asyncio.Event()
         self._nobody.set()
+        self._tracer = make_tracer(settings)
         metrics.watch_tasks(loop)
         self._calls: dict[str, Call] = {}
         self._tokens: dict[str, str] = {}
@@ -114,6 +117,7 @@ class Calls:
             make_plane=media.make_plane,
             recordings=self._recordings,
             stt_bridge=settings.stt_bridge,
+            tracer=self._tracer,
         )
         self._metrics.watch_media(media.counters)
         self._overload.media = media.load
@@ -125,23 +129,26 @@ class Calls:
         """See :class:`CallManager`."""
         call = await self._admit("server_offers")
         try:
-            sdp = await call.peer.offer()
-        except BaseException:
-            call.hang_up("offer_failed")
+            with of_call(call.session_id):
+                sdp = await call.peer.offer()
+        except BaseException as error:
+            self._abandon(call, error, "offer_failed")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "offer")
 
     async def answer(self, session_id: str, sdp: str) -> None:
         """See :class:`CallManager`."""
-        await self._find(session_id).peer.answer(sdp)
+        with of_call(session_id):
+            await self._find(session_id).peer.answer(sdp)
 
     async def accept(self, offer_sdp: str) -> Opened:
         """See :class:`CallManager`."""
         call = await self._admit("client_offers")
         try:
-            sdp = await call.peer.accept(offer_sdp)
-        except BaseException:
-            call.hang_up("offer_refused")
+            with of_call(call.session_id):
+                sdp = await call.peer.accept(offer_sdp)
+        except BaseException as error:
+            self._abandon(call, error, "offer_refused")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "answer")
 
@@ -149,7 +156,8 @@ class Calls:
         self, session_id: str, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
         """See :class:`CallManager`."""
-        await self._find(session_id).peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
+        with of_call(session_id):
+            await self._find(session_id).peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
 
     def authorize(self, session_id: str, token: str) -> None:
         """See :class:`CallManager`."""
@@ -188,6 +196,7 @@ class Calls:
             call.hang_up("server_stopped")
         while self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
+        await self._tracer.close()
         await self._overload.close()
         if self._media is not None:
             await self._media.close()
@@ -212,7 +221,13 @@ class Calls:
         except CapacityError as error:
             self._metrics.call_refused(error.code)
             raise
-        call = Call(session_id, context, self._on_over)
+        try:
+            with of_call(session_id):
+                call = Call(session_id, context, self._on_over)
+                tell(_LOG, "call opened", flow=flow, active=self.active + 1, limit=self.limit)
+        except BaseException:
+            self._directory.release(session_id)
+            raise
         self._calls[session_id] = call
         self._nobody.clear()
         self._tokens[session_id] = secrets.token_urlsafe(24)
@@ -246,6 +261,12 @@ class Calls:
             return False
         return True
 
+    def _abandon(self, call: Call, error: BaseException, reason: str) -> None:
+        if isinstance(error, CapacityError):  # no relay, where nothing else will do
+            self._metrics.call_refused(error.code)
+            reason = "no_relay"
+        call.hang_up(reason)
+
     def _record_media(self) -> None:
         for call in self._calls.values():
             call.record_media()
@@ -253,7 +274,6 @@ class Calls:
 
     def _on_setup_timeout(self, call: Call) -> None:
         if call.connected_ns is None:
-            self._metrics.ice_result("timeout", "none", "none")
             call.hang_up("not_connected_in_time")
 
     def _find(self, session_id: str) -> Call:
@@ -295,6 +315,8 @@ def _stopping() -> CapacityError:
     )
 
 
-def build_manager(settings: Settings, engines: Engines, metrics: Metrics) -> Calls:
+def build_manager(
+    settings: Settings, engines: Engines, metrics: Metrics, directory: Directory | None = None
+) -> Calls:
     """The manager of a process, for ``service.__main__``. Needs a running loop."""
-    return Calls(settings, engines, metrics)
+    return Calls(settings, engines, metrics, directory=directory)

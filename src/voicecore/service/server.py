@@ -25,12 +25,15 @@ from voicecore.service.admin import SESSIONS, build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
+from voicecore.service.directory import Alone, Directory
+from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics, version
 from voicecore.service.overview import OneProcess
+from voicecore.service.passing_on import to_owner
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
@@ -51,16 +54,20 @@ _LISTEN_ERRORS = {
 class ManagerFactory(Protocol):
     """Makes the manager of a server's calls from engines that have not started yet."""
 
-    def __call__(self, settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+    def __call__(
+        self, settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+    ) -> CallManager:
         """Called on the event loop's thread, with the loop running."""
         ...
 
 
-def _real_manager(settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+def _real_manager(
+    settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+) -> CallManager:
     # Late, since it pulls in the media stack, which --help and its tests do without.
     from voicecore.service.calls import build_manager
 
-    return build_manager(settings, engines, metrics)
+    return build_manager(settings, engines, metrics, directory)
 
 
 class Server:
@@ -84,6 +91,7 @@ class Server:
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
+        self._directory: Directory = Alone()
         self._manager: CallManager | None = None
         self._runner: web.AppRunner | None = None
         self._admin_runner: web.AppRunner | None = None
@@ -118,13 +126,19 @@ class Server:
         """
         context, self._fingerprint = ssl_context(self.settings)
         self._engines = build_engines(self.settings, self.metrics.engines)
-        self._manager = self._manager_factory(self.settings, self._engines, self.metrics)
+        self._directory = build_directory(self.settings, self.metrics)
+        self._manager = self._manager_factory(
+            self.settings, self._engines, self.metrics, self._directory
+        )
         self.ready.wait_for("engines", "the engines are loading")
         await self._listen(context, self._manager)
         self.ready.watch_engines(self._engines.health)
+        self.metrics.watch_engines(self._engines.health)
+        self.ready.watch_directory(self._directory.describe)
         await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
         await until_it_works(self._manager.start, self._not_yet)
+        await self._directory.start(self._manager.limit)
         self.ready.done("engines")
 
     def _not_yet(self, error: EngineError, wait_s: float) -> None:
@@ -140,7 +154,8 @@ class Server:
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         settings = self.settings
-        app = build_app(settings, manager, self.metrics, self.ready)
+        ways = [to_owner(self._directory)] if settings.redis_url.get_secret_value() else []
+        app = build_app(settings, manager, self.metrics, self.ready, ways=ways)
         self._runner = _runner(app)
         await _listen_on(self._runner, settings.host, settings.port, context)
         if settings.admin_port:
@@ -155,6 +170,7 @@ class Server:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
         if self._manager is not None:
             self._manager.draining = True
+        self._directory.drain()
 
     async def drain(self) -> None:
         """Take no more calls; return when all are over, with a goodbye in the end.
@@ -187,6 +203,7 @@ class Server:
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         if self._manager is not None:
             steps.append(("calls", self._manager.close))
+        steps.append(("directory", self._directory.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
         if self._admin_runner is not None:
