@@ -29,7 +29,10 @@ DEFAULT_FILE = Path("voicecore.toml")
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 NAMES = tuple(Settings.model_fields)
 
-_OTHER_VARIABLES = frozenset({"config", "cases", "libopus", "profile"})
+_OTHER_VARIABLES = frozenset(
+    {"config", "cases", "libopus", "profile"}
+    | {f"probe_{name}{file}" for name in ("key", "turn_credential") for file in ("", "_file")}
+)
 """Variables with our prefix that are read elsewhere and are no settings."""
 
 
