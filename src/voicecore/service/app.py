@@ -16,6 +16,7 @@ from voicecore.service.health import HealthRoutes, Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.passing_on import PassOn, passing_on
+from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.problems import problems_middleware
 from voicecore.service.voice_routes import VoiceRoutes
 
@@ -27,9 +28,11 @@ def build_app(
     ready: Readiness,
     console_dir: Path = CONSOLE_DIR,
     ways: Sequence[PassOn] = (),
+    deep: DeepCheck | None = None,
 ) -> web.Application:
     """All routes and guards around ``manager``; ``ways`` lead to calls that others have.
 
+    ``deep``: the check behind ``/readyz?deep=1``, where there is one.
     The app owns nothing: starting and closing the manager and the engines is
     the caller's part (see :mod:`voicecore.service.server`).
     """
@@ -44,7 +47,7 @@ def build_app(
     )
     app.on_response_prepare.append(add_common_headers)
     VoiceRoutes(settings, manager, ready).add_to(app)
-    HealthRoutes(manager, metrics, ready).add_to(app)
+    HealthRoutes(manager, metrics, ready, deep).add_to(app)
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)
     return app

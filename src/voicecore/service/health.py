@@ -8,9 +8,10 @@ from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
 from voicecore.engines.resilience.provider import ProviderHealth
-from voicecore.errors import CapacityError
+from voicecore.errors import CapacityError, PeerError
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.problems import problem
 from voicecore.service.secret_text import masked
 
@@ -77,7 +78,14 @@ class Readiness:
 class HealthRoutes:
     """Handlers for probes and scrapers; need no token, hold no personal data."""
 
-    def __init__(self, manager: CallManager, metrics: Metrics, ready: Readiness) -> None:
+    def __init__(
+        self,
+        manager: CallManager,
+        metrics: Metrics,
+        ready: Readiness,
+        deep: DeepCheck | None = None,
+    ) -> None:
+        self._deep = deep
         self._manager = manager
         self._metrics = metrics
         self._ready = ready
@@ -96,9 +104,10 @@ class HealthRoutes:
         """200 when a call would be taken and answered now, else 503 with all reasons.
 
         ``overload`` other than ``normal`` says that something is spared already;
-        ``engines`` which engines of a chain are down, and why.
+        ``engines`` which engines of a chain are down, and why. ``?deep=1`` looks deeper: a
+        real call to ourselves must have been answered lately, and ``deep`` tells of it.
         """
-        manager = self._manager
+        manager, deep = self._manager, self._deep_check(request)
         reasons = self._ready.reasons() or self._ready.engines_down()
         if manager.draining:
             reasons.append("the server is shutting down")
@@ -106,17 +115,35 @@ class HealthRoutes:
             reasons.append(f"all {manager.limit} places are taken")
         if manager.overload_level is OverloadLevel.REFUSING:
             reasons.append("the server is too busy for more calls")
+        if reasons and deep is not None:
+            reasons.append("no call was placed to ourselves")
         if reasons:
             return problem(503, "not_ready", "; ".join(reasons), {"Retry-After": "2"})
+        told: dict[str, object] = {}
+        if deep is not None:
+            look = await deep.look()
+            if look.trouble is not None:
+                code, reason, wait_s = look.trouble
+                return problem(503, code, masked(reason), {"Retry-After": str(wait_s)})
+            told["deep"] = look.told()
         return web.json_response(
             {
                 "status": "ready",
                 "calls": {"active": manager.active, "limit": manager.limit},
                 "overload": manager.overload_level.name.lower(),
                 "engines": self._ready.engines(),
+                **told,
             },
             headers={"Cache-Control": "no-store"},
         )
+
+    def _deep_check(self, request: web.Request) -> DeepCheck | None:
+        wanted = request.query.get("deep", "0")
+        if wanted not in ("0", "1"):
+            raise PeerError("deep must be 0 or 1", code="wrong_value", status=422)
+        if wanted == "1" and self._deep is None:
+            raise PeerError("this server has no deep check", code="no_deep_check", status=404)
+        return self._deep if wanted == "1" else None
 
     async def scrape(self, request: web.Request) -> web.Response:
         """Prometheus' text format."""

@@ -27,6 +27,9 @@ from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.probe.deep_check import DeepCheck
+from voicecore.service.probe.deep_metrics import DeepMetrics
+from voicecore.service.probe.own_call import OwnCall
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
@@ -77,6 +80,7 @@ class Server:
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
         self._manager: CallManager | None = None
+        self._deep: DeepCheck | None = None
         self._runner: web.AppRunner | None = None
         self._fingerprint = ""
 
@@ -118,7 +122,12 @@ class Server:
             self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
-        app = build_app(self.settings, manager, self.metrics, self.ready)
+        deep = self._deep = DeepCheck(
+            OwnCall(lambda: self._runner, lambda: ""),
+            self.settings.deep_check_s,
+            on_result=DeepMetrics(self.metrics.registry).take,
+        )
+        app = build_app(self.settings, manager, self.metrics, self.ready, deep=deep)
         self._runner = web.AppRunner(
             app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
         )
@@ -141,6 +150,8 @@ class Server:
         """Hang up all calls, stop listening, free the engines; each step even if one fails."""
         self.stop_admitting()
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if self._deep is not None:
+            steps.append(("deep check", self._deep.close))
         if self._manager is not None:
             steps.append(("calls", self._manager.close))
         if self._runner is not None:

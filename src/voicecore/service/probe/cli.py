@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from voicecore.service.secret_text import from_environment, read_secret
+from voicecore.service.setting_types import check_ice_url
 
 if TYPE_CHECKING:  # the media stack is loaded once the arguments are right
     from voicecore.service.probe.placing import Wanted
@@ -174,6 +175,10 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
     key = arguments.api_key or _secret("--key-file", arguments.key_file, KEY_VARIABLE)
     servers: tuple[RTCIceServer, ...] = ()
     if arguments.turn_url:
+        try:
+            check_ice_url(arguments.turn_url)
+        except ValueError as error:
+            raise _Usage(f"--turn-url: {error}") from None
         file = arguments.turn_credential_file
         credential = _secret("--turn-credential-file", file, TURN_VARIABLE)
         servers = (RTCIceServer(arguments.turn_url, arguments.turn_username, credential),)

@@ -87,7 +87,6 @@ class _Call:
             client = await self._take_offer(signaling)
         else:
             client = await self._make_offer(signaling)
-        self._report.session_id = signaling.session_id
         await self._connect(client)
         await self._get_acquainted(client)
         await self._ask(client)
@@ -124,6 +123,7 @@ class _Call:
     async def _take_offer(self, signaling: Signaling) -> Client:
         with self._watch.stage("http"):
             opened = await signaling.open()
+            self._report.session_id = signaling.session_id
         with self._watch.stage("gathering"):
             client = self._client = Client(self._ice(opened))
             answer = await client.answer(opened["sdp"])
@@ -137,6 +137,7 @@ class _Call:
             offer = await client.offer()
         with self._watch.stage("http"):
             opened = await signaling.offer(offer)
+            self._report.session_id = signaling.session_id
         with self._watch.stage("signaling"):
             await client.take_answer(opened["sdp"])
         return client
@@ -144,6 +145,8 @@ class _Call:
     def _ice(self, opened: dict[str, Any]) -> IceChoice:
         servers = self._wanted.ice_servers or _servers_of(opened.get("ice_servers"))
         relay_only = self._wanted.relay_only or opened.get("ice_transport_policy") == "relay"
+        if relay_only and not any(_is_turn(server) for server in servers):
+            raise StageFailed("the service tells of no TURN server: turn_urls and turn_secret")
         return IceChoice(servers, relay_only)
 
     async def _connect(self, client: Client) -> None:
@@ -253,6 +256,11 @@ def _servers_of(told: object) -> tuple[RTCIceServer, ...]:
         for one in entries
         if isinstance(one, dict) and "urls" in one
     )
+
+
+def _is_turn(server: RTCIceServer) -> bool:
+    urls = [server.urls] if isinstance(server.urls, str) else server.urls
+    return any(str(url).startswith("turn") for url in urls)
 
 
 def _no_pair(ours: list[str], theirs: list[str]) -> str:

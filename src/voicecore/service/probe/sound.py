@@ -80,7 +80,7 @@ class Mouth(MediaStreamTrack):
         """The next frame, when it is due. Raises MediaStreamError after the track was stopped."""
         if self.readyState != "live":
             raise MediaStreamError
-        now_s = time.monotonic()
+        now_s = asyncio.get_running_loop().time()
         if self._began_s is None:
             self._began_s = now_s
         await asyncio.sleep(max(self._began_s + self._sent / RATE_HZ - now_s, 0))
