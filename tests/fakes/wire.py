@@ -70,9 +70,8 @@ class WiredThreads(HandThreads):
         if data[0] <= 3:
             user = stun.parse_message(data).attributes.get("USERNAME", "")
             ufrag = user.partition(":")[0]
-            for peer, name in self.peers.items():
-                if name == ufrag:
-                    self._known[source] = peer
+            if ufrag in self.names:
+                self._known[source] = self.names[ufrag]
         peer = self._known.get(source, 0)
         port = next(number for number, bound in self.open.items() if bound == to)
         if peer in self.peers:

@@ -27,10 +27,13 @@ from voicecore.errors import PeerError
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
+from voicecore.transport.aioice_seam import IceCandidate
 from voicecore.transport.hub import MediaHub
+from voicecore.transport.ice_restart import IceRestarts
 from voicecore.transport.media_path import MediaPath, PathConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.remains import Remains, untie_receiving
+from voicecore.transport.restart_sdp import Negotiated, read_offer, write_answer
 from voicecore.transport.sctp_seam import DataSender
 from voicecore.transport.sdp_audio import (
     AudioFormat,
@@ -106,7 +109,8 @@ class PeerConfig:
     NAT, at most one of each IP version; ours stay as second candidates unless
     ``hide_private``. With ``port_min`` each call gets a port of its own in
     ``[port_min, port_max]``, tried in the order of ``next_port``.
-    ``on_no_relay`` is told when TURN servers are configured and none gave a relay.
+    ``on_no_relay`` is told when TURN servers are configured and none gave a relay,
+    ``on_restart`` how an ICE restart went: ``connected``, ``failed`` or ``replaced``.
     """
 
     hub: MediaHub
@@ -119,6 +123,7 @@ class PeerConfig:
     hide_private: bool = False
     wants: AudioWants = field(default_factory=AudioWants)
     on_no_relay: Callable[[], None] | None = None
+    on_restart: Callable[[str], None] = field(default=lambda result: None)
 
 
 class Peer:
@@ -138,12 +143,15 @@ class Peer:
         self._config = config
         transport = self._transceiver.receiver.transport
         self._path = MediaPath(config.hub, seam.ice_of(transport), _path_config(config))
+        self._restarts = IceRestarts(self._path, config.on_restart)
+        self._answers = 0  # to restarts
         seam.capture_keys(transport, self._on_keys)
         seam.forgive_late_data(transport)
         untie_receiving(transport)
         self._keys: SrtpKeys | None = None
         self._ours = AudioSection()
         self._theirs = AudioSection()
+        self._our_sdp = self._their_sdp = ""
         self._bundle: frozenset[str] = frozenset()
         self._channel: RTCDataChannel | None = None
         self._data: DataSender | None = None
@@ -200,10 +208,48 @@ class Peer:
         answer = complete_answer(made, self._theirs, self._config.wants)
         return self._describe(sdp_tools.in_order(answer, order, back=True))
 
+    async def restart(self, sdp: str, config: PeerConfig) -> str:
+        """Take an offer that restarts ICE, as the caller's network changed; return our answer.
+
+        ``config`` says how we are reached now. The call goes on by its old way until the
+        new one has a pair, and stays there if there will be none. Raises PeerError, which
+        changes nothing: ``not_connected`` or ``restart_under_way`` (409), or what an ICE
+        restart can't be (``restart_sdp.read_offer``, ``no_ice_restart``).
+        """
+        if self._link is None or self._closing:
+            raise PeerError(
+                "Only a connected session can restart ICE", code="not_connected", status=409
+            )
+        opened = seam.is_dtls_client(self._transceiver.receiver.transport)
+        payload_type = self._link.format.payload_type
+        agreed = Negotiated(self._our_sdp, self._their_sdp, payload_type, opened)
+        with _as_peer_error("offer"):
+            far = read_offer(sdp, agreed)
+        way = await self._restarts.begin(far, _path_config(config))
+        self._candidates = len(far.candidates)
+        self._answers += 1
+        connection = way.connection
+        return write_answer(
+            sdp,
+            agreed,
+            ufrag=connection.local_username,
+            password=connection.local_password,
+            candidates=connection.local_candidates,
+            version=self._answers,
+        )
+
     async def add_candidate(
-        self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
+        self,
+        candidate: str,
+        sdp_mid: str | None,
+        sdp_mline_index: int | None,
+        ufrag: str | None = None,
     ) -> None:
-        """Take a trickled candidate. Those we can't reach are ignored; garbage raises."""
+        """Take a trickled candidate. Those we can't reach are ignored; garbage raises.
+
+        ``ufrag``, or the one in the text, names the ICE restart it belongs to; without a
+        name it is the newest.
+        """
         text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if not text or self._closing:
             return
@@ -217,6 +263,10 @@ class Peer:
         if parsed.ip.lower().endswith(".local") or parsed.protocol.lower() != "udp":
             return
         if parsed.component != 1:  # RTCP's own, from who offers not to multiplex
+            return
+        if self._restarts.any:
+            name = ufrag or sdp_tools.ufrag_of(text)
+            await self._restarts.add_candidate(IceCandidate.from_sdp(text), name)
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
@@ -242,6 +292,7 @@ class Peer:
         if self._state:
             return
         self._pc.remove_all_listeners()
+        await self._restarts.stop()
         await self._connecting.cancel()
         remains = Remains(self._pc)
         try:
@@ -250,6 +301,7 @@ class Peer:
             _LOG.debug("closing a half-negotiated connection", exc_info=True)
             await seam.stop_ice(self._pc)
         finally:
+            await self._restarts.close()
             self._path.close()
         self._state = "closed"
         self._channel = None
@@ -262,6 +314,7 @@ class Peer:
 
     def _describe(self, sdp: str) -> str:
         self._ours = read_audio(sdp)
+        self._our_sdp = sdp
         return sdp
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
@@ -270,6 +323,7 @@ class Peer:
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
         self._theirs = read_audio(sdp)
+        self._their_sdp = sdp
         self._bundle = sdp_tools.bundled(sdp)
 
     def _on_keys(self, keys: SrtpKeys) -> None:
