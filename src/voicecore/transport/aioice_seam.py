@@ -21,9 +21,13 @@ from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from voicecore.transport import stun_check
 from voicecore.transport.consent import Consent, Names
 from voicecore.transport.ice_servers import StunServer, TurnServer
+from voicecore.transport.tasks import let_go
 
 _MOST_WAITING = 256
 """Datagrams that wait for DTLS, which reads them as fast as they come once ICE is done."""
+
+_LONG_S = 2.0
+"""A check that had no answer for so long is no matter of a long way any more."""
 
 IceConnection = ice.Connection
 IceCandidate = Candidate
@@ -63,14 +67,19 @@ class CallProtocol(ice.StunProtocol):
         self._on_dropped = on_dropped
         self._consent = consent
         self._reader = reader or connection
+        self.asked_s: dict[tuple[str, int], float] = {}
+        """When the last check to each address began, by the loop's clock."""
 
-    async def request(self, *details: Any, **options: Any) -> Any:
+    async def request(
+        self, request: stun.Message, addr: tuple[str, int], *details: Any, **options: Any
+    ) -> Any:
         """See aioice's. What it raises no longer knows the frames that hold the transaction.
 
         The transaction holds the error, so they would hold each other.
         """
+        self.asked_s[addr] = asyncio.get_running_loop().time()
         try:
-            return await super().request(*details, **options)
+            return await super().request(request, addr, *details, **options)
         except stun.TransactionError as error:
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
 
@@ -131,6 +140,27 @@ def _forget_cancelled_checks(connection: ice.Connection) -> None:
             pair.state = ice.CandidatePair.State.FAILED
 
 
+def _check_anew(connection: ice.Connection, protocol: CallProtocol, addr: Any) -> None:
+    """End a check that has waited for long to a place from which one of the far end's came.
+
+    RFC 8445, section 7.3.1.4, wants a new one at once. aioice goes on with the old one, whose
+    repetitions come ever more seldom: a way that opens late would be found ten seconds later.
+    """
+    now_s = asyncio.get_running_loop().time()
+    for pair in connection._check_list:
+        if (
+            pair.protocol is protocol
+            and pair.remote_addr == addr
+            and pair.state == ice.CandidatePair.State.IN_PROGRESS
+            and now_s - protocol.asked_s.get(addr, now_s) > _LONG_S
+            and pair.task is not None
+        ):
+            pair.task.add_done_callback(let_go)
+            pair.task.cancel()
+            pair.task = None
+            pair.state = ice.CandidatePair.State.FAILED
+
+
 class _Nominated(dict[int, ice.CandidatePair]):
     """aioice's nominated pairs; tells of each change."""
 
@@ -178,7 +208,14 @@ def prepare_ice(
         insides._query_consent_task = None  # it is this one: not to be awaited by itself
         await (on_expired or connection.close)()
 
+    check_incoming = connection.check_incoming
+
+    def check_back(message: stun.Message, addr: tuple[str, int], protocol: Any) -> None:
+        _check_anew(connection, protocol, addr)
+        check_incoming(message, addr, protocol)
+
     consent = _consent_of(connection)
+    insides.check_incoming = check_back
     insides._local_username = ufrag
     insides._nominated = _Nominated(on_pair)
     insides.gather_candidates = gather_once

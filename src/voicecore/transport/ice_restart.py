@@ -132,8 +132,8 @@ class IceRestarts:
             ready.cancel()
             # Which way it is was settled in the moment of the first pair.
             connected = self._path.way is way
-            await self._path.drop(old if connected else way)
             self._told("connected" if connected else result)
+            await self._path.drop(old if connected else way)
         if not connected:
             await self._path.go_back()
 
