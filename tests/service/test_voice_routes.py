@@ -28,7 +28,7 @@ async def error_of(reply: ClientResponse) -> tuple[int, str]:
 async def test_server_offers_and_client_answers(site: Site) -> None:
     opened = await site.open()
     assert opened["offer"] == {"type": "offer", "sdp": OFFER_SDP}
-    assert opened["ice_servers"] == []
+    assert (opened["ice_servers"], opened["ice_transport_policy"]) == ([], "all")
     body = {"session_id": opened["session_id"], "answer": ANSWER}
     site.client.session.cookie_jar.clear()
     reply = await site.client.post("/api/voice/answer", json=body, headers=bearer(opened))
@@ -88,7 +88,8 @@ async def test_client_offers(site: Site) -> None:
     body = await reply.json()
     assert reply.status == 200
     assert (body["type"], body["sdp"]) == ("answer", ANSWER_SDP)
-    assert set(body) == {"sdp", "type", "session_id", "token", "ice_servers"}
+    servers = {"ice_servers", "ice_transport_policy"}
+    assert set(body) == {"sdp", "type", "session_id", "token"} | servers
     assert "Set-Cookie" not in reply.headers
     state = await site.client.get(f"/api/voice/session/{body['session_id']}", headers=bearer(body))
     assert (await state.json())["answered"] is False

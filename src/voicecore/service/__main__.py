@@ -1,5 +1,8 @@
 """The process: command line, event loop, signals, exit codes.
 
+SIGTERM lets calls end by themselves (``drain_timeout_s``), SIGINT ends all at once; a second
+signal cuts either short.
+
 Exit codes: 0 after a signal, 1 when an engine can't start or shutting down
 took too long, 2 when settings or the port can't be used, 130 when cut short.
 """
@@ -19,6 +22,7 @@ from voicecore.errors import EngineError, MissingLibraryError
 from voicecore.service import cli, memory
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError, Loaded, load
+from voicecore.service.ending import Ending
 from voicecore.service.logs import configure_logging
 from voicecore.service.secret_text import masked
 
@@ -110,17 +114,20 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
     # Late, so that a wrong setting is told without loading the web stack.
     from voicecore.service.server import Server
 
-    stop = asyncio.Event()
-    _install_signals(stop, report)
-    server = Server(loaded.settings, report)
+    ending = Ending(loaded.settings.drain_timeout_s)
+    _install_signals(ending, report)
+    server = Server(loaded.settings, report, ending=ending)
     code = 0
     try:
-        if await _started(server.start(), stop):
+        if await _unless(server.start(), ending.asked):
             memory.spare_what_is_loaded()
             for line in server.banner():
                 report(line)
             report("  Ctrl-C stops.")
-            await stop.wait()
+            await ending.asked.wait()
+            if ending.drains:
+                report("stopping: calls may end by themselves; again to stop at once")
+                await _unless(server.drain(), ending.at_once)
     except ConfigError as error:
         code = _complain(error.problems)
     except (EngineError, MissingLibraryError) as error:
@@ -128,9 +135,10 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
         code = 1
     except Exception:
         # By the log, which knows what mustn't be shown of a traceback.
-        _log.critical("starting failed unexpectedly", exc_info=True)
+        _log.critical("running failed unexpectedly", exc_info=True)
         code = 1
     server.stop_admitting()
+    _bound_the_end()
     try:
         async with asyncio.timeout(SHUTDOWN_S):
             await server.close()
@@ -140,34 +148,48 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
     return code
 
 
-async def _started(start: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
-    """Whether ``start`` came to its end before a signal did."""
-    starting = asyncio.ensure_future(start)
-    stopping = asyncio.ensure_future(stop.wait())
+async def _unless(work: Coroutine[None, None, None], event: asyncio.Event) -> bool:
+    """Whether ``work`` came to its end before ``event`` was set."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
     try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
             return True
         return False
     finally:
-        starting.cancel()
-        stopping.cancel()
-        await asyncio.gather(starting, stopping, return_exceptions=True)
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
-def _install_signals(stop: asyncio.Event, report: Callable[[str], None]) -> None:
-    """First signal: end in order, in 5 s at most. Second: end now."""
+def _bound_the_end() -> None:
+    """From now on the process has so long to end, whatever hangs."""
+    watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _install_signals(ending: Ending, report: Callable[[str], None]) -> None:
+    """SIGTERM: drain. SIGINT: end in order, in 5 s at most. A second signal: end now.
+
+    A drain that was asked for otherwise counts as none: who stops a container does that
+    first, and has SIGTERM sent then.
+    """
     loop = asyncio.get_running_loop()
+    numbers: list[int] = []
 
     def on_signal(number: int) -> None:
-        if stop.is_set():
+        if numbers:
             os._exit(130)
+        numbers.append(number)
+        if number == signal.SIGTERM:
+            ending.drain()
+            return
         report("stopping: calls are hung up; again to stop at once")
-        watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
-        watchdog.daemon = True
-        watchdog.start()
-        stop.set()
+        _bound_the_end()
+        ending.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)

@@ -17,6 +17,7 @@ from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.passing_on import PassOn, passing_on
 from voicecore.service.problems import problems_middleware
+from voicecore.service.refusals import counting_refusals
 from voicecore.service.voice_routes import VoiceRoutes
 
 
@@ -37,13 +38,14 @@ def build_app(
     app = web.Application(
         middlewares=[
             problems_middleware,
+            counting_refusals(metrics.call_refused),
             guard.middleware(ProxyTrust(settings.trusted_proxies)),
             *([passing_on(ways)] if ways else []),
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )
     app.on_response_prepare.append(add_common_headers)
-    VoiceRoutes(settings, manager, ready).add_to(app)
+    VoiceRoutes(settings, manager, ready, refused=metrics.call_refused).add_to(app)
     HealthRoutes(manager, metrics, ready).add_to(app)
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)

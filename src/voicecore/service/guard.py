@@ -25,6 +25,7 @@ ORIGIN = web.RequestKey("origin", str)
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
 _CORS_HEADERS = "Authorization, Content-Type"
 _PREFLIGHT_AGE_S = "600"
+_EXPOSED_HEADERS = "Retry-After, X-Voicecore-Session"
 
 
 class Guard:
@@ -114,5 +115,5 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
     origin, external = request.get(ORIGIN), request.get(EXTERNAL)
     if origin and external is not None and origin != external.origin:
         response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
         response.headers.add("Vary", "Origin")

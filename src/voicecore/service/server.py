@@ -7,6 +7,7 @@ before the long part.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import ssl
@@ -23,10 +24,14 @@ from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
+from voicecore.service.directory import Alone, Directory
+from voicecore.service.directory_factory import build_directory
+from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics, version
+from voicecore.service.passing_on import to_owner
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
@@ -35,6 +40,8 @@ _log = logging.getLogger(__name__)
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
+_PROGRESS_S = 5.0
+"""How often a drain tells how far it is."""
 _LISTEN_ERRORS = {
     errno.EADDRINUSE: "it is in use by another program; choose another with --port",
     errno.EACCES: "ports below 1024 need privileges; choose another with --port",
@@ -45,16 +52,20 @@ _LISTEN_ERRORS = {
 class ManagerFactory(Protocol):
     """Makes the manager of a server's calls from engines that have not started yet."""
 
-    def __call__(self, settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+    def __call__(
+        self, settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+    ) -> CallManager:
         """Called on the event loop's thread, with the loop running."""
         ...
 
 
-def _real_manager(settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+def _real_manager(
+    settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+) -> CallManager:
     # Late, since it pulls in the media stack, which --help and its tests do without.
     from voicecore.service.calls import build_manager
 
-    return build_manager(settings, engines, metrics)
+    return build_manager(settings, engines, metrics, directory)
 
 
 class Server:
@@ -69,13 +80,16 @@ class Server:
         settings: Settings,
         report: Callable[[str], None],
         manager_factory: ManagerFactory = _real_manager,
+        ending: Ending | None = None,
     ) -> None:
         self.settings = settings
+        self.ending = ending or Ending(settings.drain_timeout_s)
         self.metrics = Metrics()
         self.ready = Readiness()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
+        self._directory: Directory = Alone()
         self._manager: CallManager | None = None
         self._runner: web.AppRunner | None = None
         self._fingerprint = ""
@@ -97,13 +111,19 @@ class Server:
         """
         context, self._fingerprint = ssl_context(self.settings)
         self._engines = build_engines(self.settings, self.metrics.engines)
-        self._manager = self._manager_factory(self.settings, self._engines, self.metrics)
+        self._directory = build_directory(self.settings, self.metrics)
+        self._manager = self._manager_factory(
+            self.settings, self._engines, self.metrics, self._directory
+        )
         self.ready.wait_for("engines", "the engines are loading")
         await self._listen(context, self._manager)
         self.ready.watch_engines(self._engines.health)
+        self.metrics.watch_engines(self._engines.health)
+        self.ready.watch_directory(self._directory.describe)
         await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
         await until_it_works(self._manager.start, self._not_yet)
+        await self._directory.start(self._manager.limit)
         self.ready.done("engines")
 
     def _not_yet(self, error: EngineError, wait_s: float) -> None:
@@ -118,7 +138,8 @@ class Server:
             self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
-        app = build_app(self.settings, manager, self.metrics, self.ready)
+        ways = [to_owner(self._directory)] if self.settings.redis_url.get_secret_value() else []
+        app = build_app(self.settings, manager, self.metrics, self.ready, ways=ways)
         self._runner = web.AppRunner(
             app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
         )
@@ -136,6 +157,32 @@ class Server:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
         if self._manager is not None:
             self._manager.draining = True
+        self._directory.drain()
+
+    async def drain(self) -> None:
+        """Take no more calls; return when all are over, with a goodbye in the end.
+
+        How long they get says :attr:`ending`. The web goes on: calls need it.
+        """
+        self.stop_admitting()
+        if self._manager is None:
+            return
+        progress = asyncio.create_task(self._tell_drain(self._manager), name="drain-progress")
+        try:
+            await self._manager.drain(self.ending.left_s)
+        finally:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+
+    async def _tell_drain(self, manager: CallManager) -> None:
+        while manager.active:
+            calls = f"{manager.active} call{'s' if manager.active > 1 else ''}"
+            left_s = round(self.ending.left_s)
+            if not left_s:
+                self._report(f"draining: goodbye to {calls}")
+                return
+            self._report(f"draining: {calls} left, up to {left_s} s")
+            await asyncio.sleep(min(_PROGRESS_S, left_s))
 
     async def close(self) -> None:
         """Hang up all calls, stop listening, free the engines; each step even if one fails."""
@@ -143,6 +190,7 @@ class Server:
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         if self._manager is not None:
             steps.append(("calls", self._manager.close))
+        steps.append(("directory", self._directory.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
         if self._engines is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,7 +24,7 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
-from voicecore.errors import PeerError
+from voicecore.errors import CapacityError, PeerError
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
@@ -44,6 +45,7 @@ from voicecore.transport.sdp_audio import (
     negotiated,
     read_audio,
 )
+from voicecore.transport.server_notes import ServerFault, ServerNotes
 from voicecore.transport.srtp_keys import SrtpKeys
 
 _LOG = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ CHANNEL_LABEL = "voicecore"
 _MAX_MESSAGE_CHARS = 4096
 _MAX_BUFFERED_BYTES = 64 * 1024
 _MAX_CANDIDATES = 64
+_RELAY_RETRY_AFTER_S = 15
+"""A TURN server that was restarted is back by then; what is configured wrongly isn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,12 @@ class PeerConfig:
     NAT, at most one of each IP version; ours stay as second candidates unless
     ``hide_private``. With ``port_min`` each call gets a port of its own in
     ``[port_min, port_max]``, tried in the order of ``next_port``.
-    ``on_no_relay`` is told when TURN servers are configured and none gave a relay,
-    ``on_restart`` how an ICE restart went: ``connected``, ``failed`` or ``replaced``.
+    ``on_no_relay`` is told why when TURN servers are configured and none gave a
+    relay; with ``relay_required`` that is the end of the call. ``relay_only``:
+    no address of ours is told, either. ``turn_ca`` is a PEM file of the
+    authorities for TURN over TLS; ``notes`` are of all calls of the process.
+    ``now``: a monotonic clock (ns) for the milestones of a peer.
+    ``on_restart`` is told how an ICE restart went: ``connected``, ``failed`` or ``replaced``.
     """
 
     hub: MediaHub
@@ -122,7 +130,12 @@ class PeerConfig:
     public_addresses: tuple[str, ...] = ()
     hide_private: bool = False
     wants: AudioWants = field(default_factory=AudioWants)
-    on_no_relay: Callable[[], None] | None = None
+    on_no_relay: Callable[[ServerFault], None] | None = None
+    relay_required: bool = False
+    relay_only: bool = False
+    turn_ca: str | None = None
+    notes: ServerNotes = field(default_factory=ServerNotes)
+    now: Callable[[], int] = time.monotonic_ns
     on_restart: Callable[[str], None] = field(default=lambda result: None)
 
 
@@ -159,8 +172,13 @@ class Peer:
         self._link: AudioLink | None = None
         self._answered = False
         self._closing = False
+        self.described_ns: int | None = None
+        """When both sides had described themselves, on the configured clock; None: not yet."""
+        self.ice_ns: int | None = None
+        """When ICE had chosen its first pair; None: not yet."""
         self._state = ""  # of a connection that is no more
         self._pc.on("connectionstatechange", self._on_state)
+        self._pc.on("iceconnectionstatechange", self._on_ice_state)
         self._pc.on("datachannel", self._take_channel)
 
     @property
@@ -174,9 +192,14 @@ class Peer:
         return self._link
 
     async def offer(self) -> str:
-        """Our offer, with all our candidates in it."""
+        """Our offer, with all our candidates in it.
+
+        Raises CapacityError (``turn_refused``, ``turn_timeout``, ...) where a relay is
+        required and no TURN server gives one.
+        """
         self._take_channel(self._pc.createDataChannel(CHANNEL_LABEL))
         await self._pc.setLocalDescription(await self._pc.createOffer())
+        _check_relay(self._config, self._path.no_relay)
         return self._describe(complete_offer(self._pc.localDescription.sdp, self._config.wants))
 
     async def answer(self, sdp: str) -> None:
@@ -194,9 +217,13 @@ class Peer:
         except PeerError:
             self._answered = False
             raise
+        self.described_ns = self._config.now()
 
     async def accept(self, sdp: str) -> str:
-        """Take the far end's offer; return our answer. Raises PeerError."""
+        """Take the far end's offer; return our answer.
+
+        Raises PeerError, and CapacityError as :meth:`offer`.
+        """
         order = sdp_tools.audio_first(sdp)
         await self._set_remote(sdp_tools.in_order(sdp, order), "offer")
         seam.refuse_other_media(self._pc, self._transceiver)
@@ -204,6 +231,8 @@ class Peer:
             seam.be_dtls_server(self._transceiver.receiver.transport)
         with _as_peer_error("offer"):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
+        _check_relay(self._config, self._path.no_relay)
+        self.described_ns = self._config.now()
         made = self._pc.localDescription.sdp
         answer = complete_answer(made, self._theirs, self._config.wants)
         return self._describe(sdp_tools.in_order(answer, order, back=True))
@@ -214,7 +243,8 @@ class Peer:
         ``config`` says how we are reached now. The call goes on by its old way until the
         new one has a pair, and stays there if there will be none. Raises PeerError, which
         changes nothing: ``not_connected`` or ``restart_under_way`` (409), or what an ICE
-        restart can't be (``restart_sdp.read_offer``, ``no_ice_restart``).
+        restart can't be (``restart_sdp.read_offer``, ``no_ice_restart``); CapacityError
+        as :meth:`offer`.
         """
         if self._link is None or self._closing:
             raise PeerError(
@@ -226,6 +256,7 @@ class Peer:
         with _as_peer_error("offer"):
             far = read_offer(sdp, agreed)
         way = await self._restarts.begin(far, _path_config(config))
+        _check_relay(config, way.no_relay)
         self._candidates = len(far.candidates)
         self._answers += 1
         connection = way.connection
@@ -357,6 +388,10 @@ class Peer:
         if self.state in ("failed", "closed") and not self._closing:
             self._events.on_peer_lost(f"peer_{self.state}")
 
+    def _on_ice_state(self) -> None:
+        if self.ice_ns is None and self._pc.iceConnectionState == "completed":
+            self.ice_ns = self._config.now()
+
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if self._channel is not None and self._channel.readyState == "open":
             return
@@ -371,6 +406,16 @@ class Peer:
     def _on_text(self, message: str | bytes) -> None:
         if isinstance(message, str) and len(message) <= _MAX_MESSAGE_CHARS:
             self._events.on_message(message)
+
+
+def _check_relay(config: PeerConfig, fault: ServerFault | None) -> None:
+    if config.relay_required and fault is not None:
+        raise CapacityError(
+            "Calls go through a TURN server here, and none gives a relay now:"
+            f" {fault.words}. Try again later; what to mend is in the server's log",
+            code=f"turn_{fault}",
+            retry_after_s=_RELAY_RETRY_AFTER_S,
+        )
 
 
 @contextlib.contextmanager
@@ -405,4 +450,8 @@ def _path_config(config: PeerConfig) -> PathConfig:
         ports=config.next_port if config.port_min else None,
         tries=config.port_max - config.port_min + 1,
         on_no_relay=config.on_no_relay,
+        relay_required=config.relay_required,
+        relay_only=config.relay_only,
+        turn_ca=config.turn_ca,
+        notes=config.notes,
     )
