@@ -293,6 +293,7 @@ class Way:
         self._reader = reader
         self._protocols: dict[int, ice_seam.CallProtocol] = {}
         self._own = own
+        self._closed = False
         self.peer = path.peer
         self.ufrag = ufrag
         self.expired = False
@@ -335,7 +336,8 @@ class Way:
         remains.dissolve(also_connection=self._reader is not None)
 
     def let_go(self) -> None:
-        """Forget the protocols, which have our methods."""
+        """Forget the protocols, which have our methods. Twice is fine."""
+        self._closed = True
         self._protocols.clear()
 
     # -- private ----------------------------------------------------------------------
