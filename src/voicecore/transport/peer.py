@@ -270,16 +270,11 @@ class Peer:
         )
 
     async def add_candidate(
-        self,
-        candidate: str,
-        sdp_mid: str | None,
-        sdp_mline_index: int | None,
-        ufrag: str | None = None,
+        self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
         """Take a trickled candidate. Those we can't reach are ignored; garbage raises.
 
-        ``ufrag``, or the one in the text, names the ICE restart it belongs to; without a
-        name it is the newest.
+        A ``ufrag`` in it says which ICE restart it belongs to; without one, to the newest.
         """
         text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if not text or self._closing:
@@ -296,8 +291,8 @@ class Peer:
         if parsed.component != 1:  # RTCP's own, from who offers not to multiplex
             return
         if self._restarts.any:
-            name = ufrag or sdp_tools.ufrag_of(text)
-            await self._restarts.add_candidate(IceCandidate.from_sdp(text), name)
+            known = IceCandidate.from_sdp(text)
+            await self._restarts.add_candidate(known, sdp_tools.ufrag_of(text))
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
