@@ -73,7 +73,7 @@ class Mover:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
             self._connecting = None
-        if self._way is not None and self.path.way is not self._way:
+        if self._way in self.path.ways_from_newest() and self.path.way is not self._way:
             await self.path.drop(self._way)
         self._way = None
 

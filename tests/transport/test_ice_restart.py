@@ -9,14 +9,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fakes.virtual_loop import virtually
 from fakes.wire import Wire
-from transport.peer_kit import Notes, refusal
+from loopback import LOOPBACK
+from transport.kit import media_hub, tone, until
+from transport.peer_kit import Notes, peer, plane, refusal
 from transport.restarting import Mover
+from voicecore._native.plane import MediaThreads
+from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_restart import PATIENCE_S
 from voicecore.transport.media_path import SelectedPair
+from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import Peer, PeerConfig
 
 SERVER, CALLER, ELSEWHERE = "192.0.2.1", "192.0.2.2", "198.51.100.7"
@@ -355,3 +361,46 @@ def test_candidates_trickle_to_the_way_they_name(server_offers: bool) -> None:
             await call.texts_flow()
 
     virtually(main())
+
+
+async def test_audio_goes_on_by_another_address() -> None:
+    """On real media threads: the same rings and positions before and after."""
+    here, first, then = LOOPBACK, _next(LOOPBACK, 1), _next(LOOPBACK, 2)
+    addresses, now = [first], [0.0]
+    hubs = [
+        media_hub(here),
+        MediaHub(MediaThreads(), addresses=lambda: list(addresses), now_s=lambda: now[0]),
+    ]
+    async with peer(hub=hubs[0]) as (server, near), peer(hub=hubs[1]) as (caller, far):
+        described = await caller.accept(await server.offer())
+        await server.answer(described)
+        await until(lambda: near.link and far.link and near.opened and far.opened)
+        with plane(near) as ours, plane(far) as theirs:
+            mover = Mover(caller, described)
+            for number, host in enumerate((first, then, first)):
+                if number:
+                    addresses[:], now[0] = [host], now[0] + 60
+                    answer = await server.restart(await mover.offer(), PeerConfig(hubs[0]))
+                    await mover.answered(answer)
+                    await mover.moved()
+                await until(lambda host=host: near.link.path.pair.host == host)  # type: ignore[misc]
+                for mouth, ear in ((ours, theirs), (theirs, ours)):
+                    before, played = ear.ring.position, mouth.played
+                    pcm = tone(0.3)
+                    mouth.play(pcm, mouth.generation)
+                    await until(lambda ear=ear, at=before: loud_since(ear, at))  # type: ignore[misc]
+                    await until(lambda m=mouth, at=played: m.played >= at + len(pcm))  # type: ignore[misc]
+            assert ours.stats()["rejected"] == theirs.stats()["rejected"] == 0
+            await mover.close()
+    for hub in hubs:
+        hub.close()
+
+
+def _next(host: str, step: int) -> str:
+    head, _, last = host.rpartition(".")
+    return f"{head}.{(int(last) + step) % 256}"
+
+
+def loud_since(ear: NativePlane, position: int) -> bool:
+    held = ear.ring.position - position
+    return held > 0 and bool(np.abs(ear.ring.copy(position, held)).max() > 2000)

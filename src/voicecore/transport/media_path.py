@@ -125,7 +125,7 @@ class MediaPath:
     @property
     def no_relay(self) -> ServerFault | None:
         """Why no TURN server gave a relay, once candidates are gathered."""
-        return self.way.no_relay
+        return self.way.no_relay if self._ways else None
 
     def attach(self, sink: PathSink) -> None:
         """Name who hears of the path; the pair in use is told at once."""
