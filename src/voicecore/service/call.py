@@ -31,13 +31,14 @@ from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
 from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.logs import of_call
-from voicecore.service.metrics import Metrics, version
+from voicecore.service.metrics import Metrics
 from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
 from voicecore.service.timers import call_in
 from voicecore.service.tracing import NO_TRACES, Tracer
+from voicecore.service.version import version
 from voicecore.service.voice import AnyVoice, voice_of
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane
@@ -138,6 +139,7 @@ class Call:
     def describe(self) -> dict[str, object]:
         """The call's state in plain JSON types; no words and no audio."""
         session, link = self._session, self.peer.link
+        local, remote = link.selected_types() if link else ("none", "none")
         return {
             "session_id": self.session_id,
             "state": self.state,
@@ -145,6 +147,7 @@ class Call:
             "age_s": round(self.age_ns / NS_PER_S, 3),
             "turn": session.turn if session else 0,
             "codec": link.format.codec if link else None,
+            "pair": {"local": local, "remote": remote} if link else None,
             "media": self._plane.stats() if self._plane and not self.end_reason else {},
         }
 

@@ -16,7 +16,7 @@ from aiortc.sdp import DIRECTIONS
 
 from voicecore.errors import PeerError
 from voicecore.transport.aioice_seam import FarIce, IceCandidate
-from voicecore.transport.sdp import bundled, for_stack, require_audio
+from voicecore.transport.sdp import bundled, for_stack, require_audio, require_names
 from voicecore.transport.sdp_audio import (
     AudioSection,
     is_audio,
@@ -58,6 +58,7 @@ def read_offer(offer: str, agreed: Negotiated) -> FarIce:
     or ``bad_sdp`` for what is no description of a call.
     """
     require_audio(offer)
+    require_names(offer)
     if _outline(offer) != _outline(agreed.theirs):
         raise _other("sections", "must have the same m-lines and mids, in their order,")
     if _fingerprints(offer) != _fingerprints(agreed.theirs):
