@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -50,6 +51,11 @@ class RedisProcess:
                 pass
             time.sleep(0.02)
         raise TimeoutError("redis-server does not answer")
+
+    def signal(self, number: signal.Signals) -> None:
+        """To its process."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it at once; what it had is lost. Twice is fine."""

@@ -29,6 +29,7 @@ from report import Bar, Report, quick
 
 CALLS = 9 if quick() else 30
 _LASTS_S = (2.0, 4.0) if quick() else (5.0, 10.0)
+_RESTARTS = 1 if quick() else 3
 _DRAIN_S = 60.0
 _SEED = 21
 _FLAGS = (
@@ -62,7 +63,7 @@ class Fates:
 
 
 async def measure(report: Report) -> None:
-    """One restart of each."""
+    """One restart of each; in a smoke run of one."""
     if reason := missing():
         print(f"  not measured: {reason}")
         report.bars += _bars(None)
@@ -72,7 +73,7 @@ async def measure(report: Report) -> None:
         async with cluster(Path(folder), *_FLAGS) as site, _callers() as (calls, http):
             crowd = Crowd(site, calls, http, fates)
             await crowd.gather()
-            for one in site.instances.values():
+            for one in list(site.instances.values())[:_RESTARTS]:
                 await _restart(one, http, fates)
             await crowd.disperse()
     print(
@@ -86,11 +87,11 @@ async def measure(report: Report) -> None:
 
 
 def _bars(fates: Fates | None) -> list[Bar]:
-    name = f"rolling restart of 3 instances under {CALLS} calls"
+    name = f"rolling restart of {_RESTARTS} of 3 instances under {CALLS} calls"
     return [
         Bar(f"{name}: dropped", fates and fates.dropped, "", "<=", 0),
         Bar(f"{name}: not let in", fates and fates.not_begun, "", "<=", 0),
-        Bar(f"{name}: restarts", fates and fates.restarts - fates.unclean, "", ">=", 3),
+        Bar(f"{name}: restarts", fates and fates.restarts - fates.unclean, "", ">=", _RESTARTS),
     ]
 
 

@@ -26,6 +26,7 @@ LEASE_S = 3.0
 FLAGS = (
     "--cluster-max-calls", str(LIMIT), "--lease-s", str(LEASE_S), "--max-calls", "25",
     "--answer-timeout-s", "120", "--drain-timeout-s", "120",
+    "--allowed-origins", "https://shop.test",
 )  # fmt: skip
 
 
@@ -162,6 +163,11 @@ async def test_who_asks_another_instance_is_told_the_owner(callers: Callers, sit
         told = await callers.ask("GET", session, one.url)
         assert told == ((200, "") if name == session.owner else (307, there))
     other = next(one for name, one in site.instances.items() if name != session.owner)
+    page = {**session.auth, "Origin": "https://shop.test"}
+    url = f"{other.url}/api/voice/session/{session.id}"
+    async with callers.http.get(url, headers=page, allow_redirects=False) as reply:
+        assert reply.headers["Access-Control-Allow-Origin"] == "https://shop.test"
+        assert (reply.status, reply.headers["Location"]) == (307, there)
     # To another origin clients take no Authorization along: the token goes in the body.
     body = {"candidate": None, "token": session.token}
     told = await callers.ask(

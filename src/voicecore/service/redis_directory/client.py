@@ -99,13 +99,13 @@ class RedisDirectory:
         self._wake.set()
 
     async def owner_url(self, session_id: str) -> str | None:
-        """See :class:`Directory`. Looks only for what other instances may have named."""
+        """See :class:`Directory`. Only what another instance may have named is looked up."""
         owner = owner_of(session_id)
         if owner is None or not owner.instance or len(session_id) > _ID_CHARS:
             return None
-        name = f"{owner.instance}-{owner.worker}"
-        if name == self._me.name or session_id in self._held or self._membership.away:
+        if owner.instance == self._me.name.rpartition("-")[0] or self._membership.away:
             return None
+        name = f"{owner.instance}-{owner.worker}"
         try:
             async with asyncio.timeout(FIND_S):
                 url = await self._book.find(name, session_id)
