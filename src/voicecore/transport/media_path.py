@@ -176,9 +176,7 @@ class MediaPath:
         connection = ice_seam.second_connection(self.way.connection, far)
         ufrag = secrets.token_hex(_UFRAG_BYTES)
         self._hub.add_name(self.peer, ufrag)
-        way = Way(
-            self._hub, self, connection, config, ufrag, self._own, reader=self._connection
-        )
+        way = Way(self._hub, self, connection, config, ufrag, self._own, reader=self._connection)
         self._ways.append(way)
         return way
 
