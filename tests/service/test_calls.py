@@ -108,7 +108,7 @@ def test_no_call_before_the_start_nor_after_the_end() -> None:
             await manager.start()
             await manager.open()
             manager.draining = True
-            assert await code_of(manager.open()) == ("not_ready", 503)
+            assert await code_of(manager.open()) == ("draining", 503)
             await manager.close()
             assert manager.active == 0
 

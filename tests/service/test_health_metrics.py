@@ -43,8 +43,10 @@ async def test_ready_says_why_not(make_site: MakeSite) -> None:
     assert (await site.client.get("/readyz")).status == 200
     await site.open()
     site.manager.draining = True
-    message = (await (await site.client.get("/readyz")).json())["error"]["message"]
-    assert message == "the server is shutting down; all 1 places are taken"
+    error = (await (await site.client.get("/readyz")).json())["error"]
+    assert error["code"] == "draining"
+    assert error["message"].startswith("the server is draining: ")
+    assert error["message"].endswith("; all 1 places are taken")
 
 
 async def test_ready_says_which_engine_is_down_and_why(site: Site) -> None:
@@ -174,3 +176,11 @@ def test_stages_of_turns_and_recordings_are_counted() -> None:
     assert read("voicecore_stale_events_total") == 2
     assert read("voicecore_recordings_total", {"event": "failed"}) == 1
     assert read("voicecore_recording_bytes_total") == 77
+
+
+async def test_the_directory_is_told_and_no_reason(site: Site) -> None:
+    assert "directory" not in await (await site.client.get("/readyz")).json()
+    site.ready.watch_directory(lambda: {"state": "away"})
+    reply = await site.client.get("/readyz")
+    assert reply.status == 200
+    assert (await reply.json())["directory"] == {"state": "away"}

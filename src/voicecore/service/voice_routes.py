@@ -37,6 +37,8 @@ from voicecore.service.health import Readiness
 from voicecore.service.ice import ice_servers, transport_policy
 from voicecore.service.manager import CallManager, Opened
 
+SESSION_HEADER = "X-Voicecore-Session"
+"""Names the session that a reply opens: by it a balancer learns who has which."""
 CANDIDATES_PER_REQUEST = 64
 CANDIDATE_CHARS = 2048
 
@@ -44,7 +46,8 @@ CANDIDATE_CHARS = 2048
 class VoiceRoutes:
     """Handlers of ``/api/voice``; all state is the manager's.
 
-    ``wall_s`` gives Unix seconds, for the expiry of TURN credentials.
+    ``wall_s`` gives Unix seconds, for the expiry of TURN credentials. ``refused`` is told
+    the code for which a call was refused before the manager was asked.
     """
 
     def __init__(
@@ -53,11 +56,13 @@ class VoiceRoutes:
         manager: CallManager,
         ready: Readiness,
         wall_s: Callable[[], float] = time.time,
+        refused: Callable[[str], None] = lambda code: None,
     ) -> None:
         self._settings = settings
         self._manager = manager
         self._ready = ready
         self._wall_s = wall_s
+        self._refused = refused
 
     def add_to(self, app: web.Application) -> None:
         """Register the routes with ``app``."""
@@ -84,7 +89,8 @@ class VoiceRoutes:
                 "offer": {"type": opened.type, "sdp": opened.sdp},
                 **self._ice(opened),
                 "token": opened.token,
-            }
+            },
+            opened,
         )
         self._set_cookie(request, response, opened)
         return response
@@ -110,7 +116,8 @@ class VoiceRoutes:
                 "session_id": opened.session_id,
                 "token": opened.token,
                 **self._ice(opened),
-            }
+            },
+            opened,
         )
 
     async def trickle(self, request: web.Request) -> web.Response:
@@ -138,9 +145,17 @@ class VoiceRoutes:
         return response
 
     def _check_admission(self) -> None:
-        self._ready.check()
-        if self._manager.draining:
-            raise CapacityError("the server is shutting down", code="draining")
+        try:
+            self._ready.check()
+            if self._manager.draining:
+                raise CapacityError(
+                    "the server is about to stop and takes no more calls; try again soon",
+                    retry_after_s=5,
+                    code="draining",
+                )
+        except CapacityError as error:
+            self._refused(error.code)
+            raise
 
     def _ice(self, opened: Opened) -> dict[str, object]:
         return {
@@ -236,8 +251,11 @@ def _bearer(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _reply(body: dict[str, object]) -> web.Response:
-    return web.json_response(body, headers={"Cache-Control": "no-store"})
+def _reply(body: dict[str, object], opened: Opened | None = None) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    if opened is not None:
+        headers[SESSION_HEADER] = opened.session_id
+    return web.json_response(body, headers=headers)
 
 
 def _no_content() -> web.Response:

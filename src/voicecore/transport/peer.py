@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -114,6 +115,7 @@ class PeerConfig:
     of the call, and we take none; with ``relay_only``, too, we have no other
     way, either, and no address of ours is told. ``turn_ca`` is a PEM file of the
     authorities for TURN over TLS; ``notes`` are of all calls of the process.
+    ``now``: a monotonic clock (ns) for the milestones of a peer.
     """
 
     hub: MediaHub
@@ -130,6 +132,7 @@ class PeerConfig:
     relay_only: bool = False
     turn_ca: str | None = None
     notes: ServerNotes = field(default_factory=ServerNotes)
+    now: Callable[[], int] = time.monotonic_ns
 
 
 class Peer:
@@ -159,11 +162,18 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._data: DataSender | None = None
         self._candidates = 0
+        self._described = False  # by the far end
+        self._early: list[tuple[str, str | None, int | None]] = []
         self._link: AudioLink | None = None
         self._answered = False
         self._closing = False
+        self.described_ns: int | None = None
+        """When both sides had described themselves, on the configured clock; None: not yet."""
+        self.ice_ns: int | None = None
+        """When ICE had chosen its first pair; None: not yet."""
         self._state = ""  # of a connection that is no more
         self._pc.on("connectionstatechange", self._on_state)
+        self._pc.on("iceconnectionstatechange", self._on_ice_state)
         self._pc.on("datachannel", self._take_channel)
 
     @property
@@ -202,6 +212,7 @@ class Peer:
         except PeerError:
             self._answered = False
             raise
+        self.described_ns = self._config.now()
 
     async def accept(self, sdp: str) -> str:
         """Take the far end's offer; return our answer.
@@ -216,6 +227,7 @@ class Peer:
         with _as_peer_error("offer"):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         self._check_relay()
+        self.described_ns = self._config.now()
         made = self._pc.localDescription.sdp
         answer = complete_answer(made, self._theirs, self._config.wants)
         return self._describe(sdp_tools.in_order(answer, order, back=True))
@@ -223,7 +235,10 @@ class Peer:
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
-        """Take a trickled candidate. Those we can't reach are ignored; garbage raises."""
+        """Take a trickled candidate. Those we can't reach are ignored; garbage raises.
+
+        Those that overtake the description they belong to wait for it.
+        """
         text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if not text or self._closing:
             return
@@ -237,6 +252,9 @@ class Peer:
         if parsed.ip.lower().endswith(".local") or parsed.protocol.lower() != "udp":
             return
         if parsed.component != 1:  # RTCP's own, from who offers not to multiplex
+            return
+        if not self._described:
+            self._early.append((candidate, sdp_mid, sdp_mline_index))
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
@@ -296,11 +314,17 @@ class Peer:
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
+        sdp_tools.require_names(sdp)
         theirs = sdp_tools.for_stack(sdp)
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
         self._theirs = read_audio(sdp)
         self._bundle = sdp_tools.bundled(sdp)
+        self._described = True
+        early, self._early = self._early, []
+        self._candidates -= len(early)
+        for candidate in early:
+            await self.add_candidate(*candidate)
 
     def _on_keys(self, keys: SrtpKeys) -> None:
         self._keys = keys
@@ -332,6 +356,10 @@ class Peer:
     def _on_state(self) -> None:
         if self.state in ("failed", "closed") and not self._closing:
             self._events.on_peer_lost(f"peer_{self.state}")
+
+    def _on_ice_state(self) -> None:
+        if self.ice_ns is None and self._pc.iceConnectionState == "completed":
+            self.ice_ns = self._config.now()
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if self._channel is not None and self._channel.readyState == "open":

@@ -184,6 +184,7 @@ export function farewell(reason) {
     idle: 'Ended after a long silence',
     caller_silent: 'Ended: nothing was heard from you for a long time',
     limit: 'Ended at the longest time for a call',
+    server_drained: 'The server is going down; call again in a moment',
     server_stopped: 'The server is going down; call again in a moment',
     vad_failed: 'The server could not listen any more; call again',
   };
