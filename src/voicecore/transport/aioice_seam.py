@@ -38,6 +38,13 @@ class CallProtocol(ice.StunProtocol):
     raises out of aioice.
     """
 
+    behind_s = 0.0
+    """So long its checks wait behind those of other ways.
+
+    aioice takes the pair that answers first ("aggressive nomination", RFC 5245,
+    section 8.1.1.2), and that may be a relay where there is a shorter way.
+    """
+
     def __init__(
         self,
         connection: ice.Connection,
@@ -55,6 +62,8 @@ class CallProtocol(ice.StunProtocol):
 
         The transaction holds the error, so they would hold each other.
         """
+        if self.behind_s:
+            await asyncio.sleep(self.behind_s)
         try:
             return await super().request(*details, **options)
         except stun.TransactionError as error:

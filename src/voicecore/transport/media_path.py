@@ -27,6 +27,9 @@ GATHER_S = 0.4
 RELAY_WAIT_S = 4.0
 """Where it can't: over TLS an allocation is five round trips, and a datagram may be lost."""
 
+_BEHIND_S = 0.2
+"""A direct way that answers within this is used, though there is a relay of ours."""
+
 RELAYED = -1
 """The port id of a pair whose datagrams go through a TURN server."""
 
@@ -181,6 +184,11 @@ class MediaPath:
             self._connection, self._on_packet, self._on_dropped, self._consent
         )
 
+    def _new_relayed(self) -> ice_seam.CallProtocol:
+        made = self._new_protocol()
+        made.behind_s = 0.0 if self._config.relay_only else _BEHIND_S
+        return made
+
     async def _gather(self) -> list[Any]:
         if self._config.relay_only:
             return await self._relay()
@@ -263,7 +271,7 @@ class MediaPath:
         required = config.relay_only or config.relay_required
         found = await allocate(
             config.turn,
-            self._new_protocol,
+            self._new_relayed,
             config.notes,
             wait_s=RELAY_WAIT_S if required else GATHER_S,
             required=required,
