@@ -15,6 +15,7 @@ from service.test_call import BrokenTts, Rig
 from voicecore._native.plane import MediaThreads
 from voicecore.core.speech_gate import EdgeKind
 from voicecore.engines.resilience.provider import ProviderHealth
+from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.metrics import Metrics
 from voicecore.service.recording import Recordings
 
@@ -64,6 +65,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
     recordings = Recordings(tmp_path_factory.mktemp("recordings"), "a test")
     metrics.watch_recordings(lambda: recordings.counts)
     recordings.close()
+    DirectoryMetrics(metrics.registry).degraded_admission(admitted=True)
     return metrics
 
 
