@@ -232,9 +232,9 @@ async def test_haproxy_keeps_its_table_over_a_reload_and_does_without_it(
     await asyncio.to_thread(site.haproxy.reload)
     assert [await callers.ask("GET", session) for session in opened] == [(200, "")] * 9
     site.haproxy.forget()
-    firsts = [await callers.ask("GET", session) for session in opened]
-    assert (307, "") not in firsts
-    assert {status for status, _ in firsts} == {200, 307}, "some come to another, which redirects"
+    # It lets each have its turn; two of three are no owner.
+    firsts = [await callers.ask("GET", opened[0]) for _ in NAMES]
+    assert sorted(status for status, _ in firsts) == [200, 307, 307]
     # One origin: Authorization goes along.
     assert [(await callers.ask("GET", session, allow_redirects=True))[0] for session in opened] == [
         200

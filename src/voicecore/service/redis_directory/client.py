@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from random import Random
 
-from voicecore.core.units import NS_PER_S
+from voicecore.core.units import NS_PER_MS, NS_PER_S
 from voicecore.errors import CapacityError
 from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.redis_directory.book import Book, BookUnreachableError, Member, Word
@@ -29,7 +29,6 @@ GONE_LIMIT = 4096
 """Ended calls that wait to be told. Beyond it the book is told all that we have instead."""
 _ID_CHARS = 128
 _RETRY_AFTER_S = 5
-_NS_PER_MS = 1_000_000
 
 
 class RedisDirectory:
@@ -53,7 +52,7 @@ class RedisDirectory:
         self._metrics = metrics
         self._now_ns = now_ns
         self._speak_s = min(_SPEAK_S, me.lease_ms / 8000)
-        lease_ns = me.lease_ms * _NS_PER_MS
+        lease_ns = me.lease_ms * NS_PER_MS
         self._membership = Membership(lease_ns, me.cluster_limit, random or Random())
         self._held: set[str] = set()
         self._gone: set[str] = set()
