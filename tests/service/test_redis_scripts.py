@@ -210,6 +210,21 @@ async def test_all_keys_lie_in_one_slot_of_a_redis_cluster(tmp_path: Path) -> No
             await book.close()
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_closing_ends_while_something_is_being_told(server: RedisProcess, turns: int) -> None:
+    me = member("m-0", "p", 0, 50)
+    book = RedisBook(server.url, PREFIX)
+    directory = RedisDirectory(book, me, DirectoryMetrics(CollectorRegistry()))
+    await directory.start(50)
+    await directory.reserve("one")
+    directory.release("one")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await directory.close()
+    assert not redis.Redis.from_url(server.url).exists(*scripts.keys(PREFIX)[1:])
+
+
 async def test_a_redis_that_stands_still_holds_nobody_up(server: RedisProcess) -> None:
     redis.Redis.from_url(server.url).flushall()
     me = replace(member("m-0", "p", 0, 50), lease_ms=2000)

@@ -139,7 +139,9 @@ class RedisDirectory:
     # -- private --------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        while True:
+        # Not for ever: asyncio.wait_for, by which redis sends, may swallow a cancellation (up to
+        # Python 3.11).
+        while not self._closed:
             wait_s = self._membership.wait_ns(self._now_ns()) / NS_PER_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
