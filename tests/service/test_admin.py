@@ -232,7 +232,8 @@ async def test_its_state_in_one_word(admin: Admin) -> None:
 def test_a_call_in_a_row() -> None:
     described = {
         "session_id": "s", "state": "hearing", "connection": "connected", "age_s": 61.5,
-        "turn": 3, "codec": "opus", "pair": {"local": "relay", "remote": "srflx"}, "mos": 4.1234,
+        "turn": 3, "codec": "opus", "pair": {"local": "relay", "remote": "srflx"},
+        "mos": {"in": 4.12, "out": None},
         "media": {
             "received": 950.0, "lost": 50.0, "sent": 400.0, "remote_lost": 4.0,
             "round_trip_ms": 31.256, "malformed": 1.0,
@@ -241,7 +242,7 @@ def test_a_call_in_a_row() -> None:
     assert as_row(described) == {
         "session_id": "s", "state": "hearing", "connection": "connected", "age_s": 61.5,
         "turn": 3, "codec": "opus", "pair": {"local": "relay", "remote": "srflx"},
-        "loss_percent": 5.0, "sent_loss_percent": 1.0, "mos": 4.12, "round_trip_ms": 31.26,
+        "loss_percent": 5.0, "sent_loss_percent": 1.0, "mos_in": 4.12, "mos_out": None, "round_trip_ms": 31.26,
     }  # fmt: skip
 
 

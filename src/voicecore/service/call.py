@@ -147,6 +147,7 @@ class Call:
             "turn": session.turn if session else 0,
             "codec": link.format.codec if link else None,
             "pair": {"local": local, "remote": remote} if link else None,
+            "mos": self._report.mos,
             "media": self._plane.stats() if self._plane and not self.end_reason else {},
         }
 
