@@ -21,7 +21,7 @@ from voicecore.service.admin_door import AdminDoor
 from voicecore.service.config import Settings
 from voicecore.service.console_routes import CONSOLE_DIR, handlers_of
 from voicecore.service.forwarded import ProxyTrust
-from voicecore.service.guard import Guard, add_common_headers
+from voicecore.service.guard import CommonHeaders, Guard
 from voicecore.service.overview import Administered
 from voicecore.service.problems import problems_middleware
 
@@ -57,7 +57,7 @@ def build_admin_app(settings: Settings, administered: Administered) -> web.Appli
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )
-    app.on_response_prepare.append(add_common_headers)
+    app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
     app.on_response_prepare.append(_add_headers)
     AdminRoutes(administered).add_to(app)
     return app
@@ -102,7 +102,8 @@ class AdminRoutes:
     async def drain(self, request: web.Request) -> web.Response:
         """Begin to stop. 202, also when that has begun already."""
         body = await bodies.read_json(request, may_be_empty=True)
-        self._administered.drain(None if body is None else _timeout_s(bodies.as_object(body)))
+        timeout_s = None if body is None else _timeout_s(bodies.as_object(body))
+        await self._administered.drain(timeout_s)
         seen = await self._administered.overview()
         told = {name: seen[name] for name in ("status", "drain_left_s", "calls")}
         return web.json_response(told, status=202)

@@ -8,7 +8,6 @@ before the long part.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -20,35 +19,46 @@ from aiohttp import web
 from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
-from voicecore.service.addresses import is_loopback, urls
-from voicecore.service.admin import SESSIONS, build_admin_app
+from voicecore.service.access.door import Access
+from voicecore.service.access.keys import SelfKey
+from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
-from voicecore.service.config_load import ConfigError
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
+from voicecore.service.listening import (
+    ADMIN_FLAGS,
+    admin_by_tls,
+    cannot_listen,
+    urls_of,
+    where_to_look,
+)
 from voicecore.service.manager import CallManager
-from voicecore.service.metrics import Metrics, version
-from voicecore.service.overview import OneProcess
-from voicecore.service.passing_on import to_owner
+from voicecore.service.metrics import Metrics
+from voicecore.service.overview import OneProcess, WholeCrew
+from voicecore.service.passing_on import PassOn, to_owner
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
+from voicecore.service.version import version
+from voicecore.service.wire_log import wire_logger
+from voicecore.service.workers.member import Member
+from voicecore.service.workers.place import ADMIN, PUBLIC
 
 _log = logging.getLogger(__name__)
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
+IDLE_CONNECTION_S = 30.0
+"""What a connection gets from its beginning, or from its last reply, to a whole next request
+head. Longer than balancers keep idle ones would be kinder to them, shorter to us."""
+LINGERING_S = 2.0
+"""For the rest of a body that nobody wants any more."""
 _PROGRESS_S = 5.0
 """How often a drain tells how far it is."""
-_LISTEN_ERRORS = {
-    errno.EADDRINUSE: "it is in use by another program; choose another with --{}port",
-    errno.EACCES: "ports below 1024 need privileges; choose another with --{}port",
-    errno.EADDRNOTAVAIL: "this machine has no such address; see --{}host",
-}
 
 
 class ManagerFactory(Protocol):
@@ -74,7 +84,8 @@ class Server:
     """A voicecore service in this process.
 
     ``start()`` once, then ``close()`` once (also after a failed start).
-    ``report`` gets progress lines for people.
+    ``report`` gets progress lines for people. ``member`` is its place among the workers of
+    a host; closed here.
     """
 
     def __init__(
@@ -83,11 +94,14 @@ class Server:
         report: Callable[[str], None],
         manager_factory: ManagerFactory = _real_manager,
         ending: Ending | None = None,
+        member: Member | None = None,
     ) -> None:
         self.settings = settings
         self.ending = ending or Ending(settings.drain_timeout_s)
+        self._member = member
         self.metrics = Metrics()
         self.ready = Readiness()
+        self.self_key = SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
@@ -100,22 +114,14 @@ class Server:
     @property
     def urls(self) -> list[str]:
         """Where a browser finds the page; needs a started server."""
+        return urls_of(self.settings, self._port)
+
+    @property
+    def _port(self) -> int:
         if self._runner is None or not self._runner.addresses:
             raise MisuseError("the server does not listen yet")
-        return urls(self._scheme, self.settings.host, self._runner.addresses[0][1])
-
-    @property
-    def admin_url(self) -> str:
-        """Where the admin page is; ``""`` without an admin listener."""
-        settings = self.settings
-        if not settings.admin_port:
-            return ""
-        scheme = "http" if is_loopback(settings.admin_host) else self._scheme
-        return urls(scheme, settings.admin_host, settings.admin_port)[0] + SESSIONS.lstrip("/")
-
-    @property
-    def _scheme(self) -> str:
-        return "https" if self.settings.tls or self.settings.tls_cert else "http"
+        port: int = self._runner.addresses[0][1]
+        return port
 
     async def start(self) -> None:
         """Listen, load the engines, and admit calls.
@@ -126,7 +132,7 @@ class Server:
         """
         context, self._fingerprint = ssl_context(self.settings)
         self._engines = build_engines(self.settings, self.metrics.engines)
-        self._directory = build_directory(self.settings, self.metrics)
+        self._directory = self._build_directory()
         self._manager = self._manager_factory(
             self.settings, self._engines, self.metrics, self._directory
         )
@@ -140,6 +146,14 @@ class Server:
         await until_it_works(self._manager.start, self._not_yet)
         await self._directory.start(self._manager.limit)
         self.ready.done("engines")
+        if self._member is not None:
+            self._member.tell()
+
+    def _build_directory(self) -> Directory:
+        if self._member is None:
+            return build_directory(self.settings, self.metrics)
+        shared = build_directory(self.settings, self.metrics, self._member.index)
+        return self._member.directory(shared)
 
     def _not_yet(self, error: EngineError, wait_s: float) -> None:
         self.ready.wait_for("engines", masked(f"an engine can't start yet: {error}"))
@@ -153,23 +167,44 @@ class Server:
             self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
-        settings = self.settings
-        ways = [to_owner(self._directory)] if settings.redis_url.get_secret_value() else []
-        app = build_app(settings, manager, self.metrics, self.ready, ways=ways)
-        self._runner = _runner(app)
-        await _listen_on(self._runner, settings.host, settings.port, context)
-        if settings.admin_port:
-            administered = OneProcess(settings, manager, self.metrics, self.ready, self.ending)
-            self._admin_runner = _runner(build_admin_app(settings, administered))
-            host, port = settings.admin_host, settings.admin_port
-            # Within the machine nobody listens in; elsewhere the token is worth as much as a call.
-            safe = None if is_loopback(host) else context
-            await _listen_on(self._admin_runner, host, port, safe, "admin-")
+        member = self._member
+        ways: list[PassOn] = []
+        if self.settings.redis_url.get_secret_value():
+            ways.append(to_owner(self._directory))
+        if member is not None:
+            ways.append(member.pass_on)
+        access = Access(self.settings, self.self_key)
+        app = build_app(
+            self.settings, manager, self.metrics, self.ready, ways=ways, crew=member, access=access
+        )
+        self._runner = await _running(app)
+        if member is not None:
+            member.begin(manager, self.metrics, self.ready)
+            await member.listen(self._runner, PUBLIC, ssl_context=context)
+            await member.listen_to_others(self._runner)
+        else:
+            await _listen_on(self._runner, self.settings.host, self.settings.port, context)
+        if self.settings.admin_port:
+            await self._listen_to_admins(context, manager)
+
+    async def _listen_to_admins(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
+        settings, member = self.settings, self._member
+        one = OneProcess(settings, manager, self.metrics, self.ready, self.ending)
+        administered = one if member is None else WholeCrew(one, member, settings.drain_timeout_s)
+        self._admin_runner = await _running(build_admin_app(settings, administered))
+        context = context if admin_by_tls(settings) else None
+        if member is not None:
+            await member.listen(self._admin_runner, ADMIN, ssl_context=context)
+            return
+        host, port = settings.admin_host, settings.admin_port
+        await _listen_on(self._admin_runner, host, port, context, ADMIN_FLAGS)
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
         if self._manager is not None:
             self._manager.draining = True
+            if self._member is not None and self._runner is not None:
+                self._member.tell()
         self._directory.drain()
 
     async def drain(self) -> None:
@@ -208,6 +243,8 @@ class Server:
             steps.append(("web", self._runner.cleanup))
         if self._admin_runner is not None:
             steps.append(("admin", self._admin_runner.cleanup))
+        if self._member is not None:
+            steps.append(("workers", self._member.close))
         if self._engines is not None:
             steps.append(("engines", self._engines.close))
         for name, step in steps:
@@ -218,42 +255,34 @@ class Server:
 
     def banner(self) -> list[str]:
         """Lines that tell a newcomer what runs and where to look."""
-        settings = self.settings
         assert self._manager is not None
         assert self._engines is not None
         names = ", ".join(f"{stage} {name}" for stage, name in self._engines.names.items())
-        lines = [f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})"]
-        lines += [f"  open {url}" for url in self.urls]
-        if self.admin_url:
-            lines.append(f"  live calls: {self.admin_url}")
-        if self._fingerprint:
-            lines += [
-                "  The certificate is self-signed: each browser warns once. It is ours if its",
-                f"  SHA-256 fingerprint is {self._fingerprint}",
-            ]
-        elif not (settings.tls_cert or is_loopback(settings.host) or settings.trusted_proxies):
-            lines += [
-                "  Browsers give the microphone only on localhost or over HTTPS: for other",
-                "  machines add --tls self, or --tls-cert and --tls-key.",
-            ]
-        return lines
+        return [
+            f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})",
+            *where_to_look(self.settings, self._port, self._fingerprint),
+        ]
 
 
-def _runner(app: web.Application) -> web.AppRunner:
-    return web.AppRunner(
-        app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+async def _running(app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        logger=wire_logger(),
+        shutdown_timeout=HTTP_SHUTDOWN_S,
+        keepalive_timeout=IDLE_CONNECTION_S,
+        lingering_time=LINGERING_S,
     )
+    await runner.setup()
+    return runner
 
 
 async def _listen_on(
-    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None, flag: str = ""
+    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None, flags: str = ""
 ) -> None:
-    """ConfigError if that can't be; ``flag``: what the settings' names begin with."""
-    await runner.setup()
+    """``flags`` are :func:`cannot_listen`'s."""
     try:
         await web.TCPSite(runner, host, port, ssl_context=context).start()
     except OSError as error:
-        # asyncio from Python 3.12 on drops the number of this one.
-        number = error.errno or errno.EADDRNOTAVAIL
-        reason = _LISTEN_ERRORS.get(number, "").format(flag) or error.strerror or str(error)
-        raise ConfigError([f"can't listen on {host} port {port}: {reason}"]) from None
+        raise cannot_listen(error, host, port, flags) from None
