@@ -36,9 +36,9 @@ from voicecore.service import bodies
 from voicecore.service.config import Settings
 from voicecore.service.cookie import COOKIE, COOKIE_PATH, session_in_cookie
 from voicecore.service.forwarded import EXTERNAL
-from voicecore.service.health import Readiness
 from voicecore.service.ice import ice_servers, transport_policy
 from voicecore.service.manager import CallManager, Opened
+from voicecore.service.readiness import Readiness
 
 SESSION_HEADER = "X-Voicecore-Session"
 """Names the session that a reply opens: by it a balancer learns who has which."""
