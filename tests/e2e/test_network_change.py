@@ -28,6 +28,34 @@ pytestmark = [
 
 REST_S = 60.0
 WORDS = "hello there"
+OFFER = """async () => {
+  const pc = window.pc = new RTCPeerConnection();
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  pc.addTrack(stream.getAudioTracks()[0], stream);
+  pc.createDataChannel('voicecore');
+  await pc.setLocalDescription(await pc.createOffer());
+  window.ask = async (path, token) => {
+    const headers = { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` };
+    const body = JSON.stringify(pc.localDescription);
+    const reply = await fetch(`/api/voice/${path}`, { method: 'POST', headers, body });
+    return reply.json();
+  };
+  window.opened = await ask('offer');
+  await pc.setRemoteDescription({ type: 'answer', sdp: opened.sdp });
+}"""
+RESTART = """async () => {
+  pc.restartIce();
+  await pc.setLocalDescription();
+  const path = `session/${opened.session_id}/restart`;
+  const answer = await ask(path, opened.token);
+  await pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
+  const again = await ask(path, opened.token);
+  return [answer.session_id === opened.session_id, again.error.code];
+}"""
+PACKETS = """async () => {
+  const inbound = [...(await pc.getStats()).values()].find((s) => s.type === 'inbound-rtp');
+  return pc.connectionState === 'connected' ? inbound.packetsReceived : 0;
+}"""
 WATCH = """() => {
   const state = document.getElementById('state');
   const name = document.getElementById('state-name');
@@ -66,38 +94,29 @@ class Network:
         path = request.url.rpartition("/api/voice/")[2]
         if request.method == "PATCH":
             await route.fulfill(status=204)  # his own addresses are not for the server
-        elif request.method == "POST" and path == "answer":
-            body: Any = request.post_data_json
-            body["answer"]["sdp"] = _anonymous(body["answer"]["sdp"])
-            await route.continue_(post_data=body)
-        elif request.method == "POST" and path.endswith("/restart"):
-            body = request.post_data_json
-            body["sdp"] = _anonymous(body["sdp"])
-            reply = await route.fetch(post_data=body)
-            self.restarts.append(reply.status)
-            answer = await reply.json()
-            if reply.ok:
-                answer["sdp"] = await self._by_a_new_way(answer["sdp"])
-            await route.fulfill(response=reply, json=answer)
         elif request.method == "POST":
-            reply = await route.fetch()
-            opened = await reply.json()
-            opened["offer"]["sdp"] = await self._by_a_new_way(opened["offer"]["sdp"])
-            await route.fulfill(response=reply, json=opened)
+            body = request.post_data_json
+            for part in _descriptions(body):
+                part["sdp"] = re.sub(r"a=candidate:.*\r\n", "", part["sdp"])
+            reply = await route.fetch(post_data=body)
+            if path.endswith("/restart"):
+                self.restarts.append(reply.status)
+            told = await reply.json()
+            for part in _descriptions(told):
+                self.ways.append(UdpProxy())
+                part["sdp"] = await self.ways[-1].server_sdp(part["sdp"])
+            await route.fulfill(response=reply, json=told)
         else:
             await route.continue_()
-
-    async def _by_a_new_way(self, sdp: str) -> str:
-        self.ways.append(UdpProxy())
-        return await self.ways[-1].server_sdp(sdp)
 
     async def close(self) -> None:
         for way in self.ways:
             await way.__aexit__()
 
 
-def _anonymous(sdp: str) -> str:
-    return re.sub(r"a=candidate:.*\r\n", "", sdp)
+def _descriptions(body: Any) -> list[dict[str, str]]:
+    parts = [body, *body.values()] if isinstance(body, dict) else []
+    return [part for part in parts if isinstance(part, dict) and "sdp" in part]
 
 
 @pytest.fixture
@@ -158,5 +177,24 @@ async def test_the_call_goes_on_when_the_network_changes(console: Console) -> No
         await until(louder, "the agent is heard by the new way")
         await page.click("#hangup")
         await page.wait_for_selector("#state[data-state=idle]")
+        await client_that_offers(page, network)
     finally:
         await network.close()
+
+
+async def client_that_offers(page: Page, network: Network) -> None:
+    """The same for a client of one's own, whose offer the server has answered."""
+    await page.evaluate(OFFER)
+    await until(lambda: page.evaluate(PACKETS), "the call stands")
+    await network.die()
+    assert await page.evaluate(RESTART) == [True, "no_ice_restart"], "once for each offer"
+    before = await page.evaluate(PACKETS)
+
+    async def flows() -> bool:
+        return bool(await page.evaluate(PACKETS) > before + 50)
+
+    await until(flows, "the agent's packets come by the new way")
+    assert network.restarts[-2:] == [200, 422]
+    script = "async () => (await fetch(`/api/voice/session/${opened.session_id}`,"
+    script += " { method: 'DELETE', headers: { Authorization: `Bearer ${opened.token}` } })).status"
+    assert await page.evaluate(script) == 204
