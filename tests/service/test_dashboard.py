@@ -21,7 +21,6 @@ from voicecore.service.recording import Recordings
 DOCS = Path(__file__).parents[2] / "docs"
 SCRAPED = {"job", "instance"}
 """Labels that Prometheus adds."""
-NOT_IN_THIS_CALL = {("local", "relay"), ("remote", "relay")}
 
 Exported = dict[str, dict[str, set[str]]]
 """By sample name: its labels, and the values they have."""
@@ -103,7 +102,7 @@ def test_what_is_asked_for_is_there(query: Query, exported: Exported) -> None:
         labels |= exported[name].keys()
         for label, operator, value in matchers:
             assert label in exported[name].keys() | SCRAPED, f"{name} has no label {label}"
-            if operator == "=" and label not in SCRAPED and (label, value) not in NOT_IN_THIS_CALL:
+            if operator == "=" and label not in SCRAPED:
                 assert value in exported[name][label], f"{name} has no {label}={value}"
     assert query.grouped() <= labels
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -13,6 +14,7 @@ CONNECT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 
 _STAGES = ("signalling", "ice", "dtls", "total")
 _FLOWS = ("server_offers", "client_offers")
 _REASONS = ("at_capacity", "overloaded", "not_ready", "draining", "rate_limited")
+_CANDIDATES = ("host", "srflx", "prflx", "relay")
 _WITHOUT_PAIR = ("failed", "timeout", "abandoned", "unanswered")
 
 
@@ -65,6 +67,8 @@ class CallMetrics:
             self._refused.labels(reason)
         for result in _WITHOUT_PAIR:
             self._ice.labels(result, "none", "none")
+        for local, remote in product(_CANDIDATES, repeat=2):
+            self._ice.labels("connected", local, remote)
 
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""
