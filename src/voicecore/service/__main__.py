@@ -1,5 +1,9 @@
 """The process: command line, event loop, signals, exit codes.
 
+SIGTERM lets calls end by themselves (``drain_timeout_s``), SIGINT ends all at once; a second
+signal cuts either short. With ``workers`` this process is their supervisor, or one of them
+(``workers``).
+
 Exit codes: 0 after a signal, 1 when an engine can't start or shutting down
 took too long, 2 when settings or the port can't be used, 130 when cut short.
 """
@@ -13,14 +17,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voicecore.errors import EngineError, MissingLibraryError
 from voicecore.service import cli, memory
 from voicecore.service.config import Settings
-from voicecore.service.config_load import ConfigError, Loaded, load
+from voicecore.service.config_load import ConfigError, load
+from voicecore.service.ending import Ending
 from voicecore.service.logs import configure_logging
 from voicecore.service.secret_text import masked
+from voicecore.service.workers.division import worker_count
+from voicecore.service.workers.place import Place
+
+if TYPE_CHECKING:
+    from voicecore.service.server import Server
 
 _log = logging.getLogger("voicecore.service")
 
@@ -36,11 +46,13 @@ wake-up of the loop waits for that. CPython's 5 ms would be most of a tick."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the service with ``argv`` (default: the process's) until a signal; the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        flags, config_file, show = cli.parse(sys.argv[1:] if argv is None else argv)
+        flags, config_file, show = cli.parse(argv)
         if show.startswith("engines"):
             return _list_engines(flags, config_file, as_json=show == "engines-json")
         loaded = load(flags, config_file)
+        place = Place.find(os.environ)
     except ConfigError as error:
         return _complain([*error.problems, *_further_problems(error)])
     if show:
@@ -48,18 +60,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(render(loaded))
         return 0
-    configure_logging(loaded.settings.log_level, loaded.settings.log_format)
-    for warning in loaded.warnings:
-        _log.warning("%s", warning)
+    settings = loaded.settings
+    worker = None if place is None else place.index
+    configure_logging(settings.log_level, settings.log_format, worker)
+    report = _reporter(settings.log_format, worker)
+    try:
+        if place is None:
+            for warning in loaded.warnings:
+                _log.warning("%s", warning)
+            if worker_count(settings) > 1:
+                return _supervise(settings, argv, report)
+        return _serve(settings, place, report)
+    except ConfigError as error:
+        return _complain(error.problems)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _supervise(settings: Settings, argv: Sequence[str], report: Callable[[str], None]) -> int:
+    # Late, for most services are one process.
+    from voicecore.service.workers.supervisor import supervise
+
+    report("voicecore is loading")
+    return supervise(settings, argv, report)
+
+
+def _serve(settings: Settings, place: Place | None, report: Callable[[str], None]) -> int:
     # The only import of uvloop: everything else runs on any event loop.
     import uvloop
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(loaded, _reporter(loaded.settings.log_format)))
-    except KeyboardInterrupt:
-        return 130
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, place, report))
 
 
 def _list_engines(flags: Mapping[str, Any], config_file: str | None, *, as_json: bool) -> int:
@@ -97,30 +129,46 @@ def _complain(problems: Sequence[str]) -> int:
     return 2
 
 
-def _reporter(log_format: str) -> Callable[[str], None]:
+def _reporter(log_format: str, worker: int | None) -> Callable[[str], None]:
     """Progress and banner: plain lines for people, log records where machines read."""
     if log_format == "json":
         return lambda line: _log.info("%s", line.strip())
-    return lambda line: print(line, flush=True)
+    who = "" if worker is None else f"worker {worker}: "
+    return lambda line: print(f"{who}{line}", flush=True)
 
 
-async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
-    report("voicecore is loading")
-    memory.keep_flat()
+def _build(
+    settings: Settings, place: Place | None, report: Callable[[str], None], ending: Ending
+) -> Server:
     # Late, so that a wrong setting is told without loading the web stack.
-    from voicecore.service.server import Server
+    if place is None:
+        from voicecore.service.server import Server
 
-    stop = asyncio.Event()
-    _install_signals(stop, report)
-    server = Server(loaded.settings, report)
+        return Server(settings, report, ending=ending)
+    from voicecore.service.workers.worker import build_worker
+
+    return build_worker(settings, place, report, ending)
+
+
+async def _run(settings: Settings, place: Place | None, report: Callable[[str], None]) -> int:
+    alone = place is None
+    if alone:
+        report("voicecore is loading")
+    memory.keep_flat()
+    ending = Ending(settings.drain_timeout_s)
+    _install_signals(ending, report if alone else _nobody, alone=alone)
+    server = _build(settings, place, report, ending)
     code = 0
     try:
-        if await _started(server.start(), stop):
+        if await _unless(server.start(), ending.asked):
             memory.spare_what_is_loaded()
-            for line in server.banner():
+            # Of several workers their supervisor tells it, once.
+            for line in (*server.banner(), "  Ctrl-C stops.") if alone else ():
                 report(line)
-            report("  Ctrl-C stops.")
-            await stop.wait()
+            await ending.asked.wait()
+            if ending.drains:
+                report("stopping: calls may end by themselves; again to stop at once")
+                await _unless(server.drain(), ending.at_once)
     except ConfigError as error:
         code = _complain(error.problems)
     except (EngineError, MissingLibraryError) as error:
@@ -128,9 +176,10 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
         code = 1
     except Exception:
         # By the log, which knows what mustn't be shown of a traceback.
-        _log.critical("starting failed unexpectedly", exc_info=True)
+        _log.critical("running failed unexpectedly", exc_info=True)
         code = 1
     server.stop_admitting()
+    _bound_the_end()
     try:
         async with asyncio.timeout(SHUTDOWN_S):
             await server.close()
@@ -140,34 +189,56 @@ async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
     return code
 
 
-async def _started(start: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
-    """Whether ``start`` came to its end before a signal did."""
-    starting = asyncio.ensure_future(start)
-    stopping = asyncio.ensure_future(stop.wait())
+async def _unless(work: Coroutine[None, None, None], event: asyncio.Event) -> bool:
+    """Whether ``work`` came to its end before ``event`` was set."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
     try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
             return True
         return False
     finally:
-        starting.cancel()
-        stopping.cancel()
-        await asyncio.gather(starting, stopping, return_exceptions=True)
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
-def _install_signals(stop: asyncio.Event, report: Callable[[str], None]) -> None:
-    """First signal: end in order, in 5 s at most. Second: end now."""
+def _bound_the_end() -> None:
+    """From now on the process has so long to end, whatever hangs."""
+    watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
+    watchdog.daemon = True
+    watchdog.start()
+
+
+def _nobody(line: str) -> None:
+    """Takes what a supervisor says already."""
+
+
+def _install_signals(ending: Ending, report: Callable[[str], None], *, alone: bool = True) -> None:
+    """SIGTERM: drain. SIGINT: end in order, in 5 s at most. A second signal: end now.
+
+    A drain that was asked for otherwise counts as none: who stops a container does that
+    first, and has SIGTERM sent then. A worker may be told to end by its supervisor and by
+    who told that (systemd signals every process of a service): it takes a second SIGTERM
+    for the first.
+    """
     loop = asyncio.get_running_loop()
+    numbers: list[int] = []
 
     def on_signal(number: int) -> None:
-        if stop.is_set():
+        if numbers:
+            if not alone and numbers == [number] == [signal.SIGTERM]:
+                return
             os._exit(130)
+        numbers.append(number)
+        if number == signal.SIGTERM:
+            ending.drain()
+            return
         report("stopping: calls are hung up; again to stop at once")
-        watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
-        watchdog.daemon = True
-        watchdog.start()
-        stop.set()
+        _bound_the_end()
+        ending.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)

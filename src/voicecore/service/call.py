@@ -24,20 +24,21 @@ from voicecore.core.state import TOLD, State
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
-from voicecore.service.apology import Apology
 from voicecore.service.call_engines import CallEngines
 from voicecore.service.call_report import CallReport
 from voicecore.service.client_events import ClientEvents
 from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
+from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.logs import of_call
-from voicecore.service.metrics import Metrics, version
+from voicecore.service.metrics import Metrics
 from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
 from voicecore.service.timers import call_in
 from voicecore.service.tracing import NO_TRACES, Tracer
+from voicecore.service.version import version
 from voicecore.service.voice import AnyVoice, voice_of
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane
@@ -63,7 +64,7 @@ class CallContext:
     metrics: Metrics
     turns: TurnSettings
     stt_chunk_ms: int
-    apology: Apology
+    kept: KeptSpeech
     peers: Callable[[], PeerConfig]
     make_plane: Callable[[AudioLink], MediaPlane]
     recordings: Recordings | None = None
@@ -167,6 +168,17 @@ class Call:
             else:
                 self._end(reason)
 
+    def part(self, goodbye: str) -> None:
+        """Say ``goodbye`` as soon as the turn allows, and end; at once if nobody is there yet.
+
+        It is one of the texts that are kept (:mod:`~voicecore.service.kept_speech`), or
+        empty: then the call just ends.
+        """
+        if self._session is None:
+            self.hang_up("server_drained")
+        else:
+            self._dispatch(ev.Farewell(goodbye))
+
     async def close(self) -> None:
         """Free everything and wait until all of it is gone."""
         self.hang_up("closed")
@@ -230,7 +242,7 @@ class Call:
         self._voice = voice_of(
             mine,
             plane,
-            apology=self._context.apology.pcm,
+            kept=self._context.kept.pcm,
             report=self._dispatch,
             on_played=self._recorder.played,
         )

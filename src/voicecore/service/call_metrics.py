@@ -48,7 +48,8 @@ class CallMetrics:
         )
         self._no_relay = Counter(
             "voicecore_ice_no_relay",
-            "Times no TURN server gave a call its relay",
+            "Calls of which no TURN server gave our side a relay, by what was wrong",
+            ["reason"],
             registry=registry,
         )
         self._connect = Histogram(
@@ -98,9 +99,9 @@ class CallMetrics:
         """
         self._ice.labels(result, local_type or "none", remote_type or "none").inc()
 
-    def no_relay(self) -> None:
-        """TURN servers are configured, and none gave a call a relay."""
-        self._no_relay.inc()
+    def no_relay(self, reason: str) -> None:
+        """TURN servers are configured, and none gave a call a relay (``ServerFault``)."""
+        self._no_relay.labels(reason).inc()
 
     def connected(self, stage_seconds: Mapping[str, float]) -> None:
         """Media flow; seconds by stage (signalling, ice, dtls, total)."""

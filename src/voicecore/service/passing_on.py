@@ -14,12 +14,14 @@ from aiohttp.typedefs import Handler, Middleware
 
 from voicecore.service import bodies
 from voicecore.service.cookie import session_in_cookie
+from voicecore.service.directory import Directory
 
 PassOn = Callable[[web.Request, str], Awaitable[web.StreamResponse | None]]
 """``(request, session_id)``; the name is ``""`` for a request that names no session, as
 one that opens a call. The body may be read: aiohttp keeps it for the handler."""
 
 PREFIX = "/api/voice"
+_OPENING = (f"{PREFIX}/session", f"{PREFIX}/offer")
 
 
 def passing_on(ways: Sequence[PassOn]) -> Middleware:
@@ -38,6 +40,29 @@ def passing_on(ways: Sequence[PassOn]) -> Middleware:
     return pass_on
 
 
+def to_owner(directory: Directory) -> PassOn:
+    """Name the instance that has the session, by 307.
+
+    With 307 a client repeats method and body (RFC 9110, section 15.4.8). Where it leads to
+    is the directory's word, never the request's. An instance is not sent to itself: if it
+    doesn't have what the directory says it has, it answers 404.
+    """
+
+    async def redirect(request: web.Request, session_id: str) -> web.Response | None:
+        url = await directory.owner_url(session_id) if session_id else None
+        if url is None:
+            return None
+        headers = {"Location": url + request.rel_url.raw_path_qs, "Cache-Control": "no-store"}
+        return web.Response(status=307, headers=headers)
+
+    return redirect
+
+
+def opens_call(request: web.Request) -> bool:
+    """Whether the request is one for a new call."""
+    return request.method == "POST" and request.path in _OPENING
+
+
 async def named_session(request: web.Request) -> str:
     """The session that the request names: in its path, its body, or its cookie; else ``""``.
 
@@ -46,12 +71,12 @@ async def named_session(request: web.Request) -> str:
     in_path = request.match_info.get("session_id")
     if in_path:
         return in_path
+    if opens_call(request):
+        return ""  # the cookie is of an earlier one
     if request.method == "POST":
         in_body = await _in_body(request)
         if in_body:
             return in_body
-        if not request.path.endswith("/answer"):
-            return ""  # it opens a call; the cookie is of an earlier one
     return session_in_cookie(request)[0]
 
 
