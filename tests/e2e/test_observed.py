@@ -39,6 +39,25 @@ EMPTY = {
     "Taken over by another B": "no connection was lost",
     "Steps of the overload level A": "the level is not looked at here (--overload off)",
     "VoicecoreRepliesFail": "no reply was lost",
+    **dict.fromkeys(
+        (
+            "All instances, as the directory tells A",
+            "All instances, as the directory tells B",
+            "Directory A",
+            "Directory: waiting for a place, p95 A",
+            "Admitted or refused without the directory A",
+            "VoicecoreDirectoryDown",
+        ),
+        "it is alone: there is no directory",
+    ),
+    **dict.fromkeys(
+        (
+            "Workers started again A",
+            "Workers that did not answer the scrape A",
+            "VoicecoreWorkersRestart",
+        ),
+        "it is one process",
+    ),
     "Versions B": "the VAD of this call is not Silero",
 }
 """Expressions without a result, and why that is right."""

@@ -7,6 +7,8 @@ from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from voicecore.transport.server_notes import ServerFault
+
 CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 CONNECT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30)
 """From a caller on the same network to one whose last candidate pair is the one that works."""
@@ -66,6 +68,8 @@ class CallMetrics:
             self._connect.labels(stage)
         for reason in _REASONS:
             self._refused.labels(reason)
+        for fault in ServerFault:
+            self._no_relay.labels(fault.value)
         for result in _WITHOUT_PAIR:
             self._ice.labels(result, "none", "none")
         for local, remote in product(_CANDIDATES, repeat=2):
