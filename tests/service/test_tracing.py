@@ -12,8 +12,17 @@ from typing import Any
 import pytest
 
 from fakes.recorded_call import RecordedCall, conversation
+from fakes.virtual_loop import virtually
+from voicecore.engines.meter import NoMeter
+from voicecore.engines.resilience.breaker import CircuitBreaker
+from voicecore.engines.resilience.provider import Provider
+from voicecore.engines.stt.stub import SttStub
+from voicecore.errors import EngineError
+from voicecore.service.call_scope import CallScope, current, within
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
+from voicecore.service.metrics import Metrics
+from voicecore.service.traced_meter import TracedMeter
 from voicecore.service.tracing import NO_TRACES, make_tracer
 
 pytest.importorskip("opentelemetry.sdk", reason="pip install 'voicecore[otel]'")
@@ -151,3 +160,58 @@ def test_the_service_imports_none_of_it_when_it_is_off() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_an_engine_goes_through_is_told_to_the_call_it_works_for() -> None:
+    exporter = InMemorySpanExporter()
+    tracer = tracer_to(exporter)
+    mine, other = tracer.call("id-1", ENGINES, 0), tracer.call("id-2", ENGINES, 0)
+    metrics = Metrics()
+    meter = TracedMeter(metrics.engines)
+    with within(CallScope("id-1", mine)):
+        meter.failed("llm", "near", "llm_timeout")
+        meter.fell_back("llm", "near", "far", "failed")
+        meter.first_byte("llm", "far", 0.25)
+        meter.reconnected("elsewhere", "near")
+    meter.failed("llm", "near", "llm_timeout")
+    tell(mine, conversation())
+    tell(other, conversation())
+    mine.end(10**11, {})
+    other.end(10**11, {})
+    read = metrics.registry.get_sample_value
+    labels = {"stage": "llm", "engine": "near", "code": "llm_timeout"}
+    assert read("voicecore_engine_attempts_failed_total", labels) == 2
+    noted = {
+        (span.name, event.name, event.attributes["voicecore.engine"])
+        for span in exporter.get_finished_spans()
+        for event in span.events
+        if span.attributes["voicecore.session_id"] == "id-1"
+    }
+    assert noted == {
+        ("llm", "attempt failed", "near"),
+        ("llm", "another engine", "near"),
+        ("llm", "answers", "far"),
+        ("turn", "another connection", "near"),
+    }
+    assert len([event for span in exporter.get_finished_spans() for event in span.events]) == 4
+
+
+def test_a_prober_speaks_for_no_call() -> None:
+    heard: list[str] = []
+
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def probe(engine: SttStub) -> None:
+            heard.append(current().session_id)
+            asked.set()
+
+        provider = Provider("stt", SttStub(), CircuitBreaker(), NoMeter(), probe)
+        await provider.start()
+        with within(CallScope("id-1")):
+            provider.failed(EngineError("gone", engine="stub", permanent=True))
+        await asked.wait()
+        await provider.close()
+
+    virtually(main())
+    assert heard == [""]

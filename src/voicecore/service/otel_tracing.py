@@ -26,7 +26,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.service.tracing import Value
-from voicecore.service.turn_spans import Span, TurnSpans
+from voicecore.service.turn_spans import Note, Span, TurnSpans
 from voicecore.service.version import version
 
 QUEUE_SPANS = 4096
@@ -87,7 +87,7 @@ class OtelTracer:
     def call(self, session_id: str, engines: Mapping[str, str], now_ns: int) -> OtelCallTrace:
         """See :class:`~voicecore.service.tracing.Tracer`."""
         offset_ns = self._wall() - self._monotonic()
-        return OtelCallTrace(self._tracer, session_id, engines, now_ns, offset_ns)
+        return OtelCallTrace(self._tracer, session_id, engines, now_ns, offset_ns, self._monotonic)
 
     async def close(self) -> None:
         """See :class:`~voicecore.service.tracing.Tracer`."""
@@ -123,8 +123,10 @@ class OtelCallTrace:
         engines: Mapping[str, str],
         now_ns: int,
         offset_ns: int,
+        monotonic: Callable[[], int],
     ) -> None:
         self._tracer = tracer
+        self._monotonic = monotonic
         self._id = {"voicecore.session_id": session_id}
         self._offset_ns = offset_ns
         names = {f"voicecore.engine.{stage}": name for stage, name in engines.items()}
@@ -149,6 +151,10 @@ class OtelCallTrace:
         """See :class:`~voicecore.service.tracing.CallTrace`."""
         self._turns.step(event, now_ns, actions)
 
+    def note(self, stage: str, what: str, attributes: Mapping[str, Value]) -> None:
+        """See :class:`~voicecore.service.tracing.CallTrace`."""
+        self._turns.note(Note(stage, what, self._monotonic(), attributes))
+
     def end(self, now_ns: int, attributes: Mapping[str, Value | None]) -> None:
         """See :class:`~voicecore.service.tracing.CallTrace`."""
         if self._over:
@@ -169,6 +175,8 @@ class OtelCallTrace:
         )
         if span.failed:
             made.set_status(Status(StatusCode.ERROR, span.failed))
+        for note in span.notes:
+            made.add_event(note.what, dict(note.attributes), note.at_ns + self._offset_ns)
         for child in span.children:
             self._send(child, made)
         made.end(span.end_ns + self._offset_ns)
