@@ -215,3 +215,17 @@ def test_a_prober_speaks_for_no_call() -> None:
 
     virtually(main())
     assert heard == [""]
+
+
+@pytest.mark.slow
+def test_the_process_says_so_and_ends_with_2() -> None:
+    code = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from voicecore.service.__main__ import main\n"
+        "stubs = '--port 0 --stt stub --llm stub --tts stub --vad energy'.split()\n"
+        "sys.exit(main([*stubs, '--otel-endpoint', 'http://127.0.0.1:4318']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'voicecore[otel]'" in done.stderr
+    assert "Traceback" not in done.stderr
