@@ -17,6 +17,7 @@ _STAGES = ("signalling", "ice", "dtls", "total")
 _FLOWS = ("server_offers", "client_offers")
 _REASONS = ("at_capacity", "overloaded", "not_ready", "draining", "rate_limited")
 _CANDIDATES = ("host", "srflx", "prflx", "relay")
+_RESTARTED = ("connected", "failed", "replaced")
 _WITHOUT_PAIR = ("failed", "timeout", "abandoned", "unanswered")
 
 
@@ -76,8 +77,8 @@ class CallMetrics:
             self._connect.labels(stage)
         for reason in _REASONS:
             self._refused.labels(reason)
-        for fault in ServerFault:
-            self._no_relay.labels(fault.value)
+        for result in _RESTARTED:
+            self._restarts.labels(result)
         for result in _WITHOUT_PAIR:
             self._ice.labels(result, "none", "none")
         for local, remote in product(_CANDIDATES, repeat=2):

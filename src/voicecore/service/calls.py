@@ -160,7 +160,9 @@ class Calls:
 
     async def restart(self, session_id: str, offer_sdp: str) -> str:
         """See :class:`CallManager`."""
-        return await self._find(session_id).restart(offer_sdp)
+        call = self._find(session_id)
+        with within(call.scope):
+            return await call.restart(offer_sdp)
 
     async def add_candidate(
         self, session_id: str, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None

@@ -27,6 +27,7 @@ from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.service.tracing import Value
 from voicecore.service.turn_spans import Note, Span, TurnSpans
+from voicecore.service.workers.place import WORKER
 from voicecore.service.version import version
 
 QUEUE_SPANS = 4096
@@ -75,6 +76,8 @@ class OtelTracer:
             "service.version": version(),
             "service.instance.id": instance or socket.gethostname(),
         }
+        if worker := os.environ.get(WORKER):
+            resource["voicecore.worker"] = worker
         # Its own end at the interpreter's exit would wait for a collector that is away.
         self._provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
