@@ -27,8 +27,8 @@ from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.service.tracing import Value
 from voicecore.service.turn_spans import Note, Span, TurnSpans
-from voicecore.service.workers.place import WORKER
 from voicecore.service.version import version
+from voicecore.service.workers.place import WORKER
 
 QUEUE_SPANS = 4096
 """Some 700 turns; a minute of 50 calls while the collector restarts."""
