@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -36,7 +38,7 @@ from opentelemetry.sdk.trace.export import (
 )
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from voicecore.service.otel_tracing import OtelTracer
+from voicecore.service.otel_tracing import OtelTracer, Seldom, exporting_to
 
 ENGINES = {"stt": "ears", "llm": "mind", "tts": "mouth"}
 WALL_NS = 1_700_000_000 * 10**9
@@ -130,6 +132,30 @@ async def test_a_stuck_collector_holds_up_neither_calls_nor_the_end() -> None:
     assert not stuck.left.is_set(), "somebody waited for the collector"
     stuck.free.set()
     assert await asyncio.to_thread(stuck.left.wait, 30)
+
+
+async def test_a_collector_that_is_away_costs_a_line_and_no_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        tracer = OtelTracer(exporting_to(endpoint), close_s=0.3)
+        trace = tracer.call("id-1", ENGINES, 0)
+        tell(trace, conversation())
+        trace.end(1, {})
+        await tracer.close()
+    assert len([r for r in caplog.records if r.name.startswith("opentelemetry")]) <= 1
+
+
+def test_the_same_trouble_is_told_once_a_minute() -> None:
+    at_s = [0.0]
+    seldom = Seldom(60, lambda: at_s[0])
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "away", (), None)
+    passed = []
+    for at_s[0] in (0, 1, 59, 60, 61, 200):
+        passed.append(seldom.filter(record))
+    assert passed == [True, False, False, True, False, True]
 
 
 async def test_what_is_left_is_sent_at_the_end() -> None:

@@ -10,6 +10,7 @@ touches no call. The SDK's own variables hold here too (``OTEL_EXPORTER_OTLP_HEA
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
@@ -40,9 +41,31 @@ CLOSE_S = 1.0
 """Of the time that a process has to end."""
 
 
+class Seldom(logging.Filter):
+    """Lets one record pass in ``every_s``: a collector that is away has several for each batch."""
+
+    def __init__(self, every_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._now = now
+        self._next_s = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is time for another."""
+        now_s = self._now()
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + self._every_s
+        return True
+
+
+_SELDOM = Seldom()
+
+
 def exporting_to(endpoint: str) -> SpanProcessor:
     """Sends to the collector at ``endpoint``, a base URL or that of its ``/v1/traces``."""
     url = endpoint.rstrip("/")
+    logging.getLogger(OTLPSpanExporter.__module__).addFilter(_SELDOM)
     exporter = OTLPSpanExporter(
         url if url.endswith("/v1/traces") else f"{url}/v1/traces", timeout=_EXPORT_TIMEOUT_S
     )
