@@ -29,7 +29,8 @@ _MOST_NOTES = 64
 """Of a turn; further ones are left out."""
 
 _OPEN_TURNS = 4
-"""One is answered and one is heard; what is beyond came to no answer, and the oldest goes."""
+"""One is answered and one is heard. Sounds that turned out to be nothing are beyond: of those
+without an answer the oldest goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ class _Turn:
     tools: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a reply was begun."""
+        return self.asked is not None or self.spoken is not None
 
     def begin_again(self) -> None:
         """The reply that was begun came to nothing."""
@@ -175,7 +181,8 @@ class TurnSpans:
         if turn is None:
             turn = self._turns[number] = _Turn(number)
             if len(self._turns) > _OPEN_TURNS:
-                del self._turns[min(self._turns)]
+                unanswered = [n for n, open_ in self._turns.items() if not open_.is_answered]
+                del self._turns[min(unanswered or self._turns)]
         return turn
 
     # -- the tree -----------------------------------------------------------------------
