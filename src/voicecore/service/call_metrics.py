@@ -83,6 +83,9 @@ class CallMetrics:
             self._ice.labels(result, "none", "none")
         for local, remote in product(_CANDIDATES, repeat=2):
             self._ice.labels("connected", local, remote)
+        for fault in ServerFault:
+            self._no_relay.labels(fault)
+            self._refused.labels(f"turn_{fault}")
 
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""
