@@ -67,7 +67,6 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
     recordings = Recordings(tmp_path_factory.mktemp("recordings"), "a test")
     metrics.watch_recordings(lambda: recordings.counts)
     recordings.close()
-    DirectoryMetrics(metrics.registry).degraded_admission(admitted=True)
     return metrics
 
 
