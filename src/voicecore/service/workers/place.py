@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voicecore.service.config_load import ConfigError
+from voicecore.errors import MisuseError
 
 WORKER, FOLDER, SOCKETS = "VOICECORE_WORKER", "VOICECORE_WORKER_DIR", "VOICECORE_WORKER_SOCKETS"
 PUBLIC, ADMIN = "public", "admin"
@@ -34,7 +34,7 @@ class Place:
     def find(cls, environment: Mapping[str, str]) -> Place | None:
         """Whose the environment makes this process; None: no supervisor started it.
 
-        Raises ConfigError for variables that no supervisor wrote.
+        Raises MisuseError for variables that no supervisor wrote.
         """
         if WORKER not in environment:
             return None
@@ -43,8 +43,8 @@ class Place:
             sockets = tuple((kind, int(number)) for kind, _, number in pairs)
             return cls(int(environment[WORKER]), Path(environment[FOLDER]), sockets)
         except (KeyError, ValueError):
-            raise ConfigError(
-                [f"{WORKER} is set, which only --workers does for processes it starts: unset it"]
+            raise MisuseError(
+                f"{WORKER} is set, which only --workers does for processes it starts: unset it"
             ) from None
 
     def variables(self) -> dict[str, str]:
