@@ -12,7 +12,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e local-engines lint bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines debug asan isa annotate wheel clean
+.PHONY: help run test unit e2e local-engines lint bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines bench-ops debug asan isa annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -90,6 +90,9 @@ bench-turns: $(VENV)/.dev $(VENV)/.built  ## whose turn it is (FOLDER=recordings
 
 bench-engines: $(VENV)/.dev $(VENV)/.built  ## adapters of engines, and their bad days -> build/bench/engines.json
 	@BENCH=$(BENCH) PYTHONPATH=bench:tests $(BIN)/python -m providers $(if $(ONLY),--only $(ONLY))
+
+bench-ops: $(VENV)/.dev $(VENV)/.built  ## bursts, restarts, strangers -> build/bench/ops.json
+	@BENCH=$(BENCH) PYTHONPATH=bench:tests $(BIN)/python -m ops $(if $(ONLY),--only $(ONLY))
 
 debug: $(VENV)/.dev  ## unit tests on a build with bounds checks
 	@VOICECORE_BUILD=debug sh scripts/test_profile.sh $(BIN) tests/native

@@ -39,6 +39,7 @@ C_SOURCES: dict[str, list[str]] = {
         "echo_canceller.c",
         "echo_guard.c",
         "echo_reference.c",
+        "functions.c",
         *RESAMPLER,
         "speexdsp_library.c",
     ],
@@ -46,7 +47,7 @@ C_SOURCES: dict[str, list[str]] = {
     "g711": ["g711_conceal.c"],
     "inbound": ["echo_canceller.c", "echo_guard.c", "opus_packet.c"],
     "jitter": ["jitter.c"],
-    "opus": ["opus_library.c"],
+    "opus": ["functions.c", "opus_library.c"],
     "opus_packet": ["opus_packet.c"],
     "outbound": ["playout.c", "opus_packet.c"],
     "resample": RESAMPLER,
@@ -70,7 +71,7 @@ C_SOURCES: dict[str, list[str]] = {
     ],
     "rtcp": ["rtcp_read.c", "rtcp_write.c", "rtcp_cc_sent.c", "rtcp_cc_arrivals.c"],
     "silero": ["silero_pack.c"],
-    "srtp": ["srtp_library.c"],
+    "srtp": ["functions.c", "srtp_library.c"],
     "simd": ["simd_choose.c", "simd_base.c", "simd_avx2.c", "simd_avx512.c"],
 }
 

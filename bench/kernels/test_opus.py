@@ -66,7 +66,7 @@ def packets() -> list[bytes]:
 
 @functools.cache
 def _c() -> ctypes.CDLL:
-    library = compiled("opus", "opus_library.c")
+    library = compiled("opus", "functions.c", "opus_library.c")
     why = ctypes.create_string_buffer(500)
     assert library.opus_open(str(find_libopus()).encode(), why, len(why)) == 0, why.value
     library.opus_decoder.restype = library.opus_encoder.restype = ctypes.c_void_p

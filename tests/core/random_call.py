@@ -31,6 +31,9 @@ SPEAKS_MS = 9_000
 """So long the caller makes sounds and presses keys; then he only listens."""
 CALL_MS = 120_000
 """By then a call is at rest: the longest answer takes 10 s, and nobody answers it."""
+GOODBYE = "farewell I have to stop"
+PARTING_MS = 9_500
+"""A call is over so soon after its goodbye was asked for."""
 _WORD = 4_800
 _MOST_AT_ONCE = 60
 _SAID = ("", "mm-hm", "yeah", "stop", "wait", "")
@@ -79,6 +82,10 @@ class RandomCall:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         self._tools = random.Random(f"tools {seed}")
+        self._end = random.Random(f"end {seed}")
+        self._farewell_ns: int | None = None
+        self._farewell = ""
+        self.heard_goodbye = False
         self._used: set[str] = set()
         self.settings = settings = random_settings(rng)
         self.session = Session(self.settings, Conversation(), play_rate_hz=PLAY_HZ)
@@ -102,6 +109,7 @@ class RandomCall:
         self._answers: list[Answer] = []
         self._late: set[str] = set()
         self._guarded = {"g0", "g1"} if settings.greeting_protected else set()
+        self._guarded.add("farewell")
         self._flushed: set[int] = set()
         self._answered_upto = 0
         self._playout = RandomPlayout(rng, self._after, self._hand)
@@ -145,6 +153,17 @@ class RandomCall:
             self._at(rng.randrange(SPEAKS_MS), partial(self._hand, ev.Digit(digit, 80)))
         if rng.random() < 0.1:
             self._at(rng.randrange(SPEAKS_MS), partial(self._hand, ev.Hangup("caller_hung_up")))
+        if self._end.random() < 0.25:
+            self._at(self._end.randrange(2 * SPEAKS_MS), self._part)
+
+    def _part(self) -> None:
+        """The server is to stop; it may say so twice."""
+        if self.session.state is not State.ENDED:
+            self._farewell_ns = self.now_ns
+        text = self._end.choice((GOODBYE, GOODBYE, GOODBYE, ""))
+        self._farewell = text
+        for _ in range(self._end.choice((1, 2))):
+            self._hand(ev.Farewell(text))
 
     def _plan_sound(self, begin_ms: int, end_ms: int) -> None:
         rng = self.rng
@@ -244,6 +263,8 @@ class RandomCall:
         assert asked == answered, f"calls {asked}, results behind them {answered}"
         assert len(asked) == len(set(asked)), f"told twice: {asked}"
         assert self._used <= set(asked), f"forgotten: {self._used - set(asked)}"
+        if self._farewell_ns is not None:
+            self._check_farewell(self._farewell_ns)
         if session.state is State.ENDED:
             return
         for turn in self._turns - self._failed:
@@ -253,6 +274,18 @@ class RandomCall:
         assert not self._streams, f"nobody ends {self._streams}"
         assert not any(answer.live for answer in self._answers)
         assert self._answered_upto == len(users), f"unanswered: {users[self._answered_upto :]}"
+
+    def _check_farewell(self, asked_ns: int) -> None:
+        assert self.session.state is State.ENDED, f"left in {self.session.state}"
+        ended_ns, ending = next((at, a) for at, a in self.log if isinstance(a, act.End))
+        assert ended_ns <= asked_ns + ms_to_ns(PARTING_MS), "the goodbye took too long"
+        after = [a for at, a in self.log if at > asked_ns and isinstance(a, act.StartReply)]
+        assert not after, "an answer was begun for which there is no time"
+        said = [a for _, a in self.log if isinstance(a, act.Speak) and a.text == GOODBYE]
+        assert len(said) <= 1
+        if self._farewell and ending.reason == "server_drained":
+            assert self.session.conversation.messages[-1].text == GOODBYE, "it was not heard"
+            self.heard_goodbye = True
 
     # -- actions ----------------------------------------------------------------------
 

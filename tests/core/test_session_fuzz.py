@@ -29,6 +29,7 @@ def test_no_call_breaks_a_rule_or_is_left_hanging(part: int, done: Counter[str])
             raise AssertionError(f"seed {seed}: {type(error).__name__} {error}") from error
         for _, action in call.log:
             done[_name(action)] += 1
+        done["goodbye heard"] += call.heard_goodbye
     assert done
 
 
@@ -50,6 +51,7 @@ _OUTCOMES = (
     "RecordSuspicion nothing",
     "RecordSpeculation used",
     "RecordSpeculation wasted",
+    "goodbye heard",
 )
 
 

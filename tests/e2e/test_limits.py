@@ -184,7 +184,7 @@ async def test_an_unanswered_offer_lapses(
     await until(none_left, "the offers did not lapse")
     path = f"session/{opened[0]['session_id']}"
     assert (await site.ask("GET", path, token=opened[0]["token"]))[0] == 404
-    lapsed = await counter(http, server.url, "voicecore_ice_results_total", result="timeout")
+    lapsed = await counter(http, server.url, "voicecore_ice_results_total", result="unanswered")
     assert lapsed >= LIMIT
 
 

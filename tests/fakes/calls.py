@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ class FakeManager:
         self.draining = False
         self.overload_level = OverloadLevel.NORMAL
         self.started = False
+        self.drained_s: float | None = None
         self.closed = False
         self.calls: dict[str, FakeCall] = {}
         self.explode: Exception | None = None
@@ -41,6 +43,12 @@ class FakeManager:
 
     async def start(self) -> None:
         self.started = True
+
+    async def drain(self, timeout_s: float) -> None:
+        self.draining, self.drained_s = True, timeout_s
+        while self.calls and timeout_s > 0:
+            await asyncio.sleep(0.01)
+            timeout_s -= 0.01
 
     def _maybe_explode(self) -> None:
         error, self.explode = self.explode, None

@@ -16,9 +16,9 @@ from fakes.media_threads import HandThreads
 from voicecore.core.speech_gate import EdgeKind, SpeechEdge
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.engines.vad.energy import EnergyVad
-from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.engine_factory import Engines
+from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import Peer, PeerConfig
@@ -53,7 +53,7 @@ class EngineCall:
             metrics=self.metrics,
             turns=settings,
             stt_chunk_ms=50,
-            apology=Apology("sorry", {plane.play_rate_hz: APOLOGY}),
+            kept=KeptSpeech({TurnSettings().apology: {plane.play_rate_hz: APOLOGY}}),
             peers=lambda: PeerConfig(self._hub),
             make_plane=make_plane,
         )

@@ -34,6 +34,7 @@ class FakePlane:
         self.held = False
         self.voiced_from: int | None = None
         self.pcm: list[np.ndarray] = []
+        self.counters: dict[str, float] = {}
         self._speaking = False
 
     @property
@@ -82,7 +83,7 @@ class FakePlane:
         names = ("received", "lost", "late", "duplicate", "reordered", "fec", "malformed",
                  "unknown_pt", "concealed_ms", "sent", "encoded", "rejected",
                  "stalls", "byes")  # fmt: skip
-        return dict.fromkeys(names, 1.0)
+        return self.counters or dict.fromkeys(names, 1.0)
 
     def wake_at(self, position: int | None) -> None:
         self.wish = position

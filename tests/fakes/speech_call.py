@@ -18,14 +18,16 @@ from voicecore.core.speech_gate import EdgeKind, SpeechEdge
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.engines.s2s.openai_realtime import OpenAiRealtime
 from voicecore.engines.vad.energy import EnergyVad
-from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.engine_factory import Engines
+from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import Peer, PeerConfig
 
 APOLOGY = np.full(2400, 7, np.int16)
+GOODBYE = "Goodbye to you."
+FAREWELL = np.full(4800, 9, np.int16)
 
 
 class Unused:
@@ -58,7 +60,12 @@ class SpeechCall:
             metrics=self.metrics,
             turns=TurnSettings(**{**PLAIN, "greeting": greeting, **turns}),
             stt_chunk_ms=50,
-            apology=Apology("sorry", {plane.play_rate_hz: APOLOGY}),
+            kept=KeptSpeech(
+                {
+                    TurnSettings().apology: {plane.play_rate_hz: APOLOGY},
+                    GOODBYE: {plane.play_rate_hz: FAREWELL},
+                }
+            ),
             peers=lambda: PeerConfig(self._hub),
             make_plane=make_plane,
             now=self.now,

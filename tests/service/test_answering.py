@@ -110,7 +110,7 @@ class Rig:
             anything,
             CallVoice(voice),
             resampler=resampler_for(self.tts, self.plane),
-            apology=lambda rate_hz: np.full(rate_hz // 10, 5, np.int16),
+            kept=lambda text, rate_hz: np.full(rate_hz // 10, 5, np.int16),
             report=self.told.append,
         )
 
@@ -233,7 +233,7 @@ def test_nothing_of_an_answer_cut_off_is_in_the_next() -> None:
             plane,
             CallVoice(voice),
             resampler=resampler,
-            apology=lambda _: pcm,
+            kept=lambda *_: pcm,
             report=lambda _: None,
         )
         answer.say(Speak(TURN, 0, "one", False))
@@ -356,7 +356,7 @@ def test_a_model_far_ahead_of_the_voice_waits() -> None:
             anything,
             CallVoice(voice),
             resampler=None,
-            apology=lambda _: chunk(1).pcm,
+            kept=lambda *_: chunk(1).pcm,
             report=report,
         )
         llm = rig.ask(*[f"clause {n}. " for n in range(200)])

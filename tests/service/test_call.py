@@ -25,14 +25,16 @@ from voicecore.engines.stt.stub import SttStub
 from voicecore.engines.tts.stub import TtsStub
 from voicecore.engines.vad.energy import EnergyVad
 from voicecore.errors import EngineError
-from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.engine_factory import Engines
+from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import Peer, PeerConfig
 
 HEAR_HZ = 16_000
+GOODBYE = "Goodbye to you."
+"""It lasts a second."""
 
 
 class Recorder(LlmStub):
@@ -82,7 +84,12 @@ class Rig:
             metrics=self.metrics,
             turns=TurnSettings(**{**PLAIN, "greeting": greeting, **turns}),
             stt_chunk_ms=100,
-            apology=Apology("sorry", {24_000: np.full(2400, 7, np.int16)}),
+            kept=KeptSpeech(
+                {
+                    TurnSettings().apology: {24_000: np.full(2400, 7, np.int16)},
+                    GOODBYE: {24_000: np.full(24_000, 9, np.int16)},
+                }
+            ),
             peers=lambda: PeerConfig(hub),
             make_plane=make_plane,
             now=loop.now_ns,

@@ -108,7 +108,7 @@ def test_no_call_before_the_start_nor_after_the_end() -> None:
             await manager.start()
             await manager.open()
             manager.draining = True
-            assert await code_of(manager.open()) == ("not_ready", 503)
+            assert await code_of(manager.open()) == ("draining", 503)
             await manager.close()
             assert manager.active == 0
 
@@ -249,12 +249,37 @@ def test_candidates_of_a_refused_kind_are_the_callers_fault() -> None:
     virtually(main())
 
 
+NOWHERE: dict[str, Any] = {"turn_urls": ["turn:127.0.0.1:9"], "turn_secret": "s"}
+"""Nobody answers there."""
+
+
 def test_a_call_without_the_relay_it_should_have_is_counted() -> None:
     async def main() -> None:
-        urls, metrics = ["turn:127.0.0.1:9"], Metrics()  # where nobody answers
-        async with calls(metrics=metrics, turn_urls=urls, turn_secret="s") as manager:
+        metrics = Metrics()
+        async with calls(metrics=metrics, **NOWHERE) as manager:
             await manager.open()
-            assert metrics.registry.get_sample_value("voicecore_ice_no_relay_total") == 1
+            found = metrics.registry.get_sample_value
+            assert found("voicecore_ice_no_relay_total", {"reason": "timeout"}) == 1
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("policy", ["relay", "relay_both"])
+def test_where_calls_go_by_a_relay_alone_none_is_taken_without(policy: str) -> None:
+    async def main() -> None:
+        metrics = Metrics()
+        async with (
+            calls(metrics=metrics, ice_transport_policy=policy, **NOWHERE) as manager,
+            far_end() as far,
+        ):
+            for work in (manager.open(), manager.accept(await far.offer())):
+                with pytest.raises(CapacityError, match=r"TURN server .* it doesn't answer") as no:
+                    await work
+                assert (no.value.code, no.value.retry_after_s) == ("turn_timeout", 15)
+            assert manager.active == 0
+            found = metrics.registry.get_sample_value
+            assert found("voicecore_calls_refused_total", {"reason": "turn_timeout"}) == 2
+            assert found("voicecore_calls_ended_total", {"reason": "no_relay"}) == 2
 
     virtually(main())
 

@@ -186,6 +186,19 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["--public-ip", "example.org"], ["wants IP addresses such as"]),
     (["--turn-urls", "turn:a.example"], ["turn_secret is missing"]),
     (["--turn-secret", "x"], ["turn_urls is missing"]),
+    (["--turn-ca", "none.pem"], ["turn_ca: there is no file none.pem"]),
+    (["--ice-transport-policy", "relay"], ["ice_transport_policy = relay needs a TURN server"]),
+    (
+        ["--ice-transport-policy", "relay_both", "--ice-servers", "turn:a"],
+        ["relay_both needs a TURN server", "with username and credential"],
+    ),
+    (
+        [
+            *("--ice-transport-policy", "relay", "--turn-secret", "s"),
+            *("--turn-urls", "turns:a?transport=udp"),
+        ],
+        ["nobody speaks it"],
+    ),
     (["--turn-urls", "http://a"], ["--turn-urls: wants stun:, stuns:, turn: or turns:"]),
     (["--ice-servers", "[{'urls':"], ["looks like JSON but is not"]),
     (
@@ -271,6 +284,12 @@ def test_settings_are_immutable_and_refuse_unknown_keywords() -> None:
         Settings(prot=5)
     with pytest.raises(ValidationError):
         Settings().port = 5  # type: ignore[misc]
+
+
+def test_authorities_that_are_none_are_told_at_the_start() -> None:
+    Path("ca.pem").write_text("-----BEGIN NOTHING-----")
+    with pytest.raises(ConfigError, match=r"turn_ca: ca\.pem can't be read as certificates in PEM"):
+        load_from("--turn-ca", "ca.pem")
 
 
 def test_doubtful_settings_warn() -> None:

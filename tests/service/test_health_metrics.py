@@ -43,8 +43,10 @@ async def test_ready_says_why_not(make_site: MakeSite) -> None:
     assert (await site.client.get("/readyz")).status == 200
     await site.open()
     site.manager.draining = True
-    message = (await (await site.client.get("/readyz")).json())["error"]["message"]
-    assert message == "the server is shutting down; all 1 places are taken"
+    error = (await (await site.client.get("/readyz")).json())["error"]
+    assert error["code"] == "draining"
+    assert error["message"].startswith("the server is draining: ")
+    assert error["message"].endswith("; all 1 places are taken")
 
 
 async def test_ready_says_which_engine_is_down_and_why(site: Site) -> None:
@@ -113,7 +115,7 @@ def test_turns_barge_ins_ice_media_and_failures_are_counted() -> None:
     metrics.media("lost", 0)
     metrics.media("concealed_ms", 60)
     metrics.media("stalls", 2)
-    metrics.no_relay()
+    metrics.no_relay("refused")
     metrics.engine_failed("tts", "worker_died")
     metrics.loop_lag(0.003)
     found = samples(metrics)
@@ -127,7 +129,7 @@ def test_turns_barge_ins_ice_media_and_failures_are_counted() -> None:
     assert found["voicecore_media_packets_total", ("lost",)] == 3
     assert found["voicecore_media_seconds_total", ("concealed",)] == 0.06
     assert found["voicecore_media_streams_total", ("stalls",)] == 2
-    assert found["voicecore_ice_no_relay_total", ()] == 1
+    assert found["voicecore_ice_no_relay_total", ("refused",)] == 1
     assert found["voicecore_engine_failures_total", ("tts", "worker_died")] == 1
     assert found["voicecore_event_loop_lag_seconds", ()] == 0.003
 
@@ -174,3 +176,11 @@ def test_stages_of_turns_and_recordings_are_counted() -> None:
     assert read("voicecore_stale_events_total") == 2
     assert read("voicecore_recordings_total", {"event": "failed"}) == 1
     assert read("voicecore_recording_bytes_total") == 77
+
+
+async def test_the_directory_is_told_and_no_reason(site: Site) -> None:
+    assert "directory" not in await (await site.client.get("/readyz")).json()
+    site.ready.watch_directory(lambda: {"state": "away"})
+    reply = await site.client.get("/readyz")
+    assert reply.status == 200
+    assert (await reply.json())["directory"] == {"state": "away"}

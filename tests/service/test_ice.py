@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hmac
 
+import pytest
+
 from voicecore.service.config import Settings
-from voicecore.service.ice import ice_servers, turn_credentials
+from voicecore.service.ice import ice_servers, transport_policy, turn_credentials
 
 
 def test_known_credentials() -> None:
@@ -38,6 +40,14 @@ def test_fixed_servers_come_first_and_bare_ones_without_credentials() -> None:
     assert second == {"urls": ["turn:b.example"], "username": "u", "credential": "p"}
     assert third["username"] == "1600:id"
     assert third["urls"] == ["turn:c.example:3478", "turns:c.example:5349?transport=tcp"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "callers"), [("all", "all"), ("relay", "relay"), ("relay_both", "relay")]
+)
+def test_browsers_know_two_policies(ours: str, callers: str) -> None:
+    settings = Settings(ice_transport_policy=ours, turn_urls="turn:a", turn_secret="s")
+    assert transport_policy(settings) == callers
 
 
 def test_no_server_unless_configured() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
@@ -10,7 +11,13 @@ from collections.abc import Iterator
 import aiohttp.http_exceptions
 import pytest
 
-from voicecore.service.logs import JsonFormatter, TextFormatter, configure_logging
+from voicecore.service.logs import (
+    JsonFormatter,
+    TextFormatter,
+    configure_logging,
+    of_call,
+    tell,
+)
 
 
 @pytest.fixture
@@ -68,3 +75,48 @@ def test_level_is_ours_alone(capsys: pytest.CaptureFixture[str]) -> None:
     errors = capsys.readouterr().err
     assert "ours" in errors
     assert "theirs" not in errors
+
+
+@pytest.mark.usefixtures("_restored")
+async def test_lines_of_a_call_name_it_also_from_its_tasks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logging("info", "json")
+    logger = logging.getLogger("voicecore.x")
+
+    async def work() -> None:
+        logger.warning("from a task")
+
+    with of_call("id-1"):
+        task = asyncio.create_task(work())
+        with of_call("id-2"):
+            tell(logger, "call ended", turns=3, mos_in=None)
+        logger.warning("here")
+    logger.warning("elsewhere")
+    await task
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["message"], line.get("call")) for line in lines] == [
+        ("call ended", "id-2"),
+        ("here", "id-1"),
+        ("elsewhere", None),
+        ("from a task", "id-1"),
+    ]
+    assert lines[0]["turns"] == 3
+    assert "mos_in" not in lines[0]
+
+
+@pytest.mark.usefixtures("_restored")
+def test_text_names_the_call_and_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "text")
+    logger = logging.getLogger("voicecore.x")
+    with of_call("id-1"):
+        tell(logger, "call ended", reason="hung_up", turns=3)
+        tell(logging.getLogger("other"), "nothing", turns=1)
+        try:
+            raise ValueError("why")
+        except ValueError:
+            logger.exception("it failed")
+    errors = capsys.readouterr().err
+    assert "voicecore.x: call id-1: call ended reason=hung_up turns=3\n" in errors
+    assert "call id-1: it failed\nTraceback" in errors
+    assert "nothing" not in errors

@@ -33,7 +33,7 @@ class Manager(FakeManager):
             time.sleep(3600)
 
 fake = types.ModuleType("voicecore.service.calls")
-fake.build_manager = lambda settings, engines, metrics: Manager(settings.call_limit)
+fake.build_manager = lambda settings, engines, metrics, directory: Manager(settings.call_limit)
 sys.modules["voicecore.service.calls"] = fake
 from voicecore.service import __main__ as process
 if "--soon" in sys.argv:

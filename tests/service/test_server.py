@@ -18,6 +18,7 @@ from voicecore.service import start_again
 from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
+from voicecore.service.directory import Directory
 from voicecore.service.engine_factory import Engines
 from voicecore.service.metrics import Metrics
 from voicecore.service.server import Server
@@ -26,7 +27,9 @@ STUBS: dict[str, Any] = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "en
 
 
 def server(manager: FakeManager, **changes: Any) -> Server:
-    def make(settings: Settings, engines: Engines, metrics: Metrics) -> FakeManager:
+    def make(
+        settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+    ) -> FakeManager:
         return manager
 
     return Server(Settings(**{**STUBS, **changes}), lambda line: None, make)

@@ -92,7 +92,7 @@ class Rig:
             anything,
             session,
             resampler=None if hz == 24_000 else Resampler(hz, 24_000),
-            apology=lambda rate_hz: np.full(rate_hz // 10, 5, np.int16),
+            kept=lambda text, rate_hz: np.full(rate_hz // 10, 5, np.int16),
             report=self.told.append,
             on_played=lambda position, pcm: None,
         )

@@ -10,7 +10,7 @@ import pytest
 
 from fakes.openai_realtime_server import Call as ToolUse
 from fakes.openai_realtime_server import RealtimeCall, RealtimeServer, voice_ms
-from fakes.speech_call import APOLOGY, SpeechCall
+from fakes.speech_call import APOLOGY, FAREWELL, GOODBYE, SpeechCall
 from fakes.virtual_loop import virtually
 from voicecore.core.speech_gate import EdgeKind
 
@@ -220,6 +220,26 @@ def test_a_connection_that_breaks_in_an_answer_costs_that_answer() -> None:
             # The new connection knows what was heard, the apology included.
             assert server.call.said()[: len(before)] == before
             assert server.call.errors == []
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_a_goodbye_needs_no_model(speaks: bool) -> None:
+    async def main() -> None:
+        async with RealtimeServer(pace_s=0.03) as server, SpeechCall(server.url) as call:
+            await call.speak()
+            await call.until_state("speaking")
+            if not speaks:
+                await call.until_state("listening")
+                await server.call.cut()
+            call.call.part(GOODBYE)
+            await call.until_state("ended")
+            assert call.call.end_reason == "server_drained"
+            assert np.array_equal(np.concatenate(call.plane.pcm)[-len(FAREWELL) :], FAREWELL)
+            assert call.said[-1] == ("assistant", GOODBYE, False)
+            await call.call.close()
+            assert call.events("bye")[-1]["reason"] == "server_drained"
 
     virtually(main())
 

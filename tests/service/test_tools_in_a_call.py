@@ -51,7 +51,7 @@ class LiveCall(ScriptedCall):
             plane,
             tts,
             resampler=None,
-            apology=lambda rate_hz: np.zeros(1, np.int16),
+            kept=lambda text, rate_hz: np.zeros(1, np.int16),
             report=self.take,
         )
         self.answers[turn] = made

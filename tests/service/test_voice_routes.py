@@ -28,13 +28,29 @@ async def error_of(reply: ClientResponse) -> tuple[int, str]:
 async def test_server_offers_and_client_answers(site: Site) -> None:
     opened = await site.open()
     assert opened["offer"] == {"type": "offer", "sdp": OFFER_SDP}
-    assert opened["ice_servers"] == []
+    assert (opened["ice_servers"], opened["ice_transport_policy"]) == ([], "all")
     body = {"session_id": opened["session_id"], "answer": ANSWER}
     site.client.session.cookie_jar.clear()
     reply = await site.client.post("/api/voice/answer", json=body, headers=bearer(opened))
     assert reply.status == 200
     assert reply.headers["Cache-Control"] == "no-store"
     assert site.manager.calls[opened["session_id"]].answer == ANSWER_SDP
+
+
+async def test_a_reply_that_opens_a_session_names_it_for_balancers(
+    make_site: MakeSite,
+) -> None:
+    site = await make_site(allowed_origins=["https://shop.test"])
+    headers = {"Origin": "https://shop.test"}
+    for path, body in (("session", None), ("offer", {"type": "offer", "sdp": OFFER_SDP})):
+        reply = await site.client.post(f"/api/voice/{path}", json=body, headers=headers)
+        opened = await reply.json()
+        assert reply.headers["X-Voicecore-Session"] == opened["session_id"]
+        assert "X-Voicecore-Session" in reply.headers["Access-Control-Expose-Headers"]
+        url = f"/api/voice/session/{opened['session_id']}"
+        again = await site.client.get(url, headers=bearer(opened))
+        assert again.status == 200
+        assert "X-Voicecore-Session" not in again.headers, "it opened nothing"
 
 
 async def test_token_may_stand_in_the_body(site: Site) -> None:
@@ -88,7 +104,8 @@ async def test_client_offers(site: Site) -> None:
     body = await reply.json()
     assert reply.status == 200
     assert (body["type"], body["sdp"]) == ("answer", ANSWER_SDP)
-    assert set(body) == {"sdp", "type", "session_id", "token", "ice_servers"}
+    servers = {"ice_servers", "ice_transport_policy"}
+    assert set(body) == {"sdp", "type", "session_id", "token"} | servers
     assert "Set-Cookie" not in reply.headers
     state = await site.client.get(f"/api/voice/session/{body['session_id']}", headers=bearer(body))
     assert (await state.json())["answered"] is False

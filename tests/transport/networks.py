@@ -79,6 +79,7 @@ class _TurnServer(asyncio.DatagramProtocol):
         self.key = hashlib.md5(f"user:{self.realm}:{password}".encode()).digest()
         self.relays: dict[Address, _Relay] = {}
         self.relayed = 0
+        self.lifetimes: list[int] = []
         self.serving: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -101,6 +102,7 @@ class _TurnServer(asyncio.DatagramProtocol):
 
     async def _serve(self, request: stun.Message, addr: Address) -> None:
         attributes: dict[str, Any] = {"LIFETIME": 600}
+        self.lifetimes.append(request.attributes.get("LIFETIME", 600))
         if request.message_method == stun.Method.ALLOCATE:
             relay = _Relay(self, addr)
             transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(

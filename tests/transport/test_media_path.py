@@ -1,10 +1,8 @@
-"""A call's way: candidates, STUN and TURN in turn, the pair in use and its changes."""
+"""A call's way: its candidates, the pair in use and its changes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,107 +11,14 @@ from aiortc import RTCIceServer
 
 from fakes.media_threads import HandThreads
 from transport.kit import loud, media_hub, over, tone, until
-from transport.networks import binding_request, stun_server, turn_server
+from transport.networks import binding_request, turn_server
+from transport.path_kit import PASSWORD, Rig, offered, rig
 from transport.peer_kit import Notes
-from voicecore.transport import reflexive
 from voicecore.transport.hub import MediaHub
-from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
 from voicecore.transport.peer import Peer, PeerConfig
 
 FAR, FARTHER = ("192.0.2.77", 5000), ("192.0.2.78", 6000)
-PASSWORD = "p" * 22
-
-
-class Sink:
-    """Notes what a path tells."""
-
-    def __init__(self) -> None:
-        self.pairs: list[SelectedPair | None] = []
-        self.packets: list[bytes] = []
-        self.media: list[tuple[Any, ...]] = []
-
-    def on_pair(self, pair: SelectedPair | None) -> None:
-        self.pairs.append(pair)
-
-    def on_packet(self, data: bytes) -> None:
-        self.packets.append(data)
-
-    def on_media(self, kind: int, *details: Any) -> None:
-        self.media.append((kind, *details))
-
-
-class Rig:
-    """A path on media threads in the test's hand, and the ICE connection over it."""
-
-    def __init__(self, hosts: list[str], **config: Any) -> None:
-        self.threads = HandThreads()
-        self.hub = MediaHub(self.threads, udp_port=3479, addresses=lambda: hosts)
-        self.connection = ice.Connection(ice_controlling=False, local_password=PASSWORD)
-        self.path = MediaPath(self.hub, self.connection, PathConfig(**config))
-        self.sink = Sink()
-        self.connecting: asyncio.Task[None] | None = None
-
-    async def connect(self) -> None:
-        """Gather and begin ICE, without knowing any candidate of the far end."""
-        await self.connection.gather_candidates()
-        self.connection.remote_username, self.connection.remote_password = "far", "f" * 22
-        self.path.attach(self.sink)
-        self.connecting = asyncio.ensure_future(self.connection.connect())
-        await asyncio.sleep(0)
-
-    async def arrive(self, port: int, data: bytes, source: tuple[str, int]) -> None:
-        self.path.on_datagram(port, data, source)
-        await asyncio.sleep(0)
-
-    async def nominate(self, port: int, source: tuple[str, int]) -> None:
-        """The caller's check with USE-CANDIDATE from ``source``, and his answer to ours."""
-        name = self.connection.local_username
-        self.threads.sent = [sent for sent in self.threads.sent if sent[2][:2] == b"\x00\x01"]
-        await self.arrive(port, binding_request(name, PASSWORD, nominate=True), source)
-        for _, at, data, *to in list(self.threads.sent):
-            message = stun.parse_message(data)
-            if message.message_class == stun.Class.REQUEST and (at, *to) == (port, *source):
-                reply = stun.Message(
-                    message_method=stun.Method.BINDING,
-                    message_class=stun.Class.RESPONSE,
-                    transaction_id=message.transaction_id,
-                )
-                reply.attributes["XOR-MAPPED-ADDRESS"] = ("192.0.2.2", 3479)
-                reply.add_message_integrity(b"f" * 22)
-                await self.arrive(port, bytes(reply), source)
-        for _ in range(5):
-            await asyncio.sleep(0)
-
-    async def close(self) -> None:
-        await self.connection.close()
-        if self.connecting is not None:
-            self.connecting.cancel()
-            await asyncio.gather(self.connecting, return_exceptions=True)
-        self.path.close()
-        self.path.close()
-        assert self.threads.peers == {}
-        self.hub.close()
-
-
-@asynccontextmanager
-async def rig(*hosts: str, **config: Any) -> AsyncIterator[Rig]:
-    made = Rig(list(hosts) or ["192.0.2.2"], **config)
-    try:
-        yield made
-    finally:
-        await made.close()
-
-
-async def offered(made: Rig) -> list[tuple[Any, ...]]:
-    """Gather; the candidates as (type, address, port, related address), best first."""
-    await made.connection.gather_candidates()
-    candidates = made.connection.local_candidates
-    assert candidates == sorted(candidates, key=lambda c: -c.priority)
-    assert len({c.priority for c in candidates}) == len(candidates)
-    return [(c.type, c.host, c.port, c.related_address) for c in candidates]
-
-
 # -- candidates -----------------------------------------------------------------------
 
 
@@ -207,100 +112,6 @@ async def test_ports_of_the_calls_own_are_given_back() -> None:
     threads = made.threads
     await made.close()
     assert threads.open == {}
-
-
-# -- STUN and TURN ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reflexive, "PATIENCE_S", 0.05)
-
-
-SILENT = StunServer("127.0.0.1", 9)
-
-
-async def test_shared_ports_ask_the_stun_servers_once_for_all_calls(impatient: None) -> None:
-    async with stun_server(("203.0.113.9", 61_000)) as (port, server):
-        hub = media_hub("127.0.0.1")
-        known = reflexive.Reflexive(hub, [SILENT, StunServer("127.0.0.1", port)])
-        udp_port = hub.ports()[0].udp_port
-        for _ in range(4):
-            connection = ice.Connection(ice_controlling=False)
-            path = MediaPath(hub, connection, PathConfig(reflexive=known))
-            await connection.gather_candidates()
-            mapped = connection.local_candidates[-1]
-            assert (mapped.type, mapped.host, mapped.port) == ("srflx", "203.0.113.9", 61_000)
-            assert (mapped.related_address, mapped.related_port) == ("127.0.0.1", udp_port)
-            await connection.close()
-            path.close()
-        assert server.asked == 1
-        await known.close()
-        await known.close()
-        assert hub.peers == 0
-        hub.close()
-
-
-async def test_without_an_answer_calls_go_without(
-    impatient: None, caplog: pytest.LogCaptureFixture
-) -> None:
-    hub = media_hub("127.0.0.1")
-    known = reflexive.Reflexive(hub, [SILENT])
-    assert await known.addresses() == {}
-    assert "no STUN server" in caplog.text
-    await known.close()
-    hub.close()
-
-
-async def test_no_servers_nothing_asked() -> None:
-    hub = MediaHub(HandThreads(), addresses=lambda: ["127.0.0.1"])
-    assert await reflexive.Reflexive(hub, []).addresses() == {}
-    assert hub.peers == 0
-    hub.close()
-
-
-async def test_ports_of_the_calls_own_ask_for_themselves(impatient: None) -> None:
-    async with stun_server(("203.0.113.9", 61_000)) as (port, server):
-        hub = media_hub("127.0.0.1")
-        for _ in range(2):
-            connection = ice.Connection(ice_controlling=False)
-            servers = (SILENT, StunServer("127.0.0.1", port))
-            path = MediaPath(hub, connection, PathConfig(stun=servers, ports=lambda: 0))
-            await connection.gather_candidates()
-            assert [c.type for c in connection.local_candidates] == ["host", "srflx"]
-            await connection.close()
-            path.close()
-        assert server.asked == 2
-        hub.close()
-
-
-async def test_a_configured_address_spares_the_question() -> None:
-    async with stun_server(("203.0.113.9", 1)) as (port, server):
-        servers = (StunServer("127.0.0.1", port),)
-        async with rig(public=("203.0.113.7",), stun=servers, ports=lambda: 5000) as made:
-            assert [kind for kind, *_ in await offered(made)] == ["host", "host"]
-        assert server.asked == 0
-
-
-async def test_turn_servers_are_tried_in_order_and_a_failure_is_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async with turn_server("right") as (port, server):
-        told: list[bool] = []
-
-        def at(password: str) -> TurnServer:
-            return TurnServer("127.0.0.1", port, "udp", False, "user", password)
-
-        async with rig(turn=(at("wrong"), at("right")), on_no_relay=lambda: told.append(True)) as a:
-            kind, _, _, related = (await offered(a))[-1]
-            assert (kind, related) == ("relay", "127.0.0.1")
-        assert told == []
-        async with rig(turn=(at("wrong"),), on_no_relay=lambda: told.append(True)) as b:
-            assert [kind for kind, *_ in await offered(b)] == ["host"]
-        assert told == [True]
-        assert "no TURN server gave a relay: 1 tried" in caplog.text
-        assert "wrong" not in caplog.text
-        assert len(server.relays) == 1
 
 
 async def test_a_relayed_call_carries_audio_both_ways() -> None:

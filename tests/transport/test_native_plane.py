@@ -102,10 +102,12 @@ class HandSession:
         return [each for each in self.missed if start <= each[0] and each[1] <= end]
 
     def stats(self) -> dict[str, Any]:
-        return {"received": 3, "rejected": 2, "sent": 5, "name": "no number"}
+        delays = [7, 2, 0, 1]
+        return {"received": 3, "rejected": 2, "sent": 5, "name": "no number", "delay_ms": delays}
 
     def network(self) -> dict[str, float]:
-        quiet = {"round_trip_ms": -1.0, "packets_lost": 0, "cc_lost": 0, "jitter_ms": 0.0}
+        quiet = {"round_trip_ms": -1.0, "packets_lost": 0, "cc_lost": 0, "jitter_ms": 0.0,
+                 "reports": 1, "cc_feedbacks": 4}  # fmt: skip
         return quiet | self.told
 
     def concealed(self, start: int, end: int) -> int:
@@ -243,6 +245,8 @@ def test_counters_are_numbers_and_say_what_the_far_end_lost() -> None:
     stats = rig.plane.stats()
     assert (stats["received"], stats["rejected"], stats["sent"]) == (3.0, 2.0, 5.0)
     assert "name" not in stats
+    assert stats["waited_ms"] == 2 * 1.5 + 3.5
+    assert (stats["remote_reports"], stats["remote_feedback"]) == (5, 4)
     assert (stats["round_trip_ms"], stats["remote_lost"]) == (0.0, 0.0), "unknown, not negative"
     rig.session.told = {"round_trip_ms": 40.5, "packets_lost": -3, "cc_lost": 7, "jitter_ms": 2.0}
     stats = rig.plane.stats()

@@ -9,7 +9,7 @@ import inspect
 from types import SimpleNamespace
 from typing import Any
 
-from aioice import ice, stun
+from aioice import ice, stun, turn
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import rtcicetransport
 
@@ -239,6 +239,32 @@ def test_relayed_candidates_are_asked_for_as_we_do() -> None:
         "turn_username", "turn_password", "turn_ssl", "turn_transport",
     }  # fmt: skip
     assert inspect.iscoroutinefunction(ice.relayed_candidate)
+    source = inspect.getsource(ice.relayed_candidate)
+    assert "ssl=turn_ssl" in source, "a context is handed on"
+    assert "if hide_related_address:" in source
+
+
+def test_a_tls_context_reaches_asyncio_with_the_name_to_check() -> None:
+    source = inspect.getsource(turn.create_turn_endpoint)
+    assert "host=server_addr[0]" in source
+    assert "ssl=ssl" in source
+    assert "ssl.SSLContext" in str(inspect.signature(turn.create_turn_endpoint).parameters["ssl"])
+
+
+def test_a_refusal_has_its_code_and_silence_is_an_error_of_its_own() -> None:
+    message = stun.Message(message_method=stun.Method.ALLOCATE, message_class=stun.Class.ERROR)
+    message.attributes["ERROR-CODE"] = (486, "Allocation Quota Reached")
+    refused = stun.TransactionFailed(message)
+    assert ice_seam.error_code(refused) == 486
+    assert not ice_seam.is_timeout(refused)
+    assert ice_seam.error_code(OSError()) is None
+    assert ice_seam.is_timeout(stun.TransactionTimeout())
+    assert ice_seam.error_code(stun.TransactionTimeout()) is None
+
+
+def test_a_relay_is_given_back_by_closing_its_transport_twice_if_need_be() -> None:
+    source = inspect.getsource(turn.TurnTransport.close)
+    assert "if self.__close_task is not None" in source
 
 
 async def test_a_protocol_asks_and_knows_its_questions() -> None:

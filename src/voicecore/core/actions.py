@@ -66,7 +66,7 @@ class StartReply(Action):
 class Speak(Action):
     """Synthesise ``text`` as segment ``segment`` of ``turn``, after those before it.
 
-    ``canned``: play the apology kept as PCM instead; it needs no engine.
+    ``canned``: play what is kept of it as PCM instead; it needs no engine.
     """
 
     turn: int

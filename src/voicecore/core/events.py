@@ -196,6 +196,17 @@ class EngineFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Farewell(Event):
+    """The server is to stop: say ``text`` as soon as the turn allows, and end.
+
+    Nothing interrupts it. The call ends as ``server_drained``; at once where ``text`` is
+    empty.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hangup(Event):
     """The call is over, for ``reason`` (a machine-readable word)."""
 

@@ -200,6 +200,16 @@ class PlayoutLedger:
                 return number
         return -1
 
+    def left_at(self, played: int) -> int | None:
+        """Samples of the segment heard at ``played`` that are still to come; None: unknown."""
+        number = self.segment_at(played)
+        if number < 0:
+            return 0
+        segment = self._segments[number]
+        if segment.position is None or not segment.done:
+            return None
+        return segment.position + segment.samples - max(played, segment.position)
+
     def strip_end(self) -> None:
         """The text ends without white space: more is to follow that brings its own."""
         if self._segments:

@@ -105,6 +105,12 @@ class Reply:
         self.text = before + spoken
         return self._speak(spoken, canned=True)
 
+    def say_kept(self, text: str, *, protected: bool) -> Speak:
+        """Say a text of which the audio is kept, and nothing else."""
+        self._guard(protected)
+        self.text, self.written = text, True
+        return self._speak(text, canned=True)
+
     @property
     def is_broken_off(self) -> bool:
         """Whether later text is left out."""

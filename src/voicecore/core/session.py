@@ -18,6 +18,7 @@ from voicecore.core.conversation import Conversation
 from voicecore.core.state import TOLD, State
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.turn_table import TABLE
+from voicecore.core.turns import farewell
 from voicecore.core.turns.memory import new_memory
 from voicecore.errors import MisuseError
 
@@ -52,7 +53,8 @@ class Session:
     @property
     def deadline_ns(self) -> int | None:
         """When a :class:`~voicecore.core.events.Timeout` is due; None: never."""
-        return self._memory.deadline_ns
+        dues = (self._memory.deadline_ns, farewell.due_ns(self._memory))
+        return min((due for due in dues if due is not None), default=None)
 
     @property
     def stale_events(self) -> int:

@@ -28,6 +28,7 @@ from voicecore.core import events as ev
 from voicecore.core.state import ALIVE, REPLYING, State
 from voicecore.core.turns import (
     engines,
+    farewell,
     hearing,
     keys,
     listening,
@@ -73,6 +74,8 @@ def _row(
 _row((CONNECTING,), ev.Connected, listening.on_connected, LISTENING, THINKING)
 _row((CONNECTING, *ALIVE), ev.Hangup, listening.on_hangup, ENDED)
 _row((ENDED,), ev.Hangup, listening.ignore)
+_row((CONNECTING, *ALIVE), ev.Farewell, farewell.on_farewell, ENDED)
+_row((LISTENING,), ev.Farewell, farewell.on_farewell, THINKING, ENDED)
 
 # The caller's voice.
 _row((LISTENING,), ev.SpeechOnset, listening.ignore)
@@ -93,13 +96,14 @@ _row((YIELDING,), ev.SpeechReleased, yielding.on_released, *_JUDGED)
 _row(ALIVE, ev.Digit, keys.on_digit)
 _row((THINKING,), ev.Digit, keys.on_digit, LISTENING)
 
-# Time.
-_row((LISTENING,), ev.Timeout, listening.on_quiet_timeout, THINKING)
-_row((HEARING,), ev.Timeout, hearing.on_watch, THINKING, LISTENING)
-_row((PAUSING,), ev.Timeout, pausing.on_pause_timeout, THINKING, LISTENING)
-_row((THINKING,), ev.Timeout, listening.ignore)
-_row((SPEAKING,), ev.Timeout, yielding.on_speaking_timeout, YIELDING, HEARING, PAUSING, LISTENING)
-_row((YIELDING,), ev.Timeout, yielding.on_yielding_timeout, *_JUDGED)
+# Time: whatever else is due, a goodbye comes first.
+_parting = farewell.first
+_row((LISTENING,), ev.Timeout, _parting(listening.on_quiet_timeout), THINKING, ENDED)
+_row((HEARING,), ev.Timeout, _parting(hearing.on_watch), THINKING, LISTENING, ENDED)
+_row((PAUSING,), ev.Timeout, _parting(pausing.on_pause_timeout), THINKING, LISTENING, ENDED)
+_row((THINKING,), ev.Timeout, _parting(listening.ignore), ENDED)
+_row((SPEAKING,), ev.Timeout, _parting(yielding.on_speaking_timeout), *_JUDGED, YIELDING, ENDED)
+_row((YIELDING,), ev.Timeout, _parting(yielding.on_yielding_timeout), *_JUDGED, ENDED)
 
 # The engines.
 _row(ALIVE, ev.TranscriptPartial, understanding.on_partial)
@@ -117,7 +121,8 @@ _row(REPLYING, ev.SegmentEnd, speaking.on_segment_end, *_OVER)
 _row((PAUSING,), ev.ReplyEnd, speaking.on_reply_end)
 _row((PAUSING,), ev.SegmentEnd, speaking.on_segment_end)
 _row(ALIVE, ev.EngineFailed, engines.on_failed)
-_row((THINKING,), ev.EngineFailed, engines.on_failed, LISTENING)
+_row((THINKING,), ev.EngineFailed, engines.on_failed, LISTENING, ENDED)
+_row((SPEAKING,), ev.EngineFailed, engines.on_failed, ENDED)
 _row((YIELDING,), ev.EngineFailed, engines.on_failed, *_JUDGED)
 for _late in (ev.ReplyText, ev.ReplyEnd, ev.SpeechQueued, ev.SegmentEnd):
     _row(_SILENT, _late, listening.on_stale)

@@ -1,6 +1,8 @@
 """The process: command line, event loop, signals, exit codes.
 
-With ``workers`` this process is their supervisor, or one of them (``workers``).
+SIGTERM lets calls end by themselves (``drain_timeout_s``), SIGINT ends all at once; a second
+signal cuts either short. With ``workers`` this process is their supervisor, or one of them
+(``workers``).
 
 Exit codes: 0 after a signal, 1 when an engine can't start or shutting down
 took too long, 2 when settings or the port can't be used, 130 when cut short.
@@ -21,6 +23,7 @@ from voicecore.errors import EngineError, MissingLibraryError, MisuseError
 from voicecore.service import cli, memory
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError, load
+from voicecore.service.ending import Ending
 from voicecore.service.logs import configure_logging
 from voicecore.service.secret_text import masked
 from voicecore.service.workers.division import worker_count
@@ -136,15 +139,17 @@ def _reporter(log_format: str, worker: int | None) -> Callable[[str], None]:
     return lambda line: print(f"{who}{line}", flush=True)
 
 
-def _build(settings: Settings, place: Place | None, report: Callable[[str], None]) -> Server:
+def _build(
+    settings: Settings, place: Place | None, report: Callable[[str], None], ending: Ending
+) -> Server:
     # Late, so that a wrong setting is told without loading the web stack.
     if place is None:
         from voicecore.service.server import Server
 
-        return Server(settings, report)
+        return Server(settings, report, ending=ending)
     from voicecore.service.workers.worker import build_worker
 
-    return build_worker(settings, place, report)
+    return build_worker(settings, place, report, ending)
 
 
 async def _run(settings: Settings, place: Place | None, report: Callable[[str], None]) -> int:
@@ -152,17 +157,20 @@ async def _run(settings: Settings, place: Place | None, report: Callable[[str], 
     if alone:
         report("voicecore is loading")
     memory.keep_flat()
-    stop = asyncio.Event()
-    _install_signals(stop, report if alone else _nobody, alone=alone)
-    server = _build(settings, place, report)
+    ending = Ending(settings.drain_timeout_s)
+    _install_signals(ending, report if alone else _nobody, alone=alone)
+    server = _build(settings, place, report, ending)
     code = 0
     try:
-        if await _started(server.start(), stop):
+        if await _unless(server.start(), ending.asked):
             memory.spare_what_is_loaded()
             # Of several workers their supervisor tells it, once.
             for line in (*server.banner(), "  Ctrl-C stops.") if alone else ():
                 report(line)
-            await stop.wait()
+            await ending.asked.wait()
+            if ending.drains:
+                report("stopping: calls may end by themselves; again to stop at once")
+                await _unless(server.drain(), ending.at_once)
     except ConfigError as error:
         code = _complain(error.problems)
     except (EngineError, MissingLibraryError) as error:
@@ -170,9 +178,10 @@ async def _run(settings: Settings, place: Place | None, report: Callable[[str], 
         code = 1
     except Exception:
         # By the log, which knows what mustn't be shown of a traceback.
-        _log.critical("starting failed unexpectedly", exc_info=True)
+        _log.critical("running failed unexpectedly", exc_info=True)
         code = 1
     server.stop_admitting()
+    _bound_the_end()
     try:
         async with asyncio.timeout(SHUTDOWN_S):
             await server.close()
@@ -182,46 +191,56 @@ async def _run(settings: Settings, place: Place | None, report: Callable[[str], 
     return code
 
 
-async def _started(start: Coroutine[None, None, None], stop: asyncio.Event) -> bool:
-    """Whether ``start`` came to its end before a signal did."""
-    starting = asyncio.ensure_future(start)
-    stopping = asyncio.ensure_future(stop.wait())
+async def _unless(work: Coroutine[None, None, None], event: asyncio.Event) -> bool:
+    """Whether ``work`` came to its end before ``event`` was set."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(event.wait())
     try:
-        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
             return True
         return False
     finally:
-        starting.cancel()
-        stopping.cancel()
-        await asyncio.gather(starting, stopping, return_exceptions=True)
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
+
+
+def _bound_the_end() -> None:
+    """From now on the process has so long to end, whatever hangs."""
+    watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def _nobody(line: str) -> None:
     """Takes what a supervisor says already."""
 
 
-def _install_signals(
-    stop: asyncio.Event, report: Callable[[str], None], *, alone: bool = True
-) -> None:
-    """First signal: end in order, in 5 s at most. Second: end now.
+def _install_signals(ending: Ending, report: Callable[[str], None], *, alone: bool = True) -> None:
+    """SIGTERM: drain. SIGINT: end in order, in 5 s at most. A second signal: end now.
 
-    A worker may be told to end by its supervisor and by who told that (systemd signals
-    every process of a service): it takes a second SIGTERM for the first.
+    A drain that was asked for otherwise counts as none: who stops a container does that
+    first, and has SIGTERM sent then. A worker may be told to end by its supervisor and by
+    who told that (systemd signals every process of a service): it takes a second SIGTERM
+    for the first.
     """
     loop = asyncio.get_running_loop()
+    numbers: list[int] = []
 
     def on_signal(number: int) -> None:
-        if stop.is_set():
-            if not alone and number == signal.SIGTERM:
+        if numbers:
+            if not alone and numbers == [number] == [signal.SIGTERM]:
                 return
             os._exit(130)
+        numbers.append(number)
+        if number == signal.SIGTERM:
+            ending.drain()
+            return
         report("stopping: calls are hung up; again to stop at once")
-        watchdog = threading.Timer(HARD_EXIT_S, os._exit, (1,))
-        watchdog.daemon = True
-        watchdog.start()
-        stop.set()
+        _bound_the_end()
+        ending.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)

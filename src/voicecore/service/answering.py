@@ -47,8 +47,9 @@ class Answer(AnswerWork):
     Audio is played in the plane's generation at construction, so what
     comes after a flush is refused by the plane itself. ``resampler`` takes the
     synthesiser's rate to the plane's (None: they are equal); the next answer
-    may use it once this one is cancelled or over. ``on_played(position, pcm)`` is
-    told of all audio that the plane takes.
+    may use it once this one is cancelled or over. ``kept(text, rate_hz)`` is the audio
+    of what needs no synthesiser. ``on_played(position, pcm)`` is told of all audio that
+    the plane takes.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Answer(AnswerWork):
         tts: CallVoice,
         *,
         resampler: Resampler | None,
-        apology: Callable[[int], NDArray[np.int16]],
+        kept: Callable[[str, int], NDArray[np.int16]],
         report: Report,
         on_played: Callable[[int, NDArray[np.int16]], None] = lambda position, pcm: None,
     ) -> None:
@@ -69,7 +70,7 @@ class Answer(AnswerWork):
         self._resampler = resampler
         if resampler is not None:
             resampler.reset()
-        self._apology = apology
+        self._kept = kept
         self._on_played = on_played
         self._clauses: asyncio.Queue[Speak] = asyncio.Queue()
         self._room = asyncio.Event()
@@ -120,7 +121,7 @@ class Answer(AnswerWork):
             if self._clauses.qsize() < _CLAUSES_AHEAD:
                 self._room.set()
             try:
-                await (self._play_apology(speak) if speak.canned else self._synthesise(speak))
+                await (self._play_kept(speak) if speak.canned else self._synthesise(speak))
             except EngineError as error:
                 self._fail("tts", error.code)
                 return
@@ -145,9 +146,10 @@ class Answer(AnswerWork):
         if resampler is not None:
             await self._play(speak.segment, resampler.flush(), (), meter)
 
-    async def _play_apology(self, speak: Speak) -> None:
+    async def _play_kept(self, speak: Speak) -> None:
         rate_hz = self._plane.play_rate_hz
-        await self._play(speak.segment, self._apology(rate_hz), (), EnergyMeter(rate_hz))
+        pcm = self._kept(speak.text, rate_hz)
+        await self._play(speak.segment, pcm, (), EnergyMeter(rate_hz))
 
     async def _play(
         self,

@@ -24,17 +24,20 @@ from voicecore.core.state import TOLD, State
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
-from voicecore.service.apology import Apology
 from voicecore.service.call_engines import CallEngines
+from voicecore.service.call_report import CallReport
 from voicecore.service.client_events import ClientEvents
 from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
+from voicecore.service.kept_speech import KeptSpeech
+from voicecore.service.logs import of_call
 from voicecore.service.metrics import Metrics
 from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
 from voicecore.service.timers import call_in
+from voicecore.service.tracing import NO_TRACES, Tracer
 from voicecore.service.version import version
 from voicecore.service.voice import AnyVoice, voice_of
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
@@ -52,13 +55,6 @@ _FAR_BUFFER_MS = 60.0
 """What a browser's jitter buffer holds back on a good network, until it says itself."""
 _MOST_FAR_BUFFER_MS = 5000.0
 
-_COUNTED = (
-    "received", "lost", "late", "duplicate", "reordered", "fec", "malformed", "unknown_pt",
-    "concealed_ms", "sent", "encoded", "rejected",
-    "stalls", "byes",
-)  # fmt: skip
-"""Counters of the media plane that ``/metrics`` shows."""
-
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
@@ -68,11 +64,12 @@ class CallContext:
     metrics: Metrics
     turns: TurnSettings
     stt_chunk_ms: int
-    apology: Apology
+    kept: KeptSpeech
     peers: Callable[[], PeerConfig]
     make_plane: Callable[[AudioLink], MediaPlane]
     recordings: Recordings | None = None
     stt_bridge: bool = False
+    tracer: Tracer = NO_TRACES
     now: Callable[[], int] = time.monotonic_ns
 
 
@@ -109,7 +106,8 @@ class Call:
         self._dispatching = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns: int | None = None
-        self._counted: dict[str, int] = {}
+        trace = context.tracer.call(session_id, context.engines.names, self._began_ns)
+        self._report = CallReport(context.metrics, trace, self._began_ns)
         self._client = ClientEvents(self.peer.send_texts, now=context.now, loop=loop)
         self._client.push(
             "hello",
@@ -153,35 +151,42 @@ class Call:
 
     def record_media(self) -> None:
         """Add what happened to packets since the last time to the metrics."""
-        if self._plane is None:
+        plane = self._plane
+        if plane is None:
             return
-        self._plane.adapt()
-        stats = self._plane.stats()
-        for name in _COUNTED:
-            count = int(stats[name])
-            self._context.metrics.media(name, max(count - self._counted.get(name, 0), 0))
-            self._counted[name] = count
-        if self._session is not None:
-            stale = self._session.stale_events
-            self._context.metrics.stale_events(stale - self._counted.get("stale_events", 0))
-            self._counted["stale_events"] = stale
+        plane.adapt()
+        stale = self._session.stale_events if self._session is not None else 0
+        self._report.media(plane, stale, self._far_buffer_ms)
 
     def hang_up(self, reason: str) -> None:
         """End the call now (twice is fine)."""
         if self.end_reason:
             return
-        if self._session is not None:
-            self._dispatch(ev.Hangup(reason))
+        with of_call(self.session_id):
+            if self._session is not None:
+                self._dispatch(ev.Hangup(reason))
+            else:
+                self._end(reason)
+
+    def part(self, goodbye: str) -> None:
+        """Say ``goodbye`` as soon as the turn allows, and end; at once if nobody is there yet.
+
+        It is one of the texts that are kept (:mod:`~voicecore.service.kept_speech`), or
+        empty: then the call just ends.
+        """
+        if self._session is None:
+            self.hang_up("server_drained")
         else:
-            self._end(reason)
+            self._dispatch(ev.Farewell(goodbye))
 
     async def close(self) -> None:
         """Free everything and wait until all of it is gone."""
         self.hang_up("closed")
-        try:
-            await self._release()
-        finally:
-            await self.peer.close()
+        with of_call(self.session_id):
+            try:
+                await self._release()
+            finally:
+                await self.peer.close()
 
     async def _release(self) -> None:
         self._client.close()
@@ -206,6 +211,10 @@ class Call:
         """Media can flow: build the plane and begin."""
         if self.end_reason:
             return
+        with of_call(self.session_id):
+            self._begin(link)
+
+    def _begin(self, link: AudioLink) -> None:
         self.connected_ns = self._now()
         plane = self._plane = self._context.make_plane(link)
         self._session = Session(
@@ -233,7 +242,7 @@ class Call:
         self._voice = voice_of(
             mine,
             plane,
-            apology=self._context.apology.pcm,
+            kept=self._context.kept.pcm,
             report=self._dispatch,
             on_played=self._recorder.played,
         )
@@ -241,8 +250,7 @@ class Call:
             self._judge = PauseJudge(engines.turn, plane, self._dispatch)
         plane.attach(self)
         self._await_audio()
-        local, remote = link.selected_types()
-        self._context.metrics.ice_result("connected", local, remote)
+        self._report.connected(self.peer, link, self.connected_ns)
         self._dispatch(ev.Connected())
 
     def on_channel_open(self) -> None:
@@ -269,8 +277,6 @@ class Call:
 
     def on_peer_lost(self, reason: str) -> None:
         """The connection is gone."""
-        if self.connected_ns is None:
-            self._context.metrics.ice_result("failed", "none", "none")
         self.hang_up(reason)
 
     # -- plane events -----------------------------------------------------------------
@@ -303,7 +309,8 @@ class Call:
 
     def on_plane_failed(self, error: Exception) -> None:
         """Without voice activity there is no call."""
-        _LOG.error("call %s: voice activity failed: %s", self.session_id, type(error).__name__)
+        with of_call(self.session_id):
+            _LOG.error("voice activity failed: %s", type(error).__name__)
         self._context.metrics.engine_failed("vad", getattr(error, "code", "vad_failed"))
         self.hang_up("vad_failed")
 
@@ -319,8 +326,9 @@ class Call:
             return
         self._dispatching = True
         try:
-            while self._events:
-                self._handle(session, self._events.popleft())
+            with of_call(self.session_id):
+                while self._events:
+                    self._handle(session, self._events.popleft())
         finally:
             self._dispatching = False
         self._arm(session.deadline_ns)
@@ -330,15 +338,16 @@ class Call:
         try:
             actions = session.handle(event, now_ns)
         except MisuseError as error:
-            _LOG.error("call %s: %s", self.session_id, error)
+            _LOG.error("%s", error)
             self._recorder.event(event, now_ns, None)
             return
         except AssertionError:
             # A fault of ours, after which nobody knows whose turn it is.
-            _LOG.exception("call %s: turn-taking failed", self.session_id)
+            _LOG.exception("turn-taking failed")
             self._end("turn_taking_failed")
             return
         self._recorder.event(event, now_ns, actions)
+        self._report.step(event, now_ns, actions)
         for action in actions:
             self._perform(action)
 
@@ -427,4 +436,6 @@ class Call:
         for worker in (self._ears, self._voice, self._judge, self._recorder):
             if worker is not None:
                 worker.close()
+        self.record_media()
+        self._report.ended(reason, self.peer, self._now())
         self._on_over(self)

@@ -10,22 +10,28 @@ import secrets
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
-from voicecore.service.apology import Apology
 from voicecore.service.call import Call, CallContext
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.engine_factory import Engines
+from voicecore.service.kept_speech import KeptSpeech
+from voicecore.service.logs import of_call, tell
 from voicecore.service.manager import Opened
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
 from voicecore.service.overload import OverloadMonitor
 from voicecore.service.recording import Recordings
 from voicecore.service.session_ids import SessionIds
+from voicecore.service.tracing import make_tracer
 
 _LOG = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5
 _RECORD_PERIOD_S = 10.0
+
+GOODBYES_S = 10.0
+"""For the last words to calls that a drain leaves; each ends by itself a little earlier
+(``core/turns/farewell.py``)."""
 
 
 class Calls:
@@ -55,6 +61,9 @@ class Calls:
         self._directory = directory or Alone()
         self._session_ids = session_ids or SessionIds(settings.instance)
         self._reserving = 0
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+        self._tracer = make_tracer(settings)
         metrics.watch_tasks(loop)
         self._calls: dict[str, Call] = {}
         self._tokens: dict[str, str] = {}
@@ -84,7 +93,7 @@ class Calls:
         return self._overload.level
 
     async def start(self) -> None:
-        """Open the sockets, synthesise the apology. Runs once, after the engines have started."""
+        """Open the sockets, synthesise what is kept. Runs once, after the engines have started."""
         settings = self._settings
         tts = self._engines.tts
         turns = settings.turn_settings(
@@ -93,7 +102,8 @@ class Calls:
             trust_words=self._engines.trust_words,
         )
         # First, since it is what may fail and be tried again.
-        apology = await Apology.synthesise(tts, turns.apology, play_rates(tts.rate_hz))
+        texts = filter(None, (turns.apology.strip(), settings.drain_goodbye.strip()))
+        kept = await KeptSpeech.synthesise(tts, texts, play_rates(tts.rate_hz))
         if settings.record_dir is not None:
             recordings = Recordings(settings.record_dir, settings.record_consent)
             self._recordings = recordings
@@ -104,11 +114,12 @@ class Calls:
             metrics=self._metrics,
             turns=turns,
             stt_chunk_ms=settings.stt_chunk_ms,
-            apology=apology,
+            kept=kept,
             peers=media.peer_config,
             make_plane=media.make_plane,
             recordings=self._recordings,
             stt_bridge=settings.stt_bridge,
+            tracer=self._tracer,
         )
         self._metrics.watch_media(media.counters)
         self._overload.media = media.load
@@ -120,23 +131,26 @@ class Calls:
         """See :class:`CallManager`."""
         call = await self._admit("server_offers")
         try:
-            sdp = await call.peer.offer()
-        except BaseException:
-            call.hang_up("offer_failed")
+            with of_call(call.session_id):
+                sdp = await call.peer.offer()
+        except BaseException as error:
+            self._abandon(call, error, "offer_failed")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "offer")
 
     async def answer(self, session_id: str, sdp: str) -> None:
         """See :class:`CallManager`."""
-        await self._find(session_id).peer.answer(sdp)
+        with of_call(session_id):
+            await self._find(session_id).peer.answer(sdp)
 
     async def accept(self, offer_sdp: str) -> Opened:
         """See :class:`CallManager`."""
         call = await self._admit("client_offers")
         try:
-            sdp = await call.peer.accept(offer_sdp)
-        except BaseException:
-            call.hang_up("offer_refused")
+            with of_call(call.session_id):
+                sdp = await call.peer.accept(offer_sdp)
+        except BaseException as error:
+            self._abandon(call, error, "offer_refused")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "answer")
 
@@ -144,7 +158,8 @@ class Calls:
         self, session_id: str, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
         """See :class:`CallManager`."""
-        await self._find(session_id).peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
+        with of_call(session_id):
+            await self._find(session_id).peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
 
     def authorize(self, session_id: str, token: str) -> None:
         """See :class:`CallManager`."""
@@ -164,6 +179,16 @@ class Calls:
         """See :class:`CallManager`."""
         self._find(session_id).hang_up("hung_up")
 
+    async def drain(self, timeout_s: float) -> None:
+        """See :class:`CallManager`."""
+        self.draining = True
+        self._directory.drain()
+        if await self._over_within(timeout_s):
+            return
+        for call in list(self._calls.values()):
+            call.part(self._settings.drain_goodbye.strip())
+        await self._over_within(GOODBYES_S)
+
     async def close(self) -> None:
         """See :class:`CallManager`."""
         self.draining = True
@@ -173,6 +198,7 @@ class Calls:
             call.hang_up("server_stopped")
         while self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
+        await self._tracer.close()
         await self._overload.close()
         if self._media is not None:
             await self._media.close()
@@ -193,12 +219,19 @@ class Calls:
                 self._reserving -= 1
             if self.draining:
                 self._directory.release(session_id)
-                raise _not_now()
+                raise _stopping()
         except CapacityError as error:
             self._metrics.call_refused(error.code)
             raise
-        call = Call(session_id, context, self._on_over)
+        try:
+            with of_call(session_id):
+                call = Call(session_id, context, self._on_over)
+                tell(_LOG, "call opened", flow=flow, active=self.active + 1, limit=self.limit)
+        except BaseException:
+            self._directory.release(session_id)
+            raise
         self._calls[session_id] = call
+        self._nobody.clear()
         self._tokens[session_id] = secrets.token_urlsafe(24)
         later = self._loop.call_later
         self._timers[session_id] = [
@@ -209,7 +242,9 @@ class Calls:
         return call
 
     def _check_admission(self) -> CallContext:
-        if self._context is None or self.draining:
+        if self.draining:
+            raise _stopping()
+        if self._context is None:
             raise _not_now()
         if self.active + self._reserving >= self.limit:
             raise CapacityError(
@@ -219,6 +254,21 @@ class Calls:
         self._overload.check()
         return self._context
 
+    async def _over_within(self, timeout_s: float) -> bool:
+        """Whether the last call ends in that time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._nobody.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _abandon(self, call: Call, error: BaseException, reason: str) -> None:
+        if isinstance(error, CapacityError):  # no relay, where nothing else will do
+            self._metrics.call_refused(error.code)
+            reason = "no_relay"
+        call.hang_up(reason)
+
     def _record_media(self) -> None:
         for call in self._calls.values():
             call.record_media()
@@ -226,7 +276,6 @@ class Calls:
 
     def _on_setup_timeout(self, call: Call) -> None:
         if call.connected_ns is None:
-            self._metrics.ice_result("timeout", "none", "none")
             call.hang_up("not_connected_in_time")
 
     def _find(self, session_id: str) -> Call:
@@ -237,6 +286,8 @@ class Calls:
 
     def _on_over(self, call: Call) -> None:
         self._calls.pop(call.session_id, None)
+        if not self._calls:
+            self._nobody.set()
         self._tokens.pop(call.session_id, None)
         for timer in self._timers.pop(call.session_id, []):
             timer.cancel()
@@ -258,6 +309,16 @@ def _not_now() -> CapacityError:
     )
 
 
-def build_manager(settings: Settings, engines: Engines, metrics: Metrics) -> Calls:
+def _stopping() -> CapacityError:
+    return CapacityError(
+        "The server is about to stop and takes no more calls; try again soon",
+        retry_after_s=_RETRY_AFTER_S,
+        code="draining",
+    )
+
+
+def build_manager(
+    settings: Settings, engines: Engines, metrics: Metrics, directory: Directory | None = None
+) -> Calls:
     """The manager of a process, for ``service.__main__``. Needs a running loop."""
-    return Calls(settings, engines, metrics)
+    return Calls(settings, engines, metrics, directory=directory)

@@ -38,6 +38,10 @@ class Directory(Protocol):
         """Where the instance is that has the session; None: nobody else has it."""
         ...
 
+    def describe(self) -> dict[str, object]:
+        """How it is, for ``/readyz``, in plain JSON types; empty where there is none."""
+        ...
+
     async def close(self) -> None:
         """Leave: our entries go at once. Twice is fine."""
         ...
@@ -61,6 +65,10 @@ class Alone:
     async def owner_url(self, session_id: str) -> str | None:
         """Nobody else."""
         return None
+
+    def describe(self) -> dict[str, object]:
+        """Nothing to tell."""
+        return {}
 
     async def close(self) -> None:
         """Nothing is held."""

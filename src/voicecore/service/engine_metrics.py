@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from voicecore.engines.resilience.provider import ProviderHealth
+
+EngineHealth = Callable[[], Mapping[str, Sequence[ProviderHealth]]]
+"""How the engines of each stage are now; cheap."""
 
 STAGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64, 1, 1.5, 2, 3, 5, 10)
 """Dense where people feel a difference: from a frame to a second."""
 _CIRCUITS = ("closed", "open", "probing")
+_STATES = ("up", "down", "unknown")
 
 
 class EngineMetrics:
@@ -75,3 +85,26 @@ class EngineMetrics:
     def circuit(self, stage: str, engine: str, state: str) -> None:
         """The circuit breaker of ``engine`` changed."""
         self._circuits.labels(stage, engine).set(_CIRCUITS.index(state))
+
+
+class EngineHealthCollector(Collector):
+    """A gauge for each state of each engine: 1 for the one it is in."""
+
+    def __init__(self, health: EngineHealth) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask now."""
+        family = GaugeMetricFamily(
+            "voicecore_engine_state",
+            "1 for the state that the engine is in: up, down, or unknown (not asked yet)",
+            labels=["stage", "engine", "state"],
+        )
+        for stage, engines in self._health().items():
+            # Two of one name in a chain are one line here: the better of them.
+            found = {one.engine: one.state for one in engines}
+            found |= {one.engine: "up" for one in engines if one.state == "up"}
+            for engine, now in found.items():
+                for state in _STATES:
+                    family.add_metric([stage, engine, state], float(state == now))
+        yield family

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
-from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.errors import CapacityError
 from voicecore.service.crew import Crew
+from voicecore.service.engine_metrics import EngineHealth
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.problems import problem
 from voicecore.service.secret_text import masked
-
-EngineHealth = Callable[[], Mapping[str, Sequence[ProviderHealth]]]
-"""How the engines of each stage are now; cheap."""
 
 
 class Readiness:
@@ -25,10 +22,19 @@ class Readiness:
     def __init__(self) -> None:
         self._waits: dict[str, str] = {}
         self._health: EngineHealth = dict
+        self._directory: Callable[[], Mapping[str, object]] = dict
 
     def watch_engines(self, health: EngineHealth) -> None:
         """From now on ``health`` is asked how the engines are."""
         self._health = health
+
+    def watch_directory(self, describe: Callable[[], Mapping[str, object]]) -> None:
+        """From now on ``describe`` is asked how the directory of all instances is."""
+        self._directory = describe
+
+    def directory(self) -> dict[str, object]:
+        """How the directory of all instances is: told, no reason not to be ready."""
+        return dict(self._directory())
 
     def engines(self) -> dict[str, dict[str, dict[str, str]]]:
         """By stage and engine: its ``state``, and the ``reason`` where it is down."""
@@ -104,27 +110,31 @@ class HealthRoutes:
         """200 when a call would be taken and answered now, else 503 with all reasons.
 
         ``overload`` other than ``normal`` says that something is spared already;
-        ``engines`` which engines of a chain are down, and why. Of several workers one that
-        takes calls is enough, and ``workers`` tells how each is.
+        ``engines`` which engines of a chain are down, and why; ``directory`` how the one of
+        all instances is, where there is one. Of several workers one that takes calls is
+        enough, and ``workers`` tells how each is.
         """
         if self._crew is not None:
             return self._crew_admits(self._crew)
         manager = self._manager
         reasons = self._ready.reasons() or self._ready.engines_down()
         if manager.draining:
-            reasons.append("the server is shutting down")
+            reasons.append("the server is draining: it is about to stop and takes no more calls")
         if manager.active >= manager.limit:
             reasons.append(f"all {manager.limit} places are taken")
         if manager.overload_level is OverloadLevel.REFUSING:
             reasons.append("the server is too busy for more calls")
         if reasons:
-            return problem(503, "not_ready", "; ".join(reasons), {"Retry-After": "2"})
+            code = "draining" if manager.draining else "not_ready"
+            return problem(503, code, "; ".join(reasons), {"Retry-After": "2"})
+        directory = self._ready.directory()
         return web.json_response(
             {
                 "status": "ready",
                 "calls": {"active": manager.active, "limit": manager.limit},
                 "overload": manager.overload_level.name.lower(),
                 "engines": self._ready.engines(),
+                **({"directory": directory} if directory else {}),
             },
             headers={"Cache-Control": "no-store"},
         )

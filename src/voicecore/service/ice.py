@@ -1,4 +1,4 @@
-"""The ICE servers a caller is told of, with TURN credentials that expire.
+"""What a caller is told of ICE: servers, with TURN credentials that expire, and the policy.
 
 coturn's ``use-auth-secret`` shares one secret with us; user name and password
 follow from it and from a time, so nothing has to be stored and a leaked pair
@@ -47,3 +47,8 @@ def ice_servers(settings: Settings, user_id: str, now_s: float) -> list[dict[str
             {"urls": list(settings.turn_urls), "username": username, "credential": credential}
         )
     return servers
+
+
+def transport_policy(settings: Settings) -> str:
+    """What the caller's ``iceTransportPolicy`` is to be: ``all`` or ``relay``."""
+    return "all" if settings.ice_transport_policy == "all" else "relay"

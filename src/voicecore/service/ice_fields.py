@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
@@ -18,6 +20,7 @@ from voicecore.service.setting_types import (
     to_ice_servers,
     to_list,
 )
+from voicecore.transport import ice_servers as ice_server_urls
 
 ICE = "ICE and TURN"
 
@@ -38,7 +41,11 @@ class IceFields(BaseModel):
         metavar="SERVERS",
     )
     turn_urls: IceUrlList = setting(
-        ICE, list, "TURN servers that share turn_secret with us (coturn)", metavar="URLS"
+        ICE,
+        list,
+        "TURN servers that share turn_secret with us (coturn), in the order they are tried:"
+        " by UDP, by TCP (?transport=tcp), over TLS (turns:)",
+        metavar="URLS",
     )
     turn_secret: Secret = setting(
         ICE,
@@ -57,8 +64,11 @@ class IceFields(BaseModel):
         " unset: the system's",
         metavar="FILE",
     )
-    ice_transport_policy: Literal["all", "relay"] = setting(
-        ICE, "all", "relay: callers are told to use no way but through a TURN server"
+    ice_transport_policy: Literal["all", "relay", "relay_both"] = setting(
+        ICE,
+        "all",
+        "relay: callers are told to use no way but through a TURN server, and are refused while"
+        " there is none; relay_both: nor do we, whose addresses they then don't learn",
     )
 
     def ice_problems(self) -> list[str]:
@@ -70,16 +80,27 @@ class IceFields(BaseModel):
                 f"turn_urls and turn_secret go together: {missing} is missing"
                 " (a server with a fixed user name belongs in ice_servers)"
             )
-        if self.turn_ca is not None and not self.turn_ca.is_file():
-            problems.append(f"turn_ca: there is no file {self.turn_ca}")
-        if self.ice_transport_policy == "relay" and not self._has_relay:
+        if self.turn_ca is not None:
+            problems += _ca_problems(self.turn_ca)
+        if self.ice_transport_policy != "all" and not self._has_relay:
             problems.append(
-                "ice_transport_policy = relay needs a TURN server: turn_urls with turn_secret,"
-                " or one in ice_servers"
+                f"ice_transport_policy = {self.ice_transport_policy} needs a TURN server:"
+                " turn_urls with turn_secret, or one in ice_servers with username and credential"
+                " (turns: over UDP doesn't count: nobody speaks it)"
             )
         return problems
 
     @property
     def _has_relay(self) -> bool:
-        known = [url for server in self.ice_servers for url in server.urls if server.username]
-        return any(url.startswith("turn") for url in [*self.turn_urls, *known])
+        minted = SimpleNamespace(urls=self.turn_urls, username="minted", credential="minted")
+        return bool(ice_server_urls.read([*self.ice_servers, minted])[1])
+
+
+def _ca_problems(path: Path) -> list[str]:
+    if not path.is_file():
+        return [f"turn_ca: there is no file {path}"]
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except (OSError, ssl.SSLError):
+        return [f"turn_ca: {path} can't be read as certificates in PEM form"]
+    return []

@@ -1,19 +1,52 @@
-"""Logging to standard error, as text or as one JSON object a line."""
+"""Logging to standard error, as text or as one JSON object a line.
+
+What is logged while something is done for a call carries its session id: ``of_call`` says
+which call that is, and the tasks that are begun meanwhile inherit it. Messages are static
+text with ids and numbers, never what was said or where a caller is (docs/metrics.md).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 from aiohttp.http_exceptions import HttpProcessingError
 
 from voicecore.service.secret_text import masked
 
+Field = str | int | float | bool | None
+
+_CALL: ContextVar[str] = ContextVar("voicecore_call", default="")
+_FIELDS = "voicecore_fields"
+
+
+@contextmanager
+def of_call(session_id: str) -> Iterator[None]:
+    """What is logged within belongs to that call."""
+    token = _CALL.set(session_id)
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+def tell(logger: logging.Logger, message: str, **fields: Field) -> None:
+    """Log an event: a static ``message``, its numbers and words of the program beside it.
+
+    They become members of the JSON object, ``name=value`` in text; None is left out.
+    """
+    if logger.isEnabledFor(logging.INFO):
+        known = {name: value for name, value in fields.items() if value is not None}
+        logger.info(message, extra={_FIELDS: known})
+
 
 class JsonFormatter(logging.Formatter):
-    """``{"time", "level", "logger", "message"}`` and ``error`` where there is one.
+    """``{"time", "level", "logger", "message"}``; ``call``, fields and ``error`` where they are.
 
     ``worker`` stands in it where there are several.
     """
@@ -24,13 +57,16 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
-        entry = {
+        entry: dict[str, Field] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": masked(record.getMessage()),
             **self._fixed,
         }
+        if call := _CALL.get():
+            entry["call"] = call
+        entry.update(_fields(record))
         if record.exc_info:
             entry["error"] = masked(self.formatException(record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
@@ -43,9 +79,21 @@ class TextFormatter(logging.Formatter):
         who = "" if worker is None else f"worker {worker} "
         super().__init__(f"%(asctime)s {who}%(levelname)-7s %(name)s: %(message)s")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without a traceback: the call in front of the message, fields behind it."""
+        if call := _CALL.get():
+            record.message = f"call {call}: {record.message}"
+        fields = _fields(record).items()
+        return " ".join([super().formatMessage(record), *(f"{k}={v}" for k, v in fields)])
+
     def format(self, record: logging.LogRecord) -> str:
         """As everybody's, without the secrets that this process knows."""
         return masked(super().format(record))
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, Field]:
+    found: Mapping[str, Field] = getattr(record, _FIELDS, {})
+    return found
 
 
 def _without_peer_bytes(record: logging.LogRecord) -> bool:

@@ -37,7 +37,7 @@ class CallManager(Protocol):
     """
 
     draining: bool
-    """Set to true by the server when it shuts down: no call is admitted any more."""
+    """True from when the server is about to stop: no call is admitted any more."""
 
     @property
     def active(self) -> int:
@@ -57,8 +57,8 @@ class CallManager(Protocol):
     async def start(self) -> None:
         """Get ready for the first call. Runs once, after every engine has started.
 
-        This is where speech that must not need a living engine (the apology)
-        is synthesised. After an EngineError it may be called again: nothing has
+        This is where speech that must not need a living engine (the apology, the
+        goodbye) is synthesised. After an EngineError it may be called again: nothing has
         been opened by then.
         """
         ...
@@ -99,6 +99,14 @@ class CallManager(Protocol):
 
     async def hang_up(self, session_id: str) -> None:
         """End the call; 404 when there is no such call."""
+        ...
+
+    async def drain(self, timeout_s: float) -> None:
+        """Admit no more calls, and return when the last one is over.
+
+        They go on as before, their signaling too. After ``timeout_s`` those that are
+        left hear a goodbye, for which they get 10 s; what is left then is for :meth:`close`.
+        """
         ...
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,7 @@ from voicecore.service.ice import ice_servers
 from voicecore.service.lateness import Lateness
 from voicecore.service.overload import MediaLoad
 from voicecore.transport import ice_servers as ice_server_urls
-from voicecore.transport.hub import MediaHub
+from voicecore.transport.hub import MediaHub, is_ipv6
 from voicecore.transport.media_setup import (
     CODECS,
     MediaWants,
@@ -39,6 +40,7 @@ from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.scored_vad import ScoredHearing
 from voicecore.transport.sdp_audio import AudioWants
 from voicecore.transport.send_control import SendControl
+from voicecore.transport.server_notes import ServerFault, ServerNotes
 
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _OPUS_FALLBACK_HZ = 24000
@@ -64,7 +66,7 @@ def play_rates(tts_hz: int) -> set[int]:
 class Media:
     """Belongs to the event loop; made when the engines have started, closed after the calls.
 
-    ``on_no_relay`` is told of each call for which no TURN server gave a relay. Raises
+    ``on_no_relay`` is told of each call for which no TURN server gave a relay, and why. Raises
     :class:`ConfigError` for an echo canceller without a native VAD,
     :class:`~voicecore.errors.MissingLibraryError` without its library.
     """
@@ -73,7 +75,7 @@ class Media:
         self,
         settings: Settings,
         engines: Engines,
-        on_no_relay: Callable[[], None] | None = None,
+        on_no_relay: Callable[[ServerFault], None] | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
@@ -91,6 +93,7 @@ class Media:
         self._hub = MediaHub(self._threads, udp_port=settings.udp_port)
         stun, _ = ice_server_urls.read(settings.ice_servers)
         self._reflexive = Reflexive(self._hub, stun)
+        self._notes = ServerNotes()
         self._next_port = _port_source(settings.udp_port_min, settings.udp_port_max)
         self._scorer = VadBatcher(engines.vad, loop.call_soon, gather=self._gather)
         self._native_vad = weights is not None
@@ -100,6 +103,8 @@ class Media:
         self._counters: dict[str, Any] = self._threads.counters()
         if not settings.udp_port_min:
             self._open_ports()
+            if all(is_ipv6(address) for address in settings.public_ip):
+                self._reflexive.start()
 
     @property
     def hub(self) -> MediaHub:
@@ -109,8 +114,11 @@ class Media:
     def peer_config(self) -> PeerConfig:
         """How the next call is reached."""
         settings = self._settings
-        # Our own way to the relay; credentials are made anew, since they expire.
-        known: list[dict[str, Any]] = ice_servers(settings, "server", time.time())
+        # Our own way to the relay; credentials are made anew, since they expire, and
+        # for a user of its own: coturn counts allocations by the user (user-quota).
+        user = f"server-{secrets.token_hex(4)}"
+        known: list[dict[str, Any]] = ice_servers(settings, user, time.time())
+        policy = settings.ice_transport_policy
         return PeerConfig(
             self._hub,
             ice_servers=tuple(RTCIceServer(**server) for server in known),
@@ -126,6 +134,10 @@ class Media:
                 wideband=settings.ask_for_wideband,
             ),
             on_no_relay=self._on_no_relay,
+            relay_required=policy != "all",
+            relay_only=policy == "relay_both",
+            turn_ca=str(settings.turn_ca) if settings.turn_ca else None,
+            notes=self._notes,
         )
 
     def make_plane(self, link: AudioLink) -> NativePlane:

@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from voicecore.service import bodies
 from voicecore.service.cookie import session_in_cookie
+from voicecore.service.directory import Directory
 
 PassOn = Callable[[web.Request, str], Awaitable[web.StreamResponse | None]]
 """``(request, session_id)``; the name is ``""`` for a request that names no session, as
@@ -37,6 +38,24 @@ def passing_on(ways: Sequence[PassOn]) -> Middleware:
         return await handler(request)
 
     return pass_on
+
+
+def to_owner(directory: Directory) -> PassOn:
+    """Name the instance that has the session, by 307.
+
+    With 307 a client repeats method and body (RFC 9110, section 15.4.8). Where it leads to
+    is the directory's word, never the request's. An instance is not sent to itself: if it
+    doesn't have what the directory says it has, it answers 404.
+    """
+
+    async def redirect(request: web.Request, session_id: str) -> web.Response | None:
+        url = await directory.owner_url(session_id) if session_id else None
+        if url is None:
+            return None
+        headers = {"Location": url + request.rel_url.raw_path_qs, "Cache-Control": "no-store"}
+        return web.Response(status=307, headers=headers)
+
+    return redirect
 
 
 def opens_call(request: web.Request) -> bool:

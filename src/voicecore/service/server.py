@@ -7,6 +7,7 @@ before the long part.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -18,17 +19,24 @@ from aiohttp import web
 from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
+from voicecore.service.access.door import Access
+from voicecore.service.access.keys import SelfKey
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
+from voicecore.service.directory import Alone, Directory
+from voicecore.service.directory_factory import build_directory
+from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
 from voicecore.service.listening import cannot_listen, urls_of, where_to_look
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.passing_on import PassOn, to_owner
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
 from voicecore.service.version import version
+from voicecore.service.wire_log import wire_logger
 from voicecore.service.workers.member import Member
 from voicecore.service.workers.place import PUBLIC
 
@@ -36,21 +44,32 @@ _log = logging.getLogger(__name__)
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
+IDLE_CONNECTION_S = 30.0
+"""What a connection gets from its beginning, or from its last reply, to a whole next request
+head. Longer than balancers keep idle ones would be kinder to them, shorter to us."""
+LINGERING_S = 2.0
+"""For the rest of a body that nobody wants any more."""
+_PROGRESS_S = 5.0
+"""How often a drain tells how far it is."""
 
 
 class ManagerFactory(Protocol):
     """Makes the manager of a server's calls from engines that have not started yet."""
 
-    def __call__(self, settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+    def __call__(
+        self, settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+    ) -> CallManager:
         """Called on the event loop's thread, with the loop running."""
         ...
 
 
-def _real_manager(settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+def _real_manager(
+    settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+) -> CallManager:
     # Late, since it pulls in the media stack, which --help and its tests do without.
     from voicecore.service.calls import build_manager
 
-    return build_manager(settings, engines, metrics)
+    return build_manager(settings, engines, metrics, directory)
 
 
 class Server:
@@ -58,7 +77,7 @@ class Server:
 
     ``start()`` once, then ``close()`` once (also after a failed start).
     ``report`` gets progress lines for people. ``member`` is its place among the workers of
-    a host; closed here. ``manager_factory`` has seen to its directory then.
+    a host; closed here.
     """
 
     def __init__(
@@ -66,15 +85,19 @@ class Server:
         settings: Settings,
         report: Callable[[str], None],
         manager_factory: ManagerFactory = _real_manager,
+        ending: Ending | None = None,
         member: Member | None = None,
     ) -> None:
         self.settings = settings
+        self.ending = ending or Ending(settings.drain_timeout_s)
         self._member = member
         self.metrics = Metrics()
         self.ready = Readiness()
+        self.self_key = SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
+        self._directory: Directory = Alone()
         self._manager: CallManager | None = None
         self._runner: web.AppRunner | None = None
         self._fingerprint = ""
@@ -100,16 +123,28 @@ class Server:
         """
         context, self._fingerprint = ssl_context(self.settings)
         self._engines = build_engines(self.settings, self.metrics.engines)
-        self._manager = self._manager_factory(self.settings, self._engines, self.metrics)
+        self._directory = self._build_directory()
+        self._manager = self._manager_factory(
+            self.settings, self._engines, self.metrics, self._directory
+        )
         self.ready.wait_for("engines", "the engines are loading")
         await self._listen(context, self._manager)
         self.ready.watch_engines(self._engines.health)
+        self.metrics.watch_engines(self._engines.health)
+        self.ready.watch_directory(self._directory.describe)
         await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
         await until_it_works(self._manager.start, self._not_yet)
+        await self._directory.start(self._manager.limit)
         self.ready.done("engines")
         if self._member is not None:
             self._member.tell()
+
+    def _build_directory(self) -> Directory:
+        if self._member is None:
+            return build_directory(self.settings, self.metrics)
+        shared = build_directory(self.settings, self.metrics, self._member.index)
+        return self._member.directory(shared)
 
     def _not_yet(self, error: EngineError, wait_s: float) -> None:
         self.ready.wait_for("engines", masked(f"an engine can't start yet: {error}"))
@@ -124,10 +159,23 @@ class Server:
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         member = self._member
-        ways = [] if member is None else [member.pass_on]
-        app = build_app(self.settings, manager, self.metrics, self.ready, ways=ways, crew=member)
+        ways: list[PassOn] = []
+        if self.settings.redis_url.get_secret_value():
+            ways.append(to_owner(self._directory))
+        if member is not None:
+            ways.append(member.pass_on)
+        access = Access(self.settings, self.self_key)
+        app = build_app(
+            self.settings, manager, self.metrics, self.ready, ways=ways, crew=member, access=access
+        )
         self._runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+            app,
+            handle_signals=False,
+            access_log=None,
+            logger=wire_logger(),
+            shutdown_timeout=HTTP_SHUTDOWN_S,
+            keepalive_timeout=IDLE_CONNECTION_S,
+            lingering_time=LINGERING_S,
         )
         await self._runner.setup()
         if member is not None:
@@ -147,6 +195,32 @@ class Server:
             self._manager.draining = True
             if self._member is not None and self._runner is not None:
                 self._member.tell()
+        self._directory.drain()
+
+    async def drain(self) -> None:
+        """Take no more calls; return when all are over, with a goodbye in the end.
+
+        How long they get says :attr:`ending`. The web goes on: calls need it.
+        """
+        self.stop_admitting()
+        if self._manager is None:
+            return
+        progress = asyncio.create_task(self._tell_drain(self._manager), name="drain-progress")
+        try:
+            await self._manager.drain(self.ending.left_s)
+        finally:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+
+    async def _tell_drain(self, manager: CallManager) -> None:
+        while manager.active:
+            calls = f"{manager.active} call{'s' if manager.active > 1 else ''}"
+            left_s = round(self.ending.left_s)
+            if not left_s:
+                self._report(f"draining: goodbye to {calls}")
+                return
+            self._report(f"draining: {calls} left, up to {left_s} s")
+            await asyncio.sleep(min(_PROGRESS_S, left_s))
 
     async def close(self) -> None:
         """Hang up all calls, stop listening, free the engines; each step even if one fails."""
@@ -154,6 +228,7 @@ class Server:
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         if self._manager is not None:
             steps.append(("calls", self._manager.close))
+        steps.append(("directory", self._directory.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
         if self._member is not None:

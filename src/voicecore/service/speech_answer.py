@@ -41,8 +41,8 @@ class SpeechAnswer(AnswerWork):
     """Of a speech-to-speech model.
 
     Audio is played in the plane's generation at construction. ``resampler`` takes the model's
-    rate to the plane's (None: they are equal). ``on_played(position, pcm)`` is told of
-    all audio that the plane takes.
+    rate to the plane's (None: they are equal). ``kept(text, rate_hz)`` is the audio of what
+    needs no model. ``on_played(position, pcm)`` is told of all audio that the plane takes.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SpeechAnswer(AnswerWork):
         session: SpeechSession,
         *,
         resampler: Resampler | None,
-        apology: Callable[[int], NDArray[np.int16]],
+        kept: Callable[[str, int], NDArray[np.int16]],
         report: Callable[[ev.Event], None],
         on_played: Callable[[int, NDArray[np.int16]], None],
     ) -> None:
@@ -61,7 +61,7 @@ class SpeechAnswer(AnswerWork):
         self._generation = plane.generation
         self._session = session
         self._resampler = resampler
-        self._apology = apology
+        self._kept = kept
         self._on_played = on_played
         self._wishes: deque[Speak] = deque()
         self._spoken: list[_Spoken] = []
@@ -72,7 +72,7 @@ class SpeechAnswer(AnswerWork):
         self._start(self._answer(), "s2s-answer")
 
     def say(self, speak: Speak) -> None:
-        """Speak a given text, or the apology, behind what is spoken already."""
+        """Speak a given text, or one that is kept, behind what is spoken already."""
         self._wishes.append(speak)
         if not self._granting:
             self._granting = True
@@ -92,14 +92,14 @@ class SpeechAnswer(AnswerWork):
         while self._wishes:
             speak = self._wishes.popleft()
             if speak.canned:
-                await self._apologise(speak)
+                await self._say_kept(speak)
             elif not await self._speak(self._session.say(speak.text), speak.segment, told=False):
                 return
         self._granting = False
 
-    async def _apologise(self, speak: Speak) -> None:
+    async def _say_kept(self, speak: Speak) -> None:
         spoken = _Spoken(None, speak.segment, self._plane.play_rate_hz)
-        await self._place(spoken, self._apology(self._plane.play_rate_hz))
+        await self._place(spoken, self._kept(speak.text, self._plane.play_rate_hz))
         self._tell(ev.SegmentEnd(self.turn, speak.segment))
 
     # -- one reply of the model's ------------------------------------------------------------
@@ -186,7 +186,7 @@ class SpeechAnswer(AnswerWork):
 class _Spoken:
     """Audio of one segment: how much of it is in the playout, and what waits to go there.
 
-    ``reply``: the model's; None for the apology. ``texts``: pieces of its text so far.
+    ``reply``: the model's; None for what is kept. ``texts``: pieces of its text so far.
     """
 
     def __init__(self, reply: SpeechReply | None, segment: int, rate_hz: int) -> None:

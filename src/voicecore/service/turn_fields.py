@@ -120,6 +120,13 @@ class TurnFields(BaseModel):
     idle_goodbye: str = setting(
         BY_ITSELF, _DEFAULTS.idle_goodbye, "with these words", metavar="TEXT"
     )
+    drain_goodbye: str = setting(
+        BY_ITSELF,
+        "I have to end this call now. Please call again in a moment. Goodbye.",
+        "last words to who is still there when the service stops (drain_timeout_s); empty:"
+        " the call just ends",
+        metavar="TEXT",
+    )
     max_monologue_s: float = setting(
         BY_ITSELF, 90.0, "speak no longer than this at a time; 0: as long as it is", ge=0, le=3600
     )

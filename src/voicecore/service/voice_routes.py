@@ -2,14 +2,15 @@
 
 The server offers::
 
-    POST   /api/voice/session       -> {session_id, offer, ice_servers, token} + cookie
+    POST   /api/voice/session       -> {session_id, offer, token} + cookie
     POST   /api/voice/answer        {session_id, answer}
 
 or the client does::
 
-    POST   /api/voice/offer         {sdp, type} -> {sdp, type, session_id, token, ice_servers}
+    POST   /api/voice/offer         {sdp, type} -> {sdp, type, session_id, token}
 
-and then, for both::
+(both replies have ``ice_servers`` and ``ice_transport_policy``, too, for the client's
+``RTCConfiguration``) and then, for both::
 
     PATCH  /api/voice/session/{id}  {candidate} or {candidates}; null: no more
     GET    /api/voice/session/{id}  -> its state
@@ -33,9 +34,11 @@ from voicecore.service.config import Settings
 from voicecore.service.cookie import COOKIE, COOKIE_PATH, session_in_cookie
 from voicecore.service.forwarded import EXTERNAL
 from voicecore.service.health import Readiness
-from voicecore.service.ice import ice_servers
+from voicecore.service.ice import ice_servers, transport_policy
 from voicecore.service.manager import CallManager, Opened
 
+SESSION_HEADER = "X-Voicecore-Session"
+"""Names the session that a reply opens: by it a balancer learns who has which."""
 CANDIDATES_PER_REQUEST = 64
 CANDIDATE_CHARS = 2048
 
@@ -43,7 +46,8 @@ CANDIDATE_CHARS = 2048
 class VoiceRoutes:
     """Handlers of ``/api/voice``; all state is the manager's.
 
-    ``wall_s`` gives Unix seconds, for the expiry of TURN credentials.
+    ``wall_s`` gives Unix seconds, for the expiry of TURN credentials. ``refused`` is told
+    the code for which a call was refused before the manager was asked.
     """
 
     def __init__(
@@ -52,11 +56,13 @@ class VoiceRoutes:
         manager: CallManager,
         ready: Readiness,
         wall_s: Callable[[], float] = time.time,
+        refused: Callable[[str], None] = lambda code: None,
     ) -> None:
         self._settings = settings
         self._manager = manager
         self._ready = ready
         self._wall_s = wall_s
+        self._refused = refused
 
     def add_to(self, app: web.Application) -> None:
         """Register the routes with ``app``."""
@@ -81,9 +87,10 @@ class VoiceRoutes:
             {
                 "session_id": opened.session_id,
                 "offer": {"type": opened.type, "sdp": opened.sdp},
-                "ice_servers": self._ice_servers(opened),
+                **self._ice(opened),
                 "token": opened.token,
-            }
+            },
+            opened,
         )
         self._set_cookie(request, response, opened)
         return response
@@ -108,8 +115,9 @@ class VoiceRoutes:
                 "type": opened.type,
                 "session_id": opened.session_id,
                 "token": opened.token,
-                "ice_servers": self._ice_servers(opened),
-            }
+                **self._ice(opened),
+            },
+            opened,
         )
 
     async def trickle(self, request: web.Request) -> web.Response:
@@ -137,12 +145,23 @@ class VoiceRoutes:
         return response
 
     def _check_admission(self) -> None:
-        self._ready.check()
-        if self._manager.draining:
-            raise CapacityError("the server is shutting down", code="draining")
+        try:
+            self._ready.check()
+            if self._manager.draining:
+                raise CapacityError(
+                    "the server is about to stop and takes no more calls; try again soon",
+                    retry_after_s=5,
+                    code="draining",
+                )
+        except CapacityError as error:
+            self._refused(error.code)
+            raise
 
-    def _ice_servers(self, opened: Opened) -> list[dict[str, object]]:
-        return ice_servers(self._settings, opened.session_id, self._wall_s())
+    def _ice(self, opened: Opened) -> dict[str, object]:
+        return {
+            "ice_servers": ice_servers(self._settings, opened.session_id, self._wall_s()),
+            "ice_transport_policy": transport_policy(self._settings),
+        }
 
     def _authorized(self, request: web.Request, body: dict[str, Any], named: object) -> str:
         """The session that the request may touch.
@@ -232,8 +251,11 @@ def _bearer(request: web.Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _reply(body: dict[str, object]) -> web.Response:
-    return web.json_response(body, headers={"Cache-Control": "no-store"})
+def _reply(body: dict[str, object], opened: Opened | None = None) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    if opened is not None:
+        headers[SESSION_HEADER] = opened.session_id
+    return web.json_response(body, headers=headers)
 
 
 def _no_content() -> web.Response:

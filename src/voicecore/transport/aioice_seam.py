@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -192,6 +194,12 @@ def add_protocol(
     connection._protocols.append(protocol)
 
 
+def close_latecomers(connection: ice.Connection) -> None:
+    """Close the protocols that were added while ``connection`` was being closed: a relay's."""
+    for protocol in connection._protocols:
+        protocol.transport.close()
+
+
 def nominated_pair(connection: ice.Connection) -> ice.CandidatePair | None:
     """The pair in use, if there is one."""
     return connection._nominated.get(1)
@@ -229,15 +237,19 @@ def reflexive_candidate(
 
 async def mapped_address(protocol: ice.StunProtocol, server: StunServer) -> tuple[str, int]:
     """What the STUN server says our address is. Raises OSError, aioice's errors."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(
-        server.host, server.port, family=socket.AF_INET, type=socket.SOCK_DGRAM
-    )
-    host, port = found[0][4][:2]
+    host = await _ipv4_of(server.host)
     request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
-    response, _ = await protocol.request(request, (str(host), int(port)))
+    response, _ = await protocol.request(request, (host, server.port))
     address: tuple[str, int] = response.attributes["XOR-MAPPED-ADDRESS"]
     return address
+
+
+async def _ipv4_of(host: str) -> str:
+    with contextlib.suppress(ValueError):  # a name, which a thread looks up
+        return str(ipaddress.IPv4Address(host))
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_DGRAM)
+    return str(found[0][4][0])
 
 
 class StunQueries(ice.StunProtocol):
@@ -257,16 +269,37 @@ class StunQueries(ice.StunProtocol):
 
 
 async def allocate_relay(
-    server: TurnServer, protocol_factory: Callable[[], ice.StunProtocol]
+    server: TurnServer,
+    protocol_factory: Callable[[], ice.StunProtocol],
+    *,
+    tls: ssl.SSLContext | None = None,
+    hide_base: bool = False,
 ) -> tuple[Candidate, ice.StunProtocol]:
-    """An address at a TURN server, on a socket of its own. Raises OSError, aioice's errors."""
+    """An address at a TURN server, on a socket of its own. Raises OSError, aioice's errors.
+
+    aioice hands its ``turn_ssl`` (a bool by its annotation) to asyncio's
+    ``create_connection`` as ``ssl``, with the server's name as ``host``, and
+    asyncio checks the certificate's name against that. So ``tls``, a context of
+    ours, is taken as it is; without one asyncio would make one for each call.
+    """
+    secured: Any = tls if tls is not None else server.tls
     return await ice.relayed_candidate(
         component=1,
-        hide_related_address=False,
+        hide_related_address=hide_base,
         protocol_factory=protocol_factory,
         turn_server=(server.host, server.port),
         turn_username=server.username,
         turn_password=server.password,
-        turn_ssl=server.tls,
+        turn_ssl=secured,
         turn_transport=server.transport,
     )
+
+
+def error_code(error: Exception) -> int | None:
+    """The code (RFC 8489, section 14.8) of an answer that refused; None for any other error."""
+    return error.response.error_code if isinstance(error, stun.TransactionFailed) else None
+
+
+def is_timeout(error: Exception) -> bool:
+    """Whether nobody answered, to the last repetition."""
+    return isinstance(error, stun.TransactionTimeout)

@@ -22,6 +22,11 @@ class StunServer:
     host: str
     port: int
 
+    @property
+    def url(self) -> str:
+        """Its name in logs."""
+        return f"stun:{_bracketed(self.host)}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class TurnServer:
@@ -33,6 +38,12 @@ class TurnServer:
     tls: bool
     username: str = field(repr=False, default="")
     password: str = field(repr=False, default="")
+
+    @property
+    def url(self) -> str:
+        """Its name in logs: without credentials."""
+        scheme = "turns" if self.tls else "turn"
+        return f"{scheme}:{_bracketed(self.host)}:{self.port}?transport={self.transport}"
 
 
 def read(servers: Iterable[Any]) -> tuple[list[StunServer], list[TurnServer]]:
@@ -62,3 +73,7 @@ def read(servers: Iterable[Any]) -> tuple[list[StunServer], list[TurnServer]]:
             elif scheme.startswith("turn") and known and not (secure and way == "udp"):
                 turn.append(TurnServer(host, port, way, secure, server.username, server.credential))
     return stun, turn
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -8,19 +8,24 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport.hub import Destination, MediaHub, Port, is_ipv6
 from voicecore.transport.hub_transport import HubTransport
 from voicecore.transport.ice_servers import StunServer, TurnServer
-from voicecore.transport.reflexive import Reflexive, ask_in_turn
+from voicecore.transport.reflexive import Reflexive, ask_all
+from voicecore.transport.relays import allocate
+from voicecore.transport.server_notes import ServerFault, ServerNotes
 
 _LOG = logging.getLogger(__name__)
 
-_RELAY_PATIENCE_S = 2.0
-"""For each TURN server: an allocation is two round trips, three with a stale nonce."""
+GATHER_S = 0.4
+"""No call waits longer for STUN and TURN servers where it can do without them."""
+
+RELAY_WAIT_S = 4.0
+"""Where it can't: over TLS an allocation is five round trips, and a datagram may be lost."""
 
 RELAYED = -1
 """The port id of a pair whose datagrams go through a TURN server."""
@@ -68,9 +73,18 @@ class PathConfig:
     reflexive: Reflexive | None = None
     ports: Callable[[], int] | None = None
     tries: int = 1
-    on_no_relay: Callable[[], None] | None = None
+    on_no_relay: Callable[[ServerFault], None] | None = None
+    relay_required: bool = False
+    """The far end uses nothing but a relay of the same servers, so they are seen to give one.
+
+    We take none then: through one of ours a packet would be relayed twice, and ICE
+    (aggressive nomination) uses the pair that answers first, not the shortest.
+    """
     relay_only: bool = False
     """No candidate but a relay's: our own addresses stay unknown to the far end."""
+    turn_ca: str | None = None
+    """PEM file of the authorities for TURN over TLS; None: the system's."""
+    notes: ServerNotes = field(default_factory=ServerNotes)
 
 
 class MediaPath:
@@ -88,6 +102,8 @@ class MediaPath:
         self._closed = False
         self.dropped = 0
         """Datagrams of the call that were of no use."""
+        self.no_relay: ServerFault | None = None
+        """Why no TURN server gave a relay, once candidates are gathered."""
         ufrag = secrets.token_hex(_UFRAG_BYTES)
         self.peer = hub.add_peer(ufrag, self)
         self._consent = ice_seam.prepare_ice(
@@ -120,6 +136,8 @@ class MediaPath:
 
     def close(self) -> None:
         """Let go of the peer and the ports; after the connection is closed. Twice is fine."""
+        if not self._closed:
+            ice_seam.close_latecomers(self._connection)
         self._closed = True
         self._sink = None
         self._hub.remove_peer(self.peer)
@@ -216,27 +234,52 @@ class MediaPath:
             return []
         mapped: dict[int, Destination] = {}
         if config.ports is None and config.reflexive is not None:
-            mapped = await config.reflexive.addresses()
+            mapped = await config.reflexive.addresses(GATHER_S)
         elif config.stun:
-            asked = [ask_in_turn(self._protocols[port.id], config.stun) for port in ports]
-            answers = await asyncio.gather(*asked)
-            mapped = {p.id: found for p, found in zip(ports, answers, strict=True) if found}
+            mapped = await self._ask([port.id for port in ports])
         return [
             ice_seam.reflexive_candidate(mapped[port.id], (port.host, port.udp_port), 0x7FFF - rank)
             for rank, port in enumerate(ports)
             if port.id in mapped and mapped[port.id][0] != port.host
         ]
 
+    async def _ask(self, ports: Sequence[int]) -> dict[int, Destination]:
+        notes = self._config.notes
+        servers = [each for each in self._config.stun if not notes.keeps_silent(each.url)]
+        asking = {port: self._protocols[port] for port in ports}
+        mapped = await ask_all(asking, servers, wait_s=GATHER_S)
+        for server in servers if asking else []:
+            if mapped:
+                notes.works(server.url)
+            else:
+                notes.fails(server.url, ServerFault.TIMEOUT)
+        return mapped
+
     async def _relay(self) -> list[Any]:
-        if not self._config.turn:
+        config = self._config
+        to_check = config.relay_required and not config.relay_only
+        if not config.turn or (to_check and self._relays_worked()):
             return []
-        for server in self._config.turn:
-            with contextlib.suppress(Exception):  # refused, unreachable or silent: the next one
-                async with asyncio.timeout(_RELAY_PATIENCE_S):
-                    candidate, protocol = await ice_seam.allocate_relay(server, self._new_protocol)
-                ice_seam.add_protocol(self._connection, protocol, candidate)
-                return [candidate]
-        _LOG.warning("no TURN server gave a relay: %d tried", len(self._config.turn))
-        if self._config.on_no_relay is not None:
-            self._config.on_no_relay()
-        return []
+        required = config.relay_only or config.relay_required
+        found = await allocate(
+            config.turn,
+            self._new_protocol,
+            config.notes,
+            wait_s=RELAY_WAIT_S if required else GATHER_S,
+            required=required,
+            hide_base=config.relay_only,
+            ca_file=config.turn_ca,
+        )
+        if isinstance(found, ServerFault):
+            self.no_relay = found
+            if config.on_no_relay is not None:
+                config.on_no_relay(found)
+            return []
+        if to_check or self._closed:
+            found.protocol.transport.close()
+            return []
+        ice_seam.add_protocol(self._connection, found.protocol, found.candidate)
+        return [found.candidate]
+
+    def _relays_worked(self) -> bool:
+        return any(self._config.notes.worked(server.url) for server in self._config.turn)

@@ -196,15 +196,18 @@ class NativePlane:
 
     def stats(self) -> dict[str, float]:
         """See :class:`~voicecore.transport.plane.MediaPlane`."""
+        counted = self._session.stats()
         counters = {
-            name: float(value)
-            for name, value in self._session.stats().items()
-            if isinstance(value, int | float)
+            name: float(value) for name, value in counted.items() if isinstance(value, int | float)
         }
+        bins: Any = counted["delay_ms"]
+        counters["waited_ms"] = sum((ms + 0.5) * frames for ms, frames in enumerate(bins) if ms)
         network = self._session.network()
         counters["round_trip_ms"] = max(network["round_trip_ms"], 0.0)
         counters["remote_lost"] = max(network["packets_lost"], network["cc_lost"])
         counters["remote_jitter_ms"] = network["jitter_ms"]
+        counters["remote_feedback"] = network["cc_feedbacks"]
+        counters["remote_reports"] = network["reports"] + network["cc_feedbacks"]
         return counters
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -23,7 +24,7 @@ from aiortc import (
 )
 from aiortc.sdp import candidate_from_sdp
 
-from voicecore.errors import PeerError
+from voicecore.errors import CapacityError, PeerError
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
@@ -41,6 +42,7 @@ from voicecore.transport.sdp_audio import (
     negotiated,
     read_audio,
 )
+from voicecore.transport.server_notes import ServerFault, ServerNotes
 from voicecore.transport.srtp_keys import SrtpKeys
 
 _LOG = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ CHANNEL_LABEL = "voicecore"
 _MAX_MESSAGE_CHARS = 4096
 _MAX_BUFFERED_BYTES = 64 * 1024
 _MAX_CANDIDATES = 64
+_RELAY_RETRY_AFTER_S = 15
+"""A TURN server that was restarted is back by then; what is configured wrongly isn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,12 @@ class PeerConfig:
     NAT, at most one of each IP version; ours stay as second candidates unless
     ``hide_private``. With ``port_min`` each call gets a port of its own in
     ``[port_min, port_max]``, tried in the order of ``next_port``.
-    ``on_no_relay`` is told when TURN servers are configured and none gave a relay.
+    ``on_no_relay`` is told why when TURN servers are configured and none gave a
+    relay. With ``relay_required`` the far end has no other way, so that is the end
+    of the call, and we take none; with ``relay_only``, too, we have no other
+    way, either, and no address of ours is told. ``turn_ca`` is a PEM file of the
+    authorities for TURN over TLS; ``notes`` are of all calls of the process.
+    ``now``: a monotonic clock (ns) for the milestones of a peer.
     """
 
     hub: MediaHub
@@ -118,7 +127,12 @@ class PeerConfig:
     public_addresses: tuple[str, ...] = ()
     hide_private: bool = False
     wants: AudioWants = field(default_factory=AudioWants)
-    on_no_relay: Callable[[], None] | None = None
+    on_no_relay: Callable[[ServerFault], None] | None = None
+    relay_required: bool = False
+    relay_only: bool = False
+    turn_ca: str | None = None
+    notes: ServerNotes = field(default_factory=ServerNotes)
+    now: Callable[[], int] = time.monotonic_ns
 
 
 class Peer:
@@ -148,11 +162,18 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._data: DataSender | None = None
         self._candidates = 0
+        self._described = False  # by the far end
+        self._early: list[tuple[str, str | None, int | None]] = []
         self._link: AudioLink | None = None
         self._answered = False
         self._closing = False
+        self.described_ns: int | None = None
+        """When both sides had described themselves, on the configured clock; None: not yet."""
+        self.ice_ns: int | None = None
+        """When ICE had chosen its first pair; None: not yet."""
         self._state = ""  # of a connection that is no more
         self._pc.on("connectionstatechange", self._on_state)
+        self._pc.on("iceconnectionstatechange", self._on_ice_state)
         self._pc.on("datachannel", self._take_channel)
 
     @property
@@ -166,9 +187,14 @@ class Peer:
         return self._link
 
     async def offer(self) -> str:
-        """Our offer, with all our candidates in it."""
+        """Our offer, with all our candidates in it.
+
+        Raises CapacityError (``turn_refused``, ``turn_timeout``, ...) where a relay is
+        required and no TURN server gives one.
+        """
         self._take_channel(self._pc.createDataChannel(CHANNEL_LABEL))
         await self._pc.setLocalDescription(await self._pc.createOffer())
+        self._check_relay()
         return self._describe(complete_offer(self._pc.localDescription.sdp, self._config.wants))
 
     async def answer(self, sdp: str) -> None:
@@ -186,9 +212,13 @@ class Peer:
         except PeerError:
             self._answered = False
             raise
+        self.described_ns = self._config.now()
 
     async def accept(self, sdp: str) -> str:
-        """Take the far end's offer; return our answer. Raises PeerError."""
+        """Take the far end's offer; return our answer.
+
+        Raises PeerError, and CapacityError as :meth:`offer`.
+        """
         order = sdp_tools.audio_first(sdp)
         await self._set_remote(sdp_tools.in_order(sdp, order), "offer")
         seam.refuse_other_media(self._pc, self._transceiver)
@@ -196,6 +226,8 @@ class Peer:
             seam.be_dtls_server(self._transceiver.receiver.transport)
         with _as_peer_error("offer"):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
+        self._check_relay()
+        self.described_ns = self._config.now()
         made = self._pc.localDescription.sdp
         answer = complete_answer(made, self._theirs, self._config.wants)
         return self._describe(sdp_tools.in_order(answer, order, back=True))
@@ -203,7 +235,10 @@ class Peer:
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
-        """Take a trickled candidate. Those we can't reach are ignored; garbage raises."""
+        """Take a trickled candidate. Those we can't reach are ignored; garbage raises.
+
+        Those that overtake the description they belong to wait for it.
+        """
         text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if not text or self._closing:
             return
@@ -217,6 +252,9 @@ class Peer:
         if parsed.ip.lower().endswith(".local") or parsed.protocol.lower() != "udp":
             return
         if parsed.component != 1:  # RTCP's own, from who offers not to multiplex
+            return
+        if not self._described:
+            self._early.append((candidate, sdp_mid, sdp_mline_index))
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
@@ -260,17 +298,33 @@ class Peer:
 
     # -- private --------------------------------------------------------------
 
+    def _check_relay(self) -> None:
+        fault = self._path.no_relay
+        if self._config.relay_required and fault is not None:
+            raise CapacityError(
+                "Calls go through a TURN server here, and none gives a relay now:"
+                f" {fault.words}. Try again later; what to mend is in the server's log",
+                code=f"turn_{fault}",
+                retry_after_s=_RELAY_RETRY_AFTER_S,
+            )
+
     def _describe(self, sdp: str) -> str:
         self._ours = read_audio(sdp)
         return sdp
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
+        sdp_tools.require_names(sdp)
         theirs = sdp_tools.for_stack(sdp)
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
         self._theirs = read_audio(sdp)
         self._bundle = sdp_tools.bundled(sdp)
+        self._described = True
+        early, self._early = self._early, []
+        self._candidates -= len(early)
+        for candidate in early:
+            await self.add_candidate(*candidate)
 
     def _on_keys(self, keys: SrtpKeys) -> None:
         self._keys = keys
@@ -302,6 +356,10 @@ class Peer:
     def _on_state(self) -> None:
         if self.state in ("failed", "closed") and not self._closing:
             self._events.on_peer_lost(f"peer_{self.state}")
+
+    def _on_ice_state(self) -> None:
+        if self.ice_ns is None and self._pc.iceConnectionState == "completed":
+            self.ice_ns = self._config.now()
 
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if self._channel is not None and self._channel.readyState == "open":
@@ -351,4 +409,8 @@ def _path_config(config: PeerConfig) -> PathConfig:
         ports=config.next_port if config.port_min else None,
         tries=config.port_max - config.port_min + 1,
         on_no_relay=config.on_no_relay,
+        relay_required=config.relay_required,
+        relay_only=config.relay_only,
+        turn_ca=config.turn_ca,
+        notes=config.notes,
     )

@@ -158,7 +158,12 @@ class MediaPlane(Protocol):
         """Look at what the network and the load ask of the sender, and follow it."""
 
     def stats(self) -> dict[str, float]:
-        """Counters of both directions since the call began (``service/metrics.py``)."""
+        """Counters of both directions since the call began (``service/call_report.py``).
+
+        ``waited_ms``: how long all ``frames`` of the caller's waited in the jitter buffer. What
+        the far end says: ``round_trip_ms`` (0: unknown), ``remote_lost``, ``remote_jitter_ms``,
+        in ``remote_reports``, of which ``remote_feedback`` told of every packet.
+        """
         ...
 
     def close(self) -> None:

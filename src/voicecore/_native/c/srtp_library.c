@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "srtp_library.h"
+#include "functions.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -40,7 +41,7 @@ static int open_context(const vc_srtp_api *api, int profile, const uint8_t *key,
 
 int vc_srtp_load(const char *path, int loaded, vc_srtp_api *api, char *why, size_t capacity)
 {
-    const struct { const char *name; void *slot; } wanted[] = {
+    const vc_function wanted[] = {
         { "srtp_get_version_string", &api->version },
         { "srtp_init", &api->init },
         { "srtp_create", &api->create },
@@ -55,21 +56,11 @@ int vc_srtp_load(const char *path, int loaded, vc_srtp_api *api, char *why, size
         { "srtp_profile_get_master_key_length", &api->key_bytes },
         { "srtp_profile_get_master_salt_length", &api->salt_bytes },
     };
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | (loaded ? RTLD_NOLOAD : 0));
+    /* NOLOAD: the very copy that the binding has opened. */
+    int flags = RTLD_NOW | RTLD_LOCAL | (loaded ? RTLD_NOLOAD : 0);
 
-    if (library == NULL) {
-        const char *reason = dlerror();
-        snprintf(why, capacity, "%s", reason ? reason : "it is not loaded");
+    if (vc_functions_load(path, flags, wanted, sizeof wanted / sizeof wanted[0], why, capacity) != 0)
         return -1;
-    }
-    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        void *address = dlsym(library, wanted[i].name);
-        if (address == NULL) {
-            snprintf(why, capacity, "it has no function %s", wanted[i].name);
-            return -1;
-        }
-        *(void **)wanted[i].slot = address;
-    }
     api->open = open_context;
     if (strstr(api->version(), " 2.") == NULL) {
         snprintf(why, capacity, "it is %s, wanted version 2", api->version());

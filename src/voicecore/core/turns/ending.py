@@ -68,6 +68,9 @@ def understood(call: CallMemory, turn: CallerTurn, now_ns: int) -> Actions:
 
 def answer(call: CallMemory, now_ns: int) -> Actions:
     """Answer what is unanswered, or go on with what a mere sound interrupted."""
+    if call.parting is not None:
+        # There is no time for an answer: a goodbye comes in its place.
+        return speaking.discard(call)
     if call.speculating:
         return speaking.commit(call, now_ns)
     if call.reply is not None:
@@ -109,8 +112,8 @@ def _not_heard(call: CallMemory, turn: CallerTurn, now_ns: int) -> Actions:
         # He has said more since, and that was understood.
         return answer(call, now_ns)
     actions = speaking.discard(call)
-    if call.reply is not None:
-        return []
+    if call.reply is not None or call.parting is not None:
+        return actions
     reply = call.begin_reply(call.turn)
     reply.give_up_text()
     return [*actions, *speaking.apologise(call, reply)]

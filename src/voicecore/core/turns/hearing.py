@@ -49,7 +49,7 @@ def take_floor(call: CallMemory, turn: CallerTurn, now_ns: int) -> None:
     call.caller = turn
     call.pause = None
     call.clock = None
-    call.reminding = call.leaving = False
+    call.reminding, call.leaving = False, ""
     watch(call, turn.voice_from, now_ns)
 
 

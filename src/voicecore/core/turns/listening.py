@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.core.conversation import Message
 from voicecore.core.state import State
 from voicecore.core.turns import ending, speaking
 from voicecore.core.turns.memory import Actions, CallMemory, transcript
-from voicecore.core.turns.resting import aim, idle_due_ns, rest, wait_for_caller
+from voicecore.core.turns.resting import aim, idle_due_ns, leave, rest, wait_for_caller
 from voicecore.core.units import HEAR_RATE_HZ, ns_to_ms
 
 
@@ -24,9 +23,7 @@ def on_connected(call: CallMemory, event: ev.Connected, now_ns: int) -> Actions:
 
 def on_hangup(call: CallMemory, event: ev.Hangup, now_ns: int) -> Actions:
     """The call is over."""
-    call.state = State.ENDED
-    call.deadline_ns = None
-    return [act.Notify("bye", {"reason": event.reason}), act.End(event.reason)]
+    return leave(call, event.reason)
 
 
 def ignore(call: CallMemory, event: ev.Event, now_ns: int) -> Actions:
@@ -81,7 +78,7 @@ def _remind(call: CallMemory, now_ns: int) -> Actions:
 
 
 def _goodbye(call: CallMemory) -> Actions:
-    call.leaving = True
+    call.leaving = "caller_silent"
     return _by_itself(call, call.settings.idle_goodbye)
 
 

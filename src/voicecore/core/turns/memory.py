@@ -131,6 +131,21 @@ class Cut:
 
 
 @dataclass(slots=True)
+class Parting:
+    """The call is to end with ``text``, which was asked for at ``asked_ns``.
+
+    ``said``: that has begun. ``clause``: the agent's segment that is finished before,
+    ``look_ns``: when to look whether it is.
+    """
+
+    text: str
+    asked_ns: int
+    said: bool = False
+    clause: int | None = None
+    look_ns: int = 0
+
+
+@dataclass(slots=True)
 class CallMemory:
     """One call. ``state`` and ``deadline_ns`` are read by the driver."""
 
@@ -183,8 +198,14 @@ class CallMemory:
     """Of the agent's voice: what one answer taught serves the next."""
     drained_at: int = -1
     last_words: str = ""
-    leaving: bool = False
-    """The call ends when the present reply has been heard."""
+    leaving: str = ""
+    """Why the call ends when the present reply has been heard; ``""``: it goes on."""
+    parting: Parting | None = None
+
+    @property
+    def says_goodbye(self) -> bool:
+        """Whether the server takes its leave: nothing interrupts that."""
+        return self.parting is not None and self.parting.said
 
     def next_number(self) -> int:
         """A number for a turn of the caller's, greater than all before."""

@@ -145,6 +145,8 @@ def _speculate(call: CallMemory, now_ns: int) -> Actions:
     turn = _turn(call)
     if call.reply is not None or call.awaited or not turn.is_settled or turn.failed:
         return []
+    if call.parting is not None:
+        return []
     if not turn.text or ending.is_nothing(call, turn.text) or not call.budget.allows(now_ns):
         return []
     if _wait_ms(call) >= _WORTH_MS:

@@ -1,7 +1,8 @@
-"""Nobody has the floor."""
+"""Nobody has the floor (any more)."""
 
 from __future__ import annotations
 
+from voicecore.core import actions as act
 from voicecore.core.state import State
 from voicecore.core.turns.memory import Actions, CallMemory
 from voicecore.core.units import ms_to_ns
@@ -15,6 +16,13 @@ def rest(call: CallMemory, now_ns: int) -> Actions:
     call.state = State.LISTENING
     wait_for_caller(call, now_ns, reminded)
     return []
+
+
+def leave(call: CallMemory, reason: str) -> Actions:
+    """The call is over."""
+    call.state = State.ENDED
+    call.deadline_ns = None
+    return [act.Notify("bye", {"reason": reason}), act.End(reason)]
 
 
 def wait_for_caller(call: CallMemory, now_ns: int, reminded: int) -> None:

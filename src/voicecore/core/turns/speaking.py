@@ -8,8 +8,8 @@ from voicecore.core.conversation import Message
 from voicecore.core.reply import Reply
 from voicecore.core.state import State
 from voicecore.core.tool_exchange import ToolExchange
-from voicecore.core.turns.memory import Actions, CallMemory, agent_text
-from voicecore.core.turns.resting import rest
+from voicecore.core.turns.memory import Actions, CallMemory, Cut, agent_text
+from voicecore.core.turns.resting import leave, rest
 from voicecore.core.units import ms_to_ns
 
 _PROGRESS_MS = 500
@@ -64,6 +64,20 @@ def discard(call: CallMemory) -> Actions:
         act.CancelReply(reply.turn),
         act.RecordSpeculation("wasted"),
     ]
+
+
+def fall_silent(call: CallMemory, by_turn: int, began: int | None) -> Actions:
+    """Say no more of the answer; what was heard of it is told when playback has stopped.
+
+    ``by_turn`` and ``began`` are those of :class:`~voicecore.core.turns.memory.Cut`.
+    """
+    reply, call.reply = call.reply, None
+    if reply is None:
+        # Nothing to flush, which would have ended the hold.
+        return [act.Resume()] if call.state is State.YIELDING else []
+    call.speculating = False
+    call.cut = Cut(reply, by_turn, began)
+    return [act.Flush(reply.turn), act.CancelReply(reply.turn)]
 
 
 def on_reply_text(call: CallMemory, event: ev.ReplyText, now_ns: int) -> Actions:
@@ -146,6 +160,9 @@ def on_engine_failed(call: CallMemory, event: ev.EngineFailed, now_ns: int) -> A
         actions.append(act.CancelReply(reply.turn))
         reply.abandon_audio()
     reply.give_up_text()
+    if call.says_goodbye:
+        # An apology asks for more, and there is nothing more.
+        return [*actions, *finish_if_played(call, reply, now_ns)]
     return [*actions, *apologise(call, reply)]
 
 
@@ -244,9 +261,7 @@ def finish_if_played(call: CallMemory, reply: Reply, now_ns: int) -> Actions:
     _, told = remember(call, reply, call.drained_at)
     actions = [act.CancelReply(reply.turn), *told]
     if call.leaving:
-        call.state, call.deadline_ns = State.ENDED, None
-        bye = act.Notify("bye", {"reason": "caller_silent"})
-        return [*actions, bye, act.End("caller_silent")]
+        return [*actions, *leave(call, call.leaving)]
     if call.suspicion is not None:
         if call.state is not State.YIELDING:
             call.suspicion.began_ns = now_ns

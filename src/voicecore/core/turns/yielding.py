@@ -15,7 +15,7 @@ from voicecore.core.state import State
 from voicecore.core.turns import pausing, speaking
 from voicecore.core.turns.caller_turn import CallerTurn
 from voicecore.core.turns.hearing import begin, listening_from, take_floor
-from voicecore.core.turns.memory import Actions, CallMemory, Cut, Suspicion
+from voicecore.core.turns.memory import Actions, CallMemory, Suspicion
 from voicecore.core.turns.resting import rest
 from voicecore.core.units import HEAR_RATE_HZ, ms_to_ns, ms_to_samples, ns_to_ms
 
@@ -105,7 +105,7 @@ def _speaks_on(call: CallMemory, event: ev.Timeout, now_ns: int) -> Actions:
 
 
 def _protects(call: CallMemory, played: int) -> bool:
-    return call.reply is not None and call.reply.protects(played)
+    return call.says_goodbye or (call.reply is not None and call.reply.protects(played))
 
 
 def _duck(call: CallMemory, suspicion: Suspicion, played: int, now_ns: int) -> Actions:
@@ -182,14 +182,9 @@ def weigh(call: CallMemory, now_ns: int) -> Actions:
 
 def cut(call: CallMemory, by_turn: int, began: int | None) -> Actions:
     """Stop the answer for good: flush, cancel voice and model, remember what was heard."""
-    reply, call.reply = call.reply, None
-    if reply is None:
-        # Nothing to flush, which would have ended the hold.
-        return [act.Resume()] if call.state is State.YIELDING else []
-    call.speculating = False
-    call.cut = Cut(reply, by_turn, began)
-    actions: Actions = [act.Flush(reply.turn), act.CancelReply(reply.turn)]
-    if reply.started_ns is not None:
+    reply = call.reply
+    actions = speaking.fall_silent(call, by_turn, began)
+    if reply is not None and reply.started_ns is not None:
         actions += [act.RecordBargeIn(), act.Notify("barge_in", {"turn": reply.turn})]
     return actions
 
@@ -204,7 +199,7 @@ def cut_for_keys(call: CallMemory, played: int, now_ns: int) -> Actions | None:
         return None
     actions = cut(call, call.next_number(), began=None)
     call.suspicion = None
-    call.reminding = call.leaving = False
+    call.reminding, call.leaving = False, ""
     return [*actions, *rest(call, now_ns)]
 
 

@@ -50,6 +50,10 @@ class Counted:
         """See :class:`Directory`."""
         return await self._inner.owner_url(session_id)
 
+    def describe(self) -> dict[str, object]:
+        """See :class:`Directory`."""
+        return self._inner.describe()
+
     async def close(self) -> None:
         """See :class:`Directory`."""
         await self._inner.close()

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
-from voicecore.service.directory import Alone
+from voicecore.service.directory import Directory
+from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
@@ -18,7 +19,9 @@ from voicecore.service.workers.member import Member
 from voicecore.service.workers.place import WORKER, Place, end_with
 
 
-def build_worker(settings: Settings, place: Place, report: Callable[[str], None]) -> Server:
+def build_worker(
+    settings: Settings, place: Place, report: Callable[[str], None], ending: Ending
+) -> Server:
     """The server of the worker at ``place``; ``settings`` are the host's.
 
     Needs a running loop. Raises ConfigError if the supervisor is dead already.
@@ -32,19 +35,21 @@ def build_worker(settings: Settings, place: Place, report: Callable[[str], None]
     member = Member(place, board, settings.instance)
     part = part_of(settings, place.index, board.count, place.folder)
 
-    def manager(settings: Settings, engines: Engines, metrics: Metrics) -> CallManager:
+    def manager(
+        settings: Settings, engines: Engines, metrics: Metrics, directory: Directory
+    ) -> CallManager:
         from voicecore.service.calls import Calls
 
         return Calls(
             settings,
             engines,
             metrics,
-            directory=member.directory(Alone()),
+            directory=directory,
             session_ids=member.session_ids(),
             cpus=cpu_budget() / board.count,
         )
 
-    return Server(part, report, manager, member)
+    return Server(part, report, manager, ending, member)
 
 
 def _orphaned() -> ConfigError:

@@ -1,0 +1,1 @@
+"""What operating the service comes to: bursts, restarts, strangers, calls nobody answers."""

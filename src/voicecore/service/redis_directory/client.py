@@ -1,0 +1,271 @@
+"""The directory of one instance: its calls, and a task that keeps the book informed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from random import Random
+
+from voicecore.core.units import NS_PER_S
+from voicecore.errors import CapacityError
+from voicecore.service.directory_metrics import DirectoryMetrics
+from voicecore.service.redis_directory.book import Book, BookUnreachableError, Member, Word
+from voicecore.service.redis_directory.membership import Membership
+from voicecore.service.session_ids import owner_of
+
+_LOG = logging.getLogger(__name__)
+
+RESERVE_S = 0.25
+"""A caller waits no longer for the book; then our own share decides."""
+FIND_S = 0.5
+LEAVE_S = 0.5
+_SPEAK_S = 1.0
+GONE_LIMIT = 4096
+"""Ended calls that wait to be told. Beyond it the book is told all that we have instead."""
+_ID_CHARS = 128
+_RETRY_AFTER_S = 5
+_NS_PER_MS = 1_000_000
+
+
+class RedisDirectory:
+    """A :class:`~voicecore.service.directory.Directory`. Belongs to the event loop.
+
+    ``me.limit`` is set by :meth:`start`. What is said to the book goes one after another,
+    under one lock: the order in which it hears of places is that in which we took them.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        me: Member,
+        metrics: DirectoryMetrics,
+        *,
+        random: Random | None = None,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._book = book
+        self._me = me
+        self._metrics = metrics
+        self._now_ns = now_ns
+        self._speak_s = min(_SPEAK_S, me.lease_ms / 8000)
+        lease_ns = me.lease_ms * _NS_PER_MS
+        self._membership = Membership(lease_ns, me.cluster_limit, random or Random())
+        self._held: set[str] = set()
+        self._gone: set[str] = set()
+        self._draining = False
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._told = ""
+
+    async def start(self, limit: int) -> None:
+        """See :class:`Directory`. Waits for the first attempt, a second at most."""
+        self._me = replace(self._me, limit=limit)
+        await self._speak()
+        self._task = asyncio.get_running_loop().create_task(self._keep(), name="directory")
+
+    async def reserve(self, session_id: str) -> None:
+        """See :class:`Directory`. Takes half a second at most, then our own share decides."""
+        began_ns = self._now_ns()
+        asks = self._task is not None and not self._membership.away
+        word = await self._reserve_in_book(session_id) if asks else None
+        self._metrics.reserved((self._now_ns() - began_ns) / NS_PER_S)
+        if word is None:
+            self._reserve_alone(session_id)
+        elif word.verdict != "ok":
+            raise self._refusal(word)
+
+    def release(self, session_id: str) -> None:
+        """See :class:`Directory`."""
+        if session_id not in self._held:
+            return
+        self._held.discard(session_id)
+        if not self._membership.joined:
+            return  # the next thing that the book hears is all that we have
+        self._gone.add(session_id)
+        if len(self._gone) > GONE_LIMIT:
+            self._membership.joined = False
+        self._wake.set()
+
+    def drain(self) -> None:
+        """See :class:`Directory`."""
+        self._draining = True
+        self._wake.set()
+
+    async def owner_url(self, session_id: str) -> str | None:
+        """See :class:`Directory`. Looks only for what other instances may have named."""
+        owner = owner_of(session_id)
+        if owner is None or not owner.instance or len(session_id) > _ID_CHARS:
+            return None
+        name = f"{owner.instance}-{owner.worker}"
+        if name == self._me.name or session_id in self._held or self._membership.away:
+            return None
+        try:
+            async with asyncio.timeout(FIND_S):
+                url = await self._book.find(name, session_id)
+        except (TimeoutError, BookUnreachableError):
+            return None
+        return None if url == self._me.url else url
+
+    def describe(self) -> dict[str, object]:
+        """See :class:`Directory`."""
+        membership, last = self._membership, self._membership.last
+        state = "away" if membership.away else "settling" if membership.settling_ms else "up"
+        told: dict[str, object] = {"state": state}
+        if last is not None and not membership.away:
+            told |= {"instances": last.members, "calls": last.calls}
+        if self._me.cluster_limit:
+            told |= {"limit": self._me.cluster_limit, "share": membership.share}
+        return told
+
+    async def close(self) -> None:
+        """See :class:`Directory`."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+            with contextlib.suppress(TimeoutError, BookUnreachableError):
+                async with asyncio.timeout(LEAVE_S), self._lock:
+                    await self._book.leave(self._me)
+        with contextlib.suppress(BookUnreachableError, OSError):
+            await self._book.close()
+
+    # -- private --------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        while True:
+            wait_s = self._membership.wait_ns(self._now_ns()) / NS_PER_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self._speak()
+
+    async def _speak(self) -> None:
+        try:
+            async with asyncio.timeout(self._speak_s), self._lock:
+                await self._tell()
+        except (TimeoutError, BookUnreachableError):
+            pass
+        except Exception:
+            _LOG.exception("telling the directory failed unexpectedly")
+
+    async def _tell(self) -> None:
+        """What changed, or all of it. Under the lock."""
+        membership = self._membership
+        if membership.joined:
+            gone = tuple(self._gone)
+            turn, share, held = membership.turn, membership.share, len(self._held)
+            word = await self._ask(
+                self._book.renew(self._me, turn, share, self._draining, held, gone)
+            )
+            if word.verdict == "ok":
+                self._gone.difference_update(gone)
+                return
+        self._gone.clear()
+        turn = membership.next_turn()
+        await self._ask(
+            self._book.join(self._me, turn, membership.share, self._draining, tuple(self._held))
+        )
+
+    async def _reserve_in_book(self, session_id: str) -> Word | None:
+        """What the book says; None where it doesn't in time."""
+        try:
+            async with asyncio.timeout(RESERVE_S), self._lock:
+                return await self._reserve(session_id)
+        except (TimeoutError, BookUnreachableError):
+            return None
+        finally:
+            if self._membership.away:
+                self._wake.set()  # at once: who was not understood may be heard now
+
+    async def _reserve(self, session_id: str) -> Word:
+        """Under the lock."""
+        membership = self._membership
+        if not membership.joined:
+            await self._tell()
+        word = await self._ask_for(session_id)
+        if word.verdict in ("gone", "taken_over"):
+            await self._tell()
+            word = await self._ask_for(session_id)
+        if word.verdict == "ok":
+            self._held.add(session_id)
+        return word
+
+    async def _ask_for(self, session_id: str) -> Word:
+        membership, gone = self._membership, tuple(self._gone)
+        turn, share, held = membership.turn, membership.share, len(self._held) + 1
+        word = await self._ask(self._book.reserve(self._me, turn, share, session_id, held, gone))
+        if membership.joined:
+            self._gone.difference_update(gone)
+        return word
+
+    async def _ask(self, question: Awaitable[Word]) -> Word:
+        try:
+            word = await question
+        except BaseException as error:
+            # Also one who was cancelled doesn't know whether he was heard.
+            self._membership.lost(self._now_ns())
+            reason = error.reason if isinstance(error, BookUnreachableError) else "no answer"
+            self._tell_change("away", reason)
+            raise
+        if self._membership.heard(word, self._now_ns()):
+            self._wake.set()
+        self._metrics.told(word.calls, word.members)
+        if word.verdict == "taken_over":
+            self._tell_change("taken over", "")
+        elif self._membership.joined:
+            self._tell_change("settling" if word.settling_ms else "up", "")
+        return word
+
+    def _reserve_alone(self, session_id: str) -> None:
+        admitted = self._membership.admits_alone(len(self._held))
+        self._metrics.degraded_admission(admitted)
+        if not admitted:
+            raise CapacityError(
+                "The directory of all instances can't be asked, and the places that this one"
+                f" may give alone ({self._membership.share}) are taken; try again soon",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self._held.add(session_id)
+
+    def _refusal(self, word: Word) -> CapacityError:
+        if word.verdict == "settling":
+            return CapacityError(
+                "The directory of all instances begins anew and doesn't know all calls yet;"
+                " try again soon",
+                retry_after_s=math.ceil(word.settling_ms / 1000),
+                code="not_ready",
+            )
+        if word.verdict == "draining":
+            return CapacityError("the server is shutting down", code="draining")
+        limit, whose = self._me.cluster_limit, " of all instances"
+        if word.verdict == "limit":
+            limit, whose = self._me.limit, ""
+        return CapacityError(
+            f"All {limit} places{whose} are taken; try again soon", retry_after_s=_RETRY_AFTER_S
+        )
+
+    def _tell_change(self, state: str, reason: str) -> None:
+        if state == self._told or self._closed:
+            return
+        self._told = state
+        self._metrics.up(state != "away")
+        if state == "away":
+            _LOG.warning("Redis can't be asked (%s): calls go on, each by its own share", reason)
+        elif state == "taken over":
+            _LOG.warning(
+                "another process is in the directory as %s; give each its own instance name",
+                self._me.name,
+            )
+        elif state == "settling":
+            _LOG.info("Redis begins anew: no places beyond shares until all instances are back")
+        else:
+            _LOG.info("the directory in Redis has us as %s", self._me.name)

@@ -1,0 +1,68 @@
+"""A redis-server of a test's own, from Debian."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from caller.server import free_port
+
+_PATIENCE_S = 20.0
+
+
+class RedisProcess:
+    """A redis-server on loopback that remembers nothing over its end."""
+
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder, self._flags = folder, flags
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin, empty; returns when it listens."""
+        command = [
+            "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--appendonly", "no", "--dir", str(self._folder), *self._flags,
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline_s and self._process.poll() is None:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as line:
+                    line.sendall(b"PING\r\n")
+                    if line.recv(5) == b"+PONG":
+                        return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise TimeoutError("redis-server does not answer")
+
+    def kill(self) -> None:
+        """End it at once; what it had is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def redis_process(folder: Path, *flags: str) -> Iterator[RedisProcess]:
+    """A running one; ended in any case. Skips the test where there is none."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("needs redis-server (apt-get install redis-server)")
+    one = RedisProcess(folder, *flags)
+    one.start()
+    try:
+        yield one
+    finally:
+        one.kill()
