@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -378,9 +379,20 @@ async def test_ready_as_long_as_one_takes_calls(make_crew: MakeCrew) -> None:
     async with workers[0].client.get("/readyz") as reply:
         assert reply.status == 503
         message = (await reply.json())["error"]["message"]
-    assert message == (
-        "the engines are loading; all 2 places are taken; worker 0 is loading, overload normal"
-    )
+    assert message == "the engines are loading; all 2 places are taken; worker 0 is loading"
+
+
+async def test_draining_and_too_busy_workers_are_told_apart(make_crew: MakeCrew) -> None:
+    workers = (await make_crew(1, 1)).workers
+    workers[0].manager.draining = True
+    workers[1].manager.overload_level = OverloadLevel.REFUSING
+    for worker in workers:
+        worker.member.tell()
+    for worker, code in zip(workers, ("draining", "not_ready"), strict=True):
+        async with worker.client.get("/readyz") as reply:
+            error = (await reply.json())["error"]
+        assert error["code"] == code
+        assert error["message"] == "worker 0 is draining; worker 1 is too busy for more calls"
 
 
 async def test_metrics_of_all_from_any(make_crew: MakeCrew) -> None:
@@ -389,15 +401,15 @@ async def test_metrics_of_all_from_any(make_crew: MakeCrew) -> None:
         for _ in range(number + 1):
             worker.metrics.call_opened("server_offers")
 
-    async def scraped(worker: Worker) -> dict[tuple[str, str], float]:
+    async def scraped(worker: Worker) -> Counter[tuple[str, str]]:
         async with worker.client.get("/metrics") as reply:
             text = await reply.text()
             assert reply.status == 200
-        return {
-            (sample.name, sample.labels.get("worker", "")): sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+        values: Counter[tuple[str, str]] = Counter()
+        for family in text_string_to_metric_families(text):
+            for name, labels, value, *_ in family.samples:
+                values[name, labels.get("worker", "")] += value  # type: ignore[assignment]
+        return values
 
     for worker in workers:
         values = await scraped(worker)

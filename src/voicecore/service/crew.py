@@ -25,6 +25,14 @@ class WorkerView:
         """What is given up there, as a word."""
         return self.level.name.lower()
 
+    @property
+    def why_not(self) -> str:
+        """Why it takes no calls, full or not; ``""``: it does."""
+        if self.takes_calls:
+            return ""
+        refuses = self.level is OverloadLevel.REFUSING
+        return "is too busy for more calls" if refuses else f"is {self.state}"
+
     def describe(self) -> dict[str, object]:
         """In plain JSON types."""
         return {

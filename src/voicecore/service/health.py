@@ -142,27 +142,25 @@ class HealthRoutes:
     def _crew_admits(self, crew: Crew) -> web.Response:
         workers = crew.workers()
         taking = [one for one in workers if one.takes_calls]
-        active, limit = (
-            sum(one.active for one in workers),
-            sum(one.limit for one in workers if one.takes_calls),
-        )
-        open_ones = [one for one in taking if one.active < one.limit]
-        if not any(one.state == "ready" for one in open_ones):
+        with_room = [one for one in taking if one.active < one.limit]
+        if not any(one.state == "ready" for one in with_room):
             reasons = self._ready.reasons() or self._ready.engines_down()
-            if taking and not open_ones:
-                reasons.append(f"all {limit} places are taken")
-            reasons += [
-                f"worker {one.worker} is {one.state}, overload {one.overload}"
-                for one in workers
-                if one not in taking
-            ]
-            return problem(503, "not_ready", "; ".join(reasons), {"Retry-After": "2"})
+            if taking and not with_room:
+                reasons.append(f"all {sum(one.limit for one in taking)} places are taken")
+            reasons += [f"worker {one.worker} {one.why_not}" for one in workers if one.why_not]
+            code = "draining" if self._manager.draining else "not_ready"
+            return problem(503, code, "; ".join(reasons), {"Retry-After": "2"})
+        directory = self._ready.directory()
         return web.json_response(
             {
                 "status": "ready",
-                "calls": {"active": active, "limit": limit},
-                "overload": min(open_ones, key=lambda one: one.level).overload,
+                "calls": {
+                    "active": sum(one.active for one in workers),
+                    "limit": sum(one.limit for one in taking),
+                },
+                "overload": min(one.level for one in with_room).name.lower(),
                 "engines": self._ready.engines(),
+                **({"directory": directory} if directory else {}),
                 "workers": [one.describe() for one in workers],
             },
             headers={"Cache-Control": "no-store"},

@@ -38,12 +38,13 @@ _CODES: Mapping[int, tuple[str, Sequence[str]]] = {
     429: ("Too many calls were asked for from this address, or with this key.",
           ("rate_limited",)),
     503: ("Not now; Retry-After says when.",
-          ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable")),
+          ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable",
+           "worker_silent")),
 }  # fmt: skip
 _ALWAYS = (400, 403)
 _OF_BODIES = (408, 413, 415, 422)
 _TO_OPEN = (401, 429, 503)
-_OF_SESSIONS = (401, 404)
+_OF_SESSIONS = (401, 404, 503)
 
 
 def description(version: str) -> Json:
