@@ -150,7 +150,8 @@ def families(metrics: Metrics) -> dict[str, Any]:
 
 
 def test_the_page_has_every_metric_with_its_labels(metrics: Metrics) -> None:
-    page = (DOCS / "metrics.md").read_text()
+    # What is counted of several workers is held to its section by test_worker_sums.py.
+    page = (DOCS / "metrics.md").read_text().partition("### Several workers")[0]
     rows = dict(re.findall(r"^\| `(voicecore_\w+)` \|(.*?)\| ", page, re.M))
     found = families(metrics)
     assert rows.keys() == found.keys()
