@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -84,7 +85,8 @@ async def running(
 
 async def stop(process: subprocess.Popen[bytes]) -> None:
     """Ask the process to end, and see to it."""
-    process.terminate()
+    # SIGTERM would let calls go on for a while.
+    process.send_signal(signal.SIGINT)
     try:
         await asyncio.to_thread(process.wait, 10)
     except subprocess.TimeoutExpired:

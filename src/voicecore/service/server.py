@@ -21,6 +21,7 @@ from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
 from voicecore.service.access.door import Access
 from voicecore.service.access.keys import SelfKey
+from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone, Directory
@@ -28,9 +29,16 @@ from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
-from voicecore.service.listening import cannot_listen, urls_of, where_to_look
+from voicecore.service.listening import (
+    ADMIN_FLAGS,
+    admin_by_tls,
+    cannot_listen,
+    urls_of,
+    where_to_look,
+)
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.overview import OneProcess, WholeCrew
 from voicecore.service.passing_on import PassOn, to_owner
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
@@ -38,7 +46,7 @@ from voicecore.service.tls import ssl_context
 from voicecore.service.version import version
 from voicecore.service.wire_log import wire_logger
 from voicecore.service.workers.member import Member
-from voicecore.service.workers.place import PUBLIC
+from voicecore.service.workers.place import ADMIN, PUBLIC
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +108,7 @@ class Server:
         self._directory: Directory = Alone()
         self._manager: CallManager | None = None
         self._runner: web.AppRunner | None = None
+        self._admin_runner: web.AppRunner | None = None
         self._fingerprint = ""
 
     @property
@@ -168,26 +177,27 @@ class Server:
         app = build_app(
             self.settings, manager, self.metrics, self.ready, ways=ways, crew=member, access=access
         )
-        self._runner = web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            logger=wire_logger(),
-            shutdown_timeout=HTTP_SHUTDOWN_S,
-            keepalive_timeout=IDLE_CONNECTION_S,
-            lingering_time=LINGERING_S,
-        )
-        await self._runner.setup()
+        self._runner = await _running(app)
         if member is not None:
             member.begin(manager, self.metrics, self.ready)
             await member.listen(self._runner, PUBLIC, ssl_context=context)
             await member.listen_to_others(self._runner)
+        else:
+            await _listen_on(self._runner, self.settings.host, self.settings.port, context)
+        if self.settings.admin_port:
+            await self._listen_to_admins(context, manager)
+
+    async def _listen_to_admins(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
+        settings, member = self.settings, self._member
+        one = OneProcess(settings, manager, self.metrics, self.ready, self.ending)
+        administered = one if member is None else WholeCrew(one, member, settings.drain_timeout_s)
+        self._admin_runner = await _running(build_admin_app(settings, administered))
+        context = context if admin_by_tls(settings) else None
+        if member is not None:
+            await member.listen(self._admin_runner, ADMIN, ssl_context=context)
             return
-        host, port = self.settings.host, self.settings.port
-        try:
-            await web.TCPSite(self._runner, host, port, ssl_context=context).start()
-        except OSError as error:
-            raise cannot_listen(error, host, port) from None
+        host, port = settings.admin_host, settings.admin_port
+        await _listen_on(self._admin_runner, host, port, context, ADMIN_FLAGS)
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
@@ -231,6 +241,8 @@ class Server:
         steps.append(("directory", self._directory.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
+        if self._admin_runner is not None:
+            steps.append(("admin", self._admin_runner.cleanup))
         if self._member is not None:
             steps.append(("workers", self._member.close))
         if self._engines is not None:
@@ -250,3 +262,27 @@ class Server:
             f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})",
             *where_to_look(self.settings, self._port, self._fingerprint),
         ]
+
+
+async def _running(app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        logger=wire_logger(),
+        shutdown_timeout=HTTP_SHUTDOWN_S,
+        keepalive_timeout=IDLE_CONNECTION_S,
+        lingering_time=LINGERING_S,
+    )
+    await runner.setup()
+    return runner
+
+
+async def _listen_on(
+    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None, flags: str = ""
+) -> None:
+    """``flags`` are :func:`cannot_listen`'s."""
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+    except OSError as error:
+        raise cannot_listen(error, host, port, flags) from None
