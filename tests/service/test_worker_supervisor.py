@@ -157,7 +157,7 @@ async def test_a_hung_worker_is_killed_and_started_again(
 ) -> None:
     monkeypatch.setattr("voicecore.service.workers.restarts.FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(supervising, "WATCH_PERIOD_S", 0.02)
-    monkeypatch.setattr(supervising, "HUNG_PERIODS", 25)
+    monkeypatch.setattr(supervising, "HUNG_PERIODS", 75)
     async with running(folder, "0:hang,serve") as (watched, code):
         await watched.ready()
         await watched.until(lambda: watched.board.slot(0).starts == 2)
