@@ -160,6 +160,20 @@ def test_goodbyes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     virtually(main())
 
 
+@pytest.mark.parametrize(("seconds", "is_told"), [(5.4, False), (5.6, True)])
+def test_a_goodbye_that_may_be_cut_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    is_told: bool,
+) -> None:
+    async def main() -> None:
+        async with manager_of(monkeypatch, stub_tts_seconds=seconds):
+            assert ("drain_goodbye lasts 5.6 s" in caplog.text) == is_told
+
+    virtually(main())
+
+
 def test_who_has_not_connected_yet_keeps_his_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with manager_of(monkeypatch, answer_timeout_s=15) as manager:

@@ -8,6 +8,7 @@ import logging
 import secrets
 
 from voicecore.core.overload import OverloadLevel
+from voicecore.core.turns import farewell
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service.call import Call, CallContext
@@ -104,6 +105,7 @@ class Calls:
         # First, since it is what may fail and be tried again.
         texts = filter(None, (turns.apology.strip(), settings.drain_goodbye.strip()))
         kept = await KeptSpeech.synthesise(tts, texts, play_rates(tts.rate_hz))
+        self._check_goodbye(kept)
         if settings.record_dir is not None:
             recordings = Recordings(settings.record_dir, settings.record_consent)
             self._recordings = recordings
@@ -253,6 +255,16 @@ class Calls:
             )
         self._overload.check()
         return self._context
+
+    def _check_goodbye(self, kept: KeptSpeech) -> None:
+        lasts_s = kept.seconds(self._settings.drain_goodbye.strip())
+        if lasts_s > farewell.SAFE_S:
+            _LOG.warning(
+                "drain_goodbye lasts %.1f s; whoever has to be waited for may hear no more than"
+                " its first %.1f s",
+                lasts_s,
+                farewell.SAFE_S,
+            )
 
     async def _over_within(self, timeout_s: float) -> bool:
         """Whether the last call ends in that time."""

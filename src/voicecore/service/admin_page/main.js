@@ -64,6 +64,10 @@ function show(seen) {
   byId('share').value = limit ? active / limit : 0;
   byId('overload').textContent = seen.overload;
   byId('overload').dataset.level = seen.overload;
+  const workers = (seen.workers ?? []).map((one) =>
+    `${one.worker}: ${one.calls.active} of ${one.calls.limit}, ${one.state}`);
+  byId('workers').textContent = `Workers ${workers.join(' · ')}`;
+  byId('workers').hidden = workers.length === 0;
   showEngines(seen.engines);
   const more = rows.show(seen.sessions);
   byId('none').hidden = seen.sessions.length > 0;
