@@ -23,7 +23,7 @@ from voicecore.service.config_load import ConfigError
 from voicecore.service.workers import supervisor as supervising
 from voicecore.service.workers.board import Board, WorkerState
 from voicecore.service.workers.place import ADMIN, PUBLIC, Place, descriptors
-from voicecore.service.workers.sockets import listen_on
+from voicecore.service.workers.sockets import open_listeners
 from voicecore.service.workers.supervisor import Supervisor
 
 pytestmark = [pytest.mark.slow, pytest.mark.realtime]
@@ -214,7 +214,7 @@ def running_still(pid: int) -> bool:
 
 
 def test_the_sockets_are_inherited_and_taken_by_their_kind() -> None:
-    public, admin = listen_on("127.0.0.1", 0), listen_on("127.0.0.1", 0)
+    public, admin = open_listeners("127.0.0.1", 0), open_listeners("127.0.0.1", 0)
     sockets = [(PUBLIC, public[0]), (ADMIN, admin[0])]
     place = Place(3, Path("/run/here"), descriptors(sockets))
     assert Place.find(place.variables()) == place
@@ -234,7 +234,7 @@ def test_without_a_supervisor_there_is_no_place() -> None:
 
 
 def test_a_name_with_two_addresses_has_one_port() -> None:
-    sockets = listen_on("localhost", 0)
+    sockets = open_listeners("localhost", 0)
     assert len({sock.getsockname()[1] for sock in sockets}) == 1
     for sock in sockets:
         sock.close()
@@ -244,9 +244,9 @@ def test_a_taken_port_is_told_as_ever() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"can't listen on 127.0.0.1 port {port}: it is in"):
-            listen_on("127.0.0.1", port)
+            open_listeners("127.0.0.1", port)
 
 
 def test_a_name_without_address_is_told() -> None:
     with pytest.raises(ConfigError, match=r"can't listen on no-such-host\.invalid"):
-        listen_on("no-such-host.invalid", 0)
+        open_listeners("no-such-host.invalid", 0)

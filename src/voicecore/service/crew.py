@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aiohttp import web
+
 from voicecore.core.overload import OverloadLevel
 
 
@@ -55,6 +57,14 @@ class Crew(Protocol):
 
     async def metrics(self) -> tuple[bytes, str]:
         """The exposition text of all and its content type."""
+        ...
+
+    async def in_turn(self, request: web.Request, period_s: float) -> web.StreamResponse | None:
+        """The answer to ``request`` of the worker whose turn this period is; None: it is ours.
+
+        Those that have room take turns, so what each does once a period the service does
+        once a period.
+        """
         ...
 
     async def sessions_of_all(self) -> list[dict[str, object]]:

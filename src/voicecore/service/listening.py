@@ -19,14 +19,14 @@ ADMIN_FLAGS = "admin-"
 """What the names of the admin listener's settings begin with."""
 
 
-def cannot_listen(error: OSError, host: str, port: int, flags: str = "") -> ConfigError:
+def cannot_listen(error: OSError, host: str, port: int, flag: str = "") -> ConfigError:
     """What to raise for ``error``, which opening that socket met.
 
-    ``flags``: what the names of its settings begin with.
+    ``flag``: what the names of its settings begin with.
     """
     # asyncio from Python 3.12 on drops the number of this one.
     number = error.errno or errno.EADDRNOTAVAIL
-    reason = _ERRORS.get(number, "").format(flags) or error.strerror or str(error)
+    reason = _ERRORS.get(number, "").format(flag) or error.strerror or str(error)
     return ConfigError([f"can't listen on {host} port {port}: {reason}"])
 
 

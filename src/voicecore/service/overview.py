@@ -10,9 +10,9 @@ from voicecore.errors import PeerError
 from voicecore.service.config import Settings
 from voicecore.service.crew import Crew, WorkerView
 from voicecore.service.ending import Ending
-from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.readiness import Readiness
 from voicecore.service.version import version
 
 _MOST_SHOWN = ("state", "connection", "age_s", "turn", "codec", "pair")

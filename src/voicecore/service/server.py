@@ -28,11 +28,9 @@ from voicecore.service.directory import Alone, Directory
 from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
-from voicecore.service.health import Readiness
 from voicecore.service.listening import (
     ADMIN_FLAGS,
     admin_by_tls,
-    cannot_listen,
     urls_of,
     where_to_look,
 )
@@ -40,23 +38,20 @@ from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.overview import OneProcess, WholeCrew
 from voicecore.service.passing_on import PassOn, to_owner
+from voicecore.service.probe.deep_check import DeepCheck
+from voicecore.service.probe.deep_metrics import DeepMetrics
+from voicecore.service.probe.own_call import OwnCall
+from voicecore.service.readiness import Readiness
 from voicecore.service.secret_text import masked
+from voicecore.service.sites import listen_on, runner_of
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
 from voicecore.service.version import version
-from voicecore.service.wire_log import wire_logger
 from voicecore.service.workers.member import Member
 from voicecore.service.workers.place import ADMIN, PUBLIC
 
 _log = logging.getLogger(__name__)
 
-HTTP_SHUTDOWN_S = 1.0
-"""What requests under way get to finish; calls were hung up before."""
-IDLE_CONNECTION_S = 30.0
-"""What a connection gets from its beginning, or from its last reply, to a whole next request
-head. Longer than balancers keep idle ones would be kinder to them, shorter to us."""
-LINGERING_S = 2.0
-"""For the rest of a body that nobody wants any more."""
 _PROGRESS_S = 5.0
 """How often a drain tells how far it is."""
 
@@ -107,6 +102,7 @@ class Server:
         self._engines: Engines | None = None
         self._directory: Directory = Alone()
         self._manager: CallManager | None = None
+        self._deep: DeepCheck | None = None
         self._runner: web.AppRunner | None = None
         self._admin_runner: web.AppRunner | None = None
         self._fingerprint = ""
@@ -167,37 +163,48 @@ class Server:
             self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
-        member = self._member
+        settings, member = self.settings, self._member
         ways: list[PassOn] = []
-        if self.settings.redis_url.get_secret_value():
+        if settings.redis_url.get_secret_value():
             ways.append(to_owner(self._directory))
         if member is not None:
             ways.append(member.pass_on)
-        access = Access(self.settings, self.self_key)
-        app = build_app(
-            self.settings, manager, self.metrics, self.ready, ways=ways, crew=member, access=access
+        deep = self._deep = DeepCheck(
+            OwnCall(lambda: self._runner, lambda: ""),
+            settings.deep_check_s,
+            on_result=DeepMetrics(self.metrics.registry).take,
         )
-        self._runner = await _running(app)
+        app = build_app(
+            settings,
+            manager,
+            self.metrics,
+            self.ready,
+            ways=ways,
+            crew=member,
+            access=Access(settings, self.self_key),
+            deep=deep,
+        )
+        self._runner = await runner_of(app)
         if member is not None:
             member.begin(manager, self.metrics, self.ready)
             await member.listen(self._runner, PUBLIC, ssl_context=context)
             await member.listen_to_others(self._runner)
         else:
-            await _listen_on(self._runner, self.settings.host, self.settings.port, context)
-        if self.settings.admin_port:
+            await listen_on(self._runner, settings.host, settings.port, context)
+        if settings.admin_port:
             await self._listen_to_admins(context, manager)
 
     async def _listen_to_admins(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         settings, member = self.settings, self._member
         one = OneProcess(settings, manager, self.metrics, self.ready, self.ending)
         administered = one if member is None else WholeCrew(one, member, settings.drain_timeout_s)
-        self._admin_runner = await _running(build_admin_app(settings, administered))
+        self._admin_runner = await runner_of(build_admin_app(settings, administered))
         context = context if admin_by_tls(settings) else None
         if member is not None:
             await member.listen(self._admin_runner, ADMIN, ssl_context=context)
             return
         host, port = settings.admin_host, settings.admin_port
-        await _listen_on(self._admin_runner, host, port, context, ADMIN_FLAGS)
+        await listen_on(self._admin_runner, host, port, context, ADMIN_FLAGS)
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
@@ -236,6 +243,8 @@ class Server:
         """Hang up all calls, stop listening, free the engines; each step even if one fails."""
         self.stop_admitting()
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if self._deep is not None:
+            steps.append(("deep check", self._deep.close))
         if self._manager is not None:
             steps.append(("calls", self._manager.close))
         steps.append(("directory", self._directory.close))
@@ -262,27 +271,3 @@ class Server:
             f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})",
             *where_to_look(self.settings, self._port, self._fingerprint),
         ]
-
-
-async def _running(app: web.Application) -> web.AppRunner:
-    runner = web.AppRunner(
-        app,
-        handle_signals=False,
-        access_log=None,
-        logger=wire_logger(),
-        shutdown_timeout=HTTP_SHUTDOWN_S,
-        keepalive_timeout=IDLE_CONNECTION_S,
-        lingering_time=LINGERING_S,
-    )
-    await runner.setup()
-    return runner
-
-
-async def _listen_on(
-    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None, flags: str = ""
-) -> None:
-    """``flags`` are :func:`cannot_listen`'s."""
-    try:
-        await web.TCPSite(runner, host, port, ssl_context=context).start()
-    except OSError as error:
-        raise cannot_listen(error, host, port, flags) from None

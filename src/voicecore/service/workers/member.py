@@ -18,16 +18,17 @@ from typing import Any
 from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
+from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service import bodies
 from voicecore.service.crew import WorkerView
 from voicecore.service.directory import Directory
 from voicecore.service.forwarded import from_worker
-from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.passing_on import opens_call
 from voicecore.service.problems import problem
+from voicecore.service.readiness import Readiness
 from voicecore.service.session_ids import SessionIds, owner_of
 from voicecore.service.workers import inner, sums
 from voicecore.service.workers.board import Board, Slot, WorkerState
@@ -43,6 +44,8 @@ from voicecore.service.workers.wire import Wire, WorkerGone, WorkerSilent
 
 TELL_PERIOD_S = 0.25
 """How often a worker tells its state; the count of its calls is told at once."""
+IN_TURN_TIMEOUT_S = 30.0
+"""For what takes longer than requests about calls: a call to ourselves, its end included."""
 TRY_NEXT = "X-Voicecore-Try-Next"
 """On a refusal between workers: another may have room."""
 
@@ -156,11 +159,7 @@ class Member:
         except WorkerGone:
             raise _unknown() from None
         except WorkerSilent:
-            raise CapacityError(
-                "The process that has the call doesn't answer; try again soon",
-                retry_after_s=_RETRY_AFTER_S,
-                code="worker_silent",
-            ) from None
+            raise _silent("that has the call") from None
 
     async def _to_the_best(self, request: web.Request) -> web.Response | None:
         tried: set[int] = set()
@@ -189,11 +188,7 @@ class Member:
             return None
         except WorkerSilent:
             # It may have opened the call: that lapses, for nobody will answer its offer.
-            raise CapacityError(
-                "The process that was to take the call doesn't answer; try again soon",
-                retry_after_s=_RETRY_AFTER_S,
-                code="worker_silent",
-            ) from None
+            raise _silent("that was to take the call") from None
         finally:
             self._on_the_way[worker] -= 1
         return None if TRY_NEXT in reply.headers else reply
@@ -249,6 +244,22 @@ class Member:
         restarts = sum(max(0, slot.starts - 1) for slot in self._board.slots())
         return await asyncio.to_thread(self._exposition, answers, restarts)
 
+    async def in_turn(self, request: web.Request, period_s: float) -> web.StreamResponse | None:
+        """See :class:`Crew`. All read one clock, so they agree whose turn it is."""
+        now_ns = self._now()
+        able = [slot.worker for slot in self._board.slots() if slot.has_room(now_ns)]
+        if from_worker(request) or not able:
+            return None
+        worker = able[int(now_ns / (period_s * NS_PER_S)) % len(able)]
+        if worker == self.index:
+            return None
+        try:
+            return await self._wire.pass_on(request, worker, timeout_s=IN_TURN_TIMEOUT_S)
+        except WorkerGone:
+            return None
+        except WorkerSilent:
+            raise _silent("whose turn it is") from None
+
     async def sessions_of_all(self) -> list[dict[str, object]]:
         """See :class:`Crew`."""
 
@@ -269,9 +280,7 @@ class Member:
         except WorkerGone:
             raise _unknown() from None
         except WorkerSilent:
-            raise CapacityError(
-                "The process that has the call doesn't answer", code="worker_silent"
-            ) from None
+            raise _silent("that has the call") from None
         if status == 404:
             raise _unknown()
 
@@ -347,6 +356,14 @@ def _unlink(path: str) -> None:
 def _try_next() -> web.Response:
     headers = {TRY_NEXT: "1", "Retry-After": str(_RETRY_AFTER_S)}
     return problem(503, "at_capacity", "no place is free here", headers)
+
+
+def _silent(which: str) -> CapacityError:
+    return CapacityError(
+        f"The process {which} doesn't answer; try again soon",
+        retry_after_s=_RETRY_AFTER_S,
+        code="worker_silent",
+    )
 
 
 def _unknown() -> PeerError:
