@@ -13,13 +13,16 @@ import aiohttp
 from aiohttp import web
 
 from fakes.calls import ANSWER_SDP, OFFER_SDP, FakeCall, FakeManager
+from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone
-from voicecore.service.health import Readiness
 from voicecore.service.manager import Opened
 from voicecore.service.metrics import Metrics
+from voicecore.service.probe.deep_check import DeepCheck
+from voicecore.service.probe.report import Report
+from voicecore.service.readiness import Readiness
 from voicecore.service.workers.board import Board
 from voicecore.service.workers.member import Member
 from voicecore.service.workers.place import Place
@@ -64,19 +67,32 @@ class Worker:
     ready: Readiness
     runner: web.AppRunner
     client: aiohttp.ClientSession
+    deep: DeepCheck
 
     async def die(self) -> None:
         """As a process does, but for its board."""
+        await self.deep.close()
         await self.member.close()
         await self.runner.cleanup()
 
 
 @dataclass
 class FakeCrew:
-    """All of them and what they share."""
+    """All of them and what they share; their clock stands still.
+
+    ``deep_checks`` has the index of each that called itself.
+    """
 
     board: Board
     workers: list[Worker]
+    deep_checks: list[int]
+    now_ns: int = 1_000_000 * NS_PER_S
+
+    def pass_time(self, seconds: float) -> None:
+        """Their clock goes on."""
+        self.now_ns += round(seconds * NS_PER_S)
+        for worker in self.workers:
+            worker.member.tell()
 
 
 @asynccontextmanager
@@ -86,12 +102,11 @@ async def crew(console_dir: Path, *limits: int, **settings: Any) -> AsyncIterato
     with tempfile.TemporaryDirectory(prefix="crew-") as name:
         folder = Path(name)
         with Board.create(folder, len(limits), 1) as board:
-            made = FakeCrew(board, [])
+            made = FakeCrew(board, [], [])
             try:
                 for index, limit in enumerate(limits):
-                    made.workers.append(
-                        await _worker(Place(index, folder, ()), board, limit, console_dir, settings)
-                    )
+                    place = Place(index, folder, ())
+                    made.workers.append(await _worker(made, place, limit, console_dir, settings))
                 yield made
             finally:
                 for worker in made.workers:
@@ -100,13 +115,26 @@ async def crew(console_dir: Path, *limits: int, **settings: Any) -> AsyncIterato
 
 
 async def _worker(
-    place: Place, board: Board, limit: int, console_dir: Path, given: dict[str, Any]
+    made: FakeCrew, place: Place, limit: int, console_dir: Path, given: dict[str, Any]
 ) -> Worker:
     settings = Settings(**given)
-    member = Member(place, board, settings.instance)
+    member = Member(place, made.board, settings.instance, now=lambda: made.now_ns)
+
+    async def call_itself() -> Report:
+        made.deep_checks.append(place.index)
+        return Report(ok=True)
+
+    deep = DeepCheck(call_itself, settings.deep_check_s)
     manager, metrics, ready = WorkersManager(limit, member), Metrics(), Readiness()
     app = build_app(
-        settings, manager, metrics, ready, console_dir, ways=[member.pass_on], crew=member
+        settings,
+        manager,
+        metrics,
+        ready,
+        console_dir,
+        ways=[member.pass_on],
+        crew=member,
+        deep=deep,
     )
     runner = web.AppRunner(app)
     await runner.setup()
@@ -115,4 +143,4 @@ async def _worker(
     member.begin(manager, metrics, ready)
     await member.listen_to_others(runner)
     client = aiohttp.ClientSession(url, cookie_jar=aiohttp.DummyCookieJar())
-    return Worker(member, manager, metrics, ready, runner, client)
+    return Worker(member, manager, metrics, ready, runner, client, deep)

@@ -395,6 +395,31 @@ async def test_draining_and_too_busy_workers_are_told_apart(make_crew: MakeCrew)
         assert error["message"] == "worker 0 is draining; worker 1 is too busy for more calls"
 
 
+async def test_they_take_turns_in_calling_themselves(make_crew: MakeCrew) -> None:
+    made = await make_crew(1, 1, 1, deep_check_s=60)
+    for period in range(3):
+        for worker in made.workers:
+            async with worker.client.get("/readyz?deep=1") as reply:
+                body = await reply.json()
+                assert reply.status == 200, body
+            assert "age_s" in body["deep"]
+        assert len(made.deep_checks) == period + 1, "one for all, whoever was asked"
+        made.pass_time(60)
+    assert sorted(made.deep_checks) == [0, 1, 2]
+
+
+async def test_who_has_no_room_does_not_call_himself(make_crew: MakeCrew) -> None:
+    made = await make_crew(1, 1, 1, deep_check_s=60)
+    whose_calls = {whose(await opened(made.workers[0])) for _ in range(2)}
+    (free,) = {0, 1, 2} - whose_calls
+    for _ in range(3):
+        for worker in made.workers:
+            async with worker.client.get("/readyz?deep=1") as reply:
+                assert reply.status == 200
+        made.pass_time(60)
+    assert set(made.deep_checks) == {free}
+
+
 async def test_metrics_of_all_from_any(make_crew: MakeCrew) -> None:
     workers = (await make_crew(5, 5, 5)).workers
     for number, worker in enumerate(workers):
