@@ -15,6 +15,8 @@ from aiohttp import web
 from fakes.calls import ANSWER_SDP, OFFER_SDP, FakeCall, FakeManager
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError
+from voicecore.service.access.door import Access
+from voicecore.service.access.rates import Rates
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone
@@ -135,6 +137,10 @@ async def _worker(
         ways=[member.pass_on],
         crew=member,
         deep=deep,
+        access=Access(
+            settings,
+            rates=Rates(settings.rate_per_key, settings.rate_per_address, member.windows),
+        ),
     )
     runner = web.AppRunner(app)
     await runner.setup()

@@ -352,6 +352,35 @@ async def test_one_hop_and_no_more(make_crew: MakeCrew) -> None:
         assert await error_of(reply) == (404, "unknown_session")
 
 
+KEYS = [f"caller{number}=key-of-caller-number-{number:02}" for number in range(8)]
+
+
+async def test_rates_are_counted_once_whoever_is_asked(make_crew: MakeCrew) -> None:
+    made = await make_crew(50, 50, 50, api_keys=",".join(KEYS), rate_per_key="3/minute")
+    for key in KEYS:  # each is counted by one of the three
+        statuses = []
+        for number in range(5):
+            worker = made.workers[number % 3]
+            headers = {"X-API-Key": key.partition("=")[2]}
+            async with worker.client.post("/api/voice/session", headers=headers) as reply:
+                statuses.append(reply.status)
+                if reply.status == 429:
+                    assert 1 <= int(reply.headers["Retry-After"]) <= 60
+        assert statuses == [200, 200, 200, 429, 429], key
+
+
+async def test_while_the_one_who_counts_is_away_each_counts_alone(make_crew: MakeCrew) -> None:
+    made = await make_crew(50, 50, api_keys=",".join(KEYS), rate_per_key="2/minute")
+    await made.workers[1].die()
+    for key in KEYS:
+        statuses = []
+        for _ in range(3):
+            headers = {"X-API-Key": key.partition("=")[2]}
+            async with made.workers[0].client.post("/api/voice/session", headers=headers) as reply:
+                statuses.append(reply.status)
+        assert statuses == [200, 200, 429], key
+
+
 # -- for all of them -------------------------------------------------------------------
 
 

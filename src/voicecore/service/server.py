@@ -21,6 +21,7 @@ from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
 from voicecore.service.access.door import Access
 from voicecore.service.access.keys import SelfKey
+from voicecore.service.access.rates import Rates
 from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
@@ -181,7 +182,7 @@ class Server:
             self.ready,
             ways=ways,
             crew=member,
-            access=Access(settings, self.self_key),
+            access=Access(settings, self.self_key, self._rates()),
             deep=deep,
         )
         self._runner = await runner_of(app)
@@ -193,6 +194,13 @@ class Server:
             await listen_on(self._runner, settings.host, settings.port, context)
         if settings.admin_port:
             await self._listen_to_admins(context, manager)
+
+    def _rates(self) -> Rates | None:
+        """Counted by all workers together; None: as the settings say."""
+        settings = self.settings
+        if self._member is None or settings.redis_url.get_secret_value():
+            return None
+        return Rates(settings.rate_per_key, settings.rate_per_address, self._member.windows)
 
     async def _listen_to_admins(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         settings, member = self.settings, self._member

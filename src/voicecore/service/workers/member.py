@@ -40,6 +40,7 @@ from voicecore.service.workers.place import (
     inner_socket,
     requests_socket,
 )
+from voicecore.service.workers.windows import CrewWindows
 from voicecore.service.workers.wire import Wire, WorkerGone, WorkerSilent
 
 TELL_PERIOD_S = 0.25
@@ -57,7 +58,8 @@ class Member:
 
     In this order: :meth:`directory` goes into the manager, :meth:`begin` once that is
     made, :meth:`listen`, at the end :meth:`close`. Belongs to the event loop. ``allow`` is
-    told what a drain that follows is to give calls, in seconds.
+    told what a drain that follows is to give calls, in seconds. ``windows`` count rates for
+    all workers together.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Member:
         self._now = now
         self._allow = allow
         self._wire = Wire(place.folder)
+        self.windows = CrewWindows(self.index, self.count, self._windows_of)
         self._kept = sums.Kept(place.folder, place.index)
         self._keeping = asyncio.Lock()
         self._on_the_way: Counter[int] = Counter()
@@ -110,7 +113,9 @@ class Member:
         """Take what other workers pass on to ``runner``'s app, and answer their questions."""
         folder = self._place.folder
         await _unix_site(runner, str(requests_socket(folder, self.index)))
-        app = inner.build_inner_app(self._manager, self._own_counts, self._allow)
+        app = inner.build_inner_app(
+            self._manager, self._own_counts, self._allow, self.windows.answer
+        )
         self._inner = web.AppRunner(app, handle_signals=False, access_log=None)
         await self._inner.setup()
         await _unix_site(self._inner, str(inner_socket(folder, self.index)))
@@ -317,6 +322,12 @@ class Member:
 
     async def _sessions_of(self, worker: int) -> bytes:
         return (await self._wire.ask(worker, inner.SESSIONS))[1]
+
+    async def _windows_of(self, worker: int, question: bytes) -> bytes:
+        status, body = await self._wire.ask(worker, inner.WINDOWS, "POST", question)
+        if status != 200:
+            raise WorkerSilent
+        return body
 
     async def _counts_of(self, worker: int) -> bytes:
         status, body = await self._wire.ask(worker, inner.METRICS)

@@ -96,12 +96,14 @@ class Wire:
         )
         return web.Response(status=reply.status, reason=reply.reason, headers=kept, body=raw)
 
-    async def ask(self, worker: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+    async def ask(
+        self, worker: int, path: str, method: str = "GET", body: bytes | None = None
+    ) -> tuple[int, bytes]:
         """Status and body of what ``worker`` says to other workers alone (``inner``)."""
         session = self._session(inner_socket(self._folder, worker))
         timeout = aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
         with _failures():
-            async with session.request(method, _OURS + path, timeout=timeout) as reply:
+            async with session.request(method, _OURS + path, data=body, timeout=timeout) as reply:
                 return reply.status, await reply.read()
 
     async def close(self) -> None:
