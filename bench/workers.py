@@ -85,6 +85,9 @@ async def main() -> None:
         rounds = [
             [await measure(http, server, pids, call) for call in opened] for _ in range(ROUNDS)
         ]
+        for call in opened:
+            url = f"{server.url}/api/voice/session/{call['session_id']}"
+            await http.delete(url, headers={"Authorization": f"Bearer {call['token']}"})
     # Whose connection it is can't be seen; the dearer of the two is the neighbour's.
     best = sorted(
         (min(turn[which][1] for turn in rounds), min(turn[which][0] for turn in rounds))

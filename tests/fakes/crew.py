@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -103,7 +104,7 @@ async def crew(console_dir: Path, *limits: int, **settings: Any) -> AsyncIterato
     # pytest's own folders have names too long for sockets.
     with tempfile.TemporaryDirectory(prefix="crew-") as name:
         folder = Path(name)
-        with Board.create(folder, len(limits), 1) as board:
+        with Board.create(folder, len(limits), os.getppid()) as board:
             made = FakeCrew(board, [], [])
             try:
                 for index, limit in enumerate(limits):

@@ -22,7 +22,14 @@ from voicecore.errors import MisuseError
 from voicecore.service.config_load import ConfigError
 from voicecore.service.workers import supervisor as supervising
 from voicecore.service.workers.board import Board, WorkerState
-from voicecore.service.workers.place import ADMIN, PUBLIC, Place, descriptors
+from voicecore.service.workers.place import (
+    ADMIN,
+    PUBLIC,
+    Place,
+    descriptors,
+    inner_socket,
+    requests_socket,
+)
 from voicecore.service.workers.sockets import open_listeners
 from voicecore.service.workers.supervisor import Supervisor
 
@@ -225,6 +232,19 @@ def test_the_sockets_are_inherited_and_taken_by_their_kind() -> None:
     assert not [sock for sock in taken if sock.get_inheritable()]
     for sock in taken:
         sock.close()
+
+
+def test_of_those_whose_parent_is_dead_the_last_clears_up(folder: Path) -> None:
+    Board.create(folder, 2, os.getpid()).close()
+    places = [Place(index, folder, ()) for index in range(2)]
+    for place in places:
+        requests_socket(folder, place.index).touch()
+        inner_socket(folder, place.index).touch()
+    places[0].clear_up()
+    assert sorted(path.name for path in folder.iterdir()) == ["1.inner", "1.sock", "board"]
+    places[1].clear_up()
+    assert not folder.exists()
+    folder.mkdir()  # for the fixture, which removes it
 
 
 def test_without_a_supervisor_there_is_no_place() -> None:

@@ -137,6 +137,8 @@ class Member:
         if self._inner is not None:
             await self._inner.cleanup()
         await self._wire.close()
+        if os.getppid() != self._board.supervisor_pid:
+            await asyncio.to_thread(self._place.clear_up)
 
     # -- requests --------------------------------------------------------------------
 

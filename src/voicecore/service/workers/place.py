@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,16 @@ class Place:
                 os.set_inheritable(number, False)
                 taken.append(socket.socket(fileno=number))
         return taken
+
+    def clear_up(self) -> None:
+        """Remove our part of the folder, whose owner is dead; all of it if we are the last."""
+        for path in (
+            requests_socket(self.folder, self.index),
+            inner_socket(self.folder, self.index),
+        ):
+            path.unlink(missing_ok=True)
+        if not list(self.folder.glob("*.sock")):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def requests_socket(folder: Path, worker: int) -> Path:

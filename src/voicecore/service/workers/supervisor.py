@@ -193,10 +193,8 @@ class Supervisor:
             if self._stop.is_set():
                 return
             wait_s = backoff.after(loop.time() - began_s)
-            self._report(
-                f"worker {index} has ended ({_how(code)}), and its calls with it;"
-                f" started again in {wait_s:g} s"
-            )
+            how = "as it was told" if code == 0 else f"({_how(code)}), and its calls with it"
+            self._report(f"worker {index} has ended {how}; started again in {wait_s:g} s")
             await self._pause(wait_s)
 
     async def _run_once(self, index: int) -> int:
