@@ -77,7 +77,7 @@ def description(version: str) -> Json:
 
 
 def _opening() -> Json:
-    opens = [{}, {"key": []}, {"bearer": []}]
+    opens: list[Json] = [{}, {"key": []}, {"bearer": []}]
     both = (*_ALWAYS, *_OF_BODIES, *_TO_OPEN)
     return {
         "/api/voice/session": {
