@@ -37,7 +37,9 @@ DEFAULT_FILE = Path("voicecore.toml")
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 NAMES = tuple(Settings.model_fields)
 
-_OTHER_VARIABLES = frozenset({"config", "cases", "libopus", "profile"})
+_OTHER_VARIABLES = frozenset(
+    {"config", "cases", "libopus", "profile", "worker", "worker_dir", "worker_sockets"}
+)
 """Variables with our prefix that are read elsewhere and are no settings."""
 
 

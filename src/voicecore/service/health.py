@@ -8,6 +8,7 @@ from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
 from voicecore.errors import CapacityError
+from voicecore.service.crew import Crew
 from voicecore.service.engine_metrics import EngineHealth
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
@@ -83,10 +84,17 @@ class Readiness:
 class HealthRoutes:
     """Handlers for probes and scrapers; need no token, hold no personal data."""
 
-    def __init__(self, manager: CallManager, metrics: Metrics, ready: Readiness) -> None:
+    def __init__(
+        self,
+        manager: CallManager,
+        metrics: Metrics,
+        ready: Readiness,
+        crew: Crew | None = None,
+    ) -> None:
         self._manager = manager
         self._metrics = metrics
         self._ready = ready
+        self._crew = crew
 
     def add_to(self, app: web.Application) -> None:
         """Register the routes with ``app``."""
@@ -103,8 +111,11 @@ class HealthRoutes:
 
         ``overload`` other than ``normal`` says that something is spared already;
         ``engines`` which engines of a chain are down, and why; ``directory`` how the one of
-        all instances is, where there is one.
+        all instances is, where there is one. Of several workers one that takes calls is
+        enough, and ``workers`` tells how each is.
         """
+        if self._crew is not None:
+            return self._crew_admits(self._crew)
         manager = self._manager
         reasons = self._ready.reasons() or self._ready.engines_down()
         if manager.draining:
@@ -128,9 +139,41 @@ class HealthRoutes:
             headers={"Cache-Control": "no-store"},
         )
 
+    def _crew_admits(self, crew: Crew) -> web.Response:
+        workers = crew.workers()
+        taking = [one for one in workers if one.takes_calls]
+        active, limit = (
+            sum(one.active for one in workers),
+            sum(one.limit for one in workers if one.takes_calls),
+        )
+        open_ones = [one for one in taking if one.active < one.limit]
+        if not any(one.state == "ready" for one in open_ones):
+            reasons = self._ready.reasons() or self._ready.engines_down()
+            if taking and not open_ones:
+                reasons.append(f"all {limit} places are taken")
+            reasons += [
+                f"worker {one.worker} is {one.state}, overload {one.overload}"
+                for one in workers
+                if one not in taking
+            ]
+            return problem(503, "not_ready", "; ".join(reasons), {"Retry-After": "2"})
+        return web.json_response(
+            {
+                "status": "ready",
+                "calls": {"active": active, "limit": limit},
+                "overload": min(open_ones, key=lambda one: one.level).overload,
+                "engines": self._ready.engines(),
+                "workers": [one.describe() for one in workers],
+            },
+            headers={"Cache-Control": "no-store"},
+        )
+
     async def scrape(self, request: web.Request) -> web.Response:
-        """Prometheus' text format."""
-        body, content_type = self._metrics.render()
+        """Prometheus' text format; of all workers where there are several."""
+        if self._crew is None:
+            body, content_type = self._metrics.render()
+        else:
+            body, content_type = await self._crew.metrics()
         return web.Response(
             body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"}
         )

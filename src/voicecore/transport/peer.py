@@ -111,8 +111,9 @@ class PeerConfig:
     ``hide_private``. With ``port_min`` each call gets a port of its own in
     ``[port_min, port_max]``, tried in the order of ``next_port``.
     ``on_no_relay`` is told why when TURN servers are configured and none gave a
-    relay; with ``relay_required`` that is the end of the call. ``relay_only``:
-    no address of ours is told, either. ``turn_ca`` is a PEM file of the
+    relay. With ``relay_required`` the far end has no other way, so that is the end
+    of the call, and we take none; with ``relay_only``, too, we have no other
+    way, either, and no address of ours is told. ``turn_ca`` is a PEM file of the
     authorities for TURN over TLS; ``notes`` are of all calls of the process.
     ``now``: a monotonic clock (ns) for the milestones of a peer.
     """

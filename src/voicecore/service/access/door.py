@@ -22,7 +22,7 @@ from voicecore.service.access.rates import Rates
 from voicecore.service.access.shared_rates import SharedRates
 from voicecore.service.access.tokens import Tokens, public_key_in
 from voicecore.service.config import Settings
-from voicecore.service.forwarded import EXTERNAL
+from voicecore.service.forwarded import EXTERNAL, from_worker
 
 OPENING = frozenset({"/api/voice/session", "/api/voice/offer"})
 """What is posted to these opens a call."""
@@ -60,7 +60,8 @@ class Access:
 
         @web.middleware
         async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if opens_a_call(request):
+            # What another worker passes on went through his door.
+            if opens_a_call(request) and not from_worker(request):
                 request[PRINCIPAL] = await self.admit(shown(request), request[EXTERNAL].client)
             return await handler(request)
 
