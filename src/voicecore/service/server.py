@@ -77,7 +77,8 @@ class Server:
 
     ``start()`` once, then ``close()`` once (also after a failed start).
     ``report`` gets progress lines for people. ``member`` is its place among the workers of
-    a host; closed here.
+    a host; closed here. ``self_key``: by it the process opens calls at its own door; workers
+    share one, for who calls himself may come to another.
     """
 
     def __init__(
@@ -87,13 +88,14 @@ class Server:
         manager_factory: ManagerFactory = _real_manager,
         ending: Ending | None = None,
         member: Member | None = None,
+        self_key: SelfKey | None = None,
     ) -> None:
         self.settings = settings
         self.ending = ending or Ending(settings.drain_timeout_s)
         self._member = member
         self.metrics = Metrics()
         self.ready = Readiness()
-        self.self_key = SelfKey()
+        self.self_key = self_key or SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None

@@ -81,13 +81,18 @@ class ApiKeys:
 class SelfKey:
     """A key by which a process opens calls at its own door; drawn anew by each.
 
-    ``value``: one that was drawn already, for processes that share a door.
+    ``value``: one that was drawn already, for processes that share a door (workers).
     """
 
     HEADER = "X-API-Key"
 
     def __init__(self, value: str = "") -> None:
         self._value = value or secrets.token_urlsafe(32)
+
+    @property
+    def value(self) -> str:
+        """The key itself; it goes nowhere but into a file of our own."""
+        return self._value
 
     def headers(self) -> dict[str, str]:
         """What to send with the request."""

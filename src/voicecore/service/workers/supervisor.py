@@ -24,7 +24,14 @@ from voicecore.service.listening import where_to_look
 from voicecore.service.version import version
 from voicecore.service.workers.board import Board, WorkerState
 from voicecore.service.workers.division import CERTIFICATE, worker_count
-from voicecore.service.workers.place import ADMIN, PUBLIC, Place, descriptors, inner_socket
+from voicecore.service.workers.place import (
+    ADMIN,
+    PUBLIC,
+    Place,
+    descriptors,
+    draw_self_key,
+    inner_socket,
+)
 from voicecore.service.workers.restarts import Backoff, verdict
 from voicecore.service.workers.sockets import listen_on
 
@@ -55,6 +62,7 @@ def supervise(settings: Settings, argv: Sequence[str], report: Callable[[str], N
         for _, sock in sockets:
             stack.callback(sock.close)
         fingerprint = _certificate(settings, folder)
+        draw_self_key(folder)
         board = stack.enter_context(Board.create(folder, count, os.getpid()))
         places = [Place(index, folder, descriptors(sockets)) for index in range(count)]
         port = public[0].getsockname()[1]
