@@ -135,9 +135,12 @@ def test_doors_that_may_stand_so(clean_surroundings, settings: dict[str, object]
 
 
 def test_what_is_allowed_but_odd_is_warned_of(clean_surroundings) -> None:
-    loaded = load({"host": "0.0.0.0", "jwks_url": "http://issuer.example/keys"})
+    secure = {"host": "0.0.0.0", "trusted_proxies": "10.0.0.0/8"}
+    loaded = load({**secure, "jwks_url": "http://issuer.example/keys"})
     assert [note[:30] for note in loaded.warnings] == [
         "jwks_url without jwt_audience:", "jwks_url without https: who is"
     ]  # fmt: skip
     assert not load({"jwks_url": "http://127.0.0.1:1/keys", "jwt_audience": "us"}).warnings
     assert "everybody" in load({"allow_anonymous": True}).warnings[0]
+    (warning,) = load({"host": "0.0.0.0", "jwt_secret": "s" * 32}).warnings
+    assert "without HTTPS" in warning

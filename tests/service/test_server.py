@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from voicecore.service.directory import Directory
 from voicecore.service.engine_factory import Engines
 from voicecore.service.metrics import Metrics
 from voicecore.service.server import Server
+from voicecore.service.tls import make_certificate
 
 STUBS: dict[str, Any] = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy", "port": 0}
 
@@ -197,6 +199,25 @@ async def test_banner_tells_where_and_hints_at_https_for_other_machines() -> Non
     await quiet.close()
 
 
+@pytest.mark.parametrize(("host", "insists"), [("voice.example.org", True), ("localhost", False)])
+async def test_browsers_shall_insist_on_the_owners_certificate(
+    tmp_path: Path, host: str, insists: bool
+) -> None:
+    pem = tmp_path / "own.pem"
+    pem.write_bytes(make_certificate(["localhost"], datetime.now(UTC)))
+    one = server(FakeManager(), tls_cert=pem, tls_key=pem, allowed_hosts="voice.example.org")
+    await one.start()
+    (url,) = one.urls
+    trust = ssl.create_default_context(cafile=str(pem))
+    async with (
+        aiohttp.ClientSession(headers={"Host": host}) as session,
+        session.get(url.replace("127.0.0.1", "localhost") + "healthz", ssl=trust) as reply,
+    ):
+        assert reply.status == 200
+        assert ("Strict-Transport-Security" in reply.headers) is insists
+    await one.close()
+
+
 async def test_tls_self_warns_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     one = server(FakeManager(), tls="self")
@@ -209,4 +230,5 @@ async def test_tls_self_warns_and_serves(tmp_path: Path, monkeypatch: pytest.Mon
     async with aiohttp.ClientSession() as session, session.post(path, ssl=trust) as reply:
         assert reply.status == 200
         assert "Secure" in reply.headers["Set-Cookie"]
+        assert "Strict-Transport-Security" not in reply.headers, "nothing to insist on"
     await one.close()

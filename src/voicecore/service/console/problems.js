@@ -15,7 +15,8 @@ export class CallProblem extends Error {
   }
 }
 
-const TLS_HINT = 'start the server with --tls self and open its https:// address';
+const TLS_HINT =
+  'start the server with --host 0.0.0.0 --tls self and a key (or --allow-anonymous), and open its https:// address';
 
 const WORDS = {
   no_webrtc: [
