@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from voicecore.service import bodies, server, voice_routes
+from voicecore.service import bodies, connections, sites, voice_routes
 from voicecore.service.access import jwks, keys, tokens, windows
 from voicecore.service.config import Settings
 
@@ -22,7 +22,9 @@ DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()
         f" sections, {bodies.SDP_CANDIDATES} candidates",
         f"{voice_routes.CANDIDATES_PER_REQUEST} a request, 64 a call,"
         f" {voice_routes.CANDIDATE_CHARS:,} characters each",
-        f"(slow heads, idle ones) | {server.IDLE_CONNECTION_S:.0f} s",
+        f"(slow heads, idle ones) | {sites.IDLE_CONNECTION_S:.0f} s",
+        f"| half of the descriptors, {connections.MOST:,} at most; of one address"
+        f" {connections.MOST_OF_ONE_ADDRESS} |",
         f"a token | {tokens.LONGEST_TOKEN:,} characters",
         f"{tokens.LEEWAY_S} s of leeway",
         f"in {jwks.FOR_UNKNOWN_S:.0f} s | |",

@@ -58,7 +58,8 @@ def build_app(
     app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
     app.on_cleanup.append(lambda _: door.close())
     VoiceRoutes(settings, manager, ready, refused=metrics.call_refused).add_to(app)
-    HealthRoutes(manager, metrics, ready, crew).add_to(app)
+    # With an admin listener metrics are told there alone.
+    HealthRoutes(manager, metrics, ready, crew).add_to(app, metrics=not settings.admin_port)
     add_openapi(app, version())
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)

@@ -96,11 +96,12 @@ class HealthRoutes:
         self._ready = ready
         self._crew = crew
 
-    def add_to(self, app: web.Application) -> None:
-        """Register the routes with ``app``."""
+    def add_to(self, app: web.Application, *, metrics: bool = True) -> None:
+        """Register the routes with ``app``; without ``metrics`` those are told elsewhere."""
         app.router.add_get("/healthz", self.alive)
         app.router.add_get("/readyz", self.admits)
-        app.router.add_get("/metrics", self.scrape)
+        if metrics:
+            app.router.add_get("/metrics", self.scrape)
 
     async def alive(self, request: web.Request) -> web.Response:
         """200 as long as the event loop turns."""
