@@ -38,9 +38,9 @@ from voicecore.service.app import build_app
 from voicecore.service.calls import build_manager
 from voicecore.service.config import Settings
 from voicecore.service.engine_factory import build_engines
-from voicecore.service.health import Readiness
 from voicecore.service.ice import turn_credentials
 from voicecore.service.metrics import Metrics
+from voicecore.service.readiness import Readiness
 from voicecore.transport.media_path import RELAYED
 
 __all__ = ["console", "fake"]  # fixtures

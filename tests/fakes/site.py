@@ -14,8 +14,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from fakes.calls import FakeManager
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
-from voicecore.service.health import Readiness
 from voicecore.service.metrics import Metrics
+from voicecore.service.probe.deep_check import DeepCheck
+from voicecore.service.readiness import Readiness
 
 
 @dataclass
@@ -44,10 +45,14 @@ MakeSite = Callable[..., Awaitable[Site]]
 
 
 async def make_site(
-    stack: AsyncExitStack, console_dir: Path, limit: int = 3, **settings: Any
+    stack: AsyncExitStack,
+    console_dir: Path,
+    limit: int = 3,
+    deep: DeepCheck | None = None,
+    **settings: Any,
 ) -> Site:
-    """A site that ``stack`` ends; keywords beyond ``limit`` are settings."""
+    """A site that ``stack`` ends; keywords beyond ``limit`` and ``deep`` are settings."""
     manager, metrics, ready = FakeManager(limit), Metrics(), Readiness()
-    app = build_app(Settings(**settings), manager, metrics, ready, console_dir)
+    app = build_app(Settings(**settings), manager, metrics, ready, console_dir, deep=deep)
     client = await stack.enter_async_context(TestClient(TestServer(app)))
     return Site(client, manager, metrics, ready)

@@ -23,9 +23,9 @@ from voicecore.service.admin import PAGE_DIR, build_admin_app
 from voicecore.service.admin_door import WRONG_AT_ONCE, WRONG_TOKEN_S, AdminDoor
 from voicecore.service.config import Settings
 from voicecore.service.ending import Ending
-from voicecore.service.health import Readiness
 from voicecore.service.metrics import Metrics
 from voicecore.service.overview import OneProcess, as_row
+from voicecore.service.readiness import Readiness
 
 TOKEN = "a-token-nobody-guesses-ü"
 SESSIONS, DRAIN = "/admin/sessions", "/admin/drain"

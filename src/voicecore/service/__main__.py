@@ -47,6 +47,10 @@ wake-up of the loop waits for that. CPython's 5 ms would be most of a tick."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the service with ``argv`` (default: the process's) until a signal; the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["probe"]:
+        from voicecore.service.probe.cli import main as probe
+
+        return probe(argv[1:])
     try:
         flags, config_file, show = cli.parse(argv)
         if show.startswith("engines"):

@@ -14,12 +14,14 @@ from voicecore.service.console_routes import CONSOLE_DIR, add_console
 from voicecore.service.crew import Crew
 from voicecore.service.forwarded import ProxyTrust
 from voicecore.service.guard import CommonHeaders, Guard
-from voicecore.service.health import HealthRoutes, Readiness
+from voicecore.service.health import HealthRoutes
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.openapi import add_openapi
 from voicecore.service.passing_on import PassOn, passing_on
+from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.problems import problems_middleware
+from voicecore.service.readiness import Readiness
 from voicecore.service.refusals import counting_refusals
 from voicecore.service.version import version
 from voicecore.service.voice_routes import VoiceRoutes
@@ -34,10 +36,12 @@ def build_app(
     ways: Sequence[PassOn] = (),
     crew: Crew | None = None,
     access: Access | None = None,
+    deep: DeepCheck | None = None,
 ) -> web.Application:
     """All routes and guards around ``manager``; ``ways`` lead to calls that others have.
 
-    ``crew`` are the workers of whom this process is one.
+    ``crew`` are the workers of whom this process is one; ``deep`` the check behind
+    ``/readyz?deep=1``, where there is one.
 
     The app owns ``access`` (made of the settings if None) and nothing else: starting and
     closing the manager and the engines is the caller's part (see
@@ -59,7 +63,8 @@ def build_app(
     app.on_cleanup.append(lambda _: door.close())
     VoiceRoutes(settings, manager, ready, refused=metrics.call_refused).add_to(app)
     # With an admin listener metrics are told there alone.
-    HealthRoutes(manager, metrics, ready, crew).add_to(app, metrics=not settings.admin_port)
+    health = HealthRoutes(manager, metrics, ready, crew, deep)
+    health.add_to(app, metrics=not settings.admin_port)
     add_openapi(app, version())
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)

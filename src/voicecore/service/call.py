@@ -181,6 +181,10 @@ class Call:
         else:
             self._dispatch(ev.Farewell(goodbye))
 
+    async def restart(self, offer_sdp: str) -> str:
+        """Go on by another way; the answer. See :meth:`Peer.restart`."""
+        return await self.peer.restart(offer_sdp, self._context.peers())
+
     async def close(self) -> None:
         """Free everything and wait until all of it is gone."""
         self.hang_up("closed")

@@ -54,6 +54,12 @@ class CallMetrics:
         )
         for fault in ServerFault:  # from zero on, so that the first is seen as one more
             self._no_relay.labels(fault.value)
+        self._restarts = Counter(
+            "voicecore_ice_restarts",
+            "ICE restarts that were answered, by how they went",
+            ["result"],
+            registry=registry,
+        )
         self._connect = Histogram(
             "voicecore_connect_seconds",
             "Until media flow, by stage: signalling, ice, dtls; total is all of it",
@@ -102,6 +108,10 @@ class CallMetrics:
     def no_relay(self, reason: str) -> None:
         """TURN servers are configured, and none gave a call a relay (``ServerFault``)."""
         self._no_relay.labels(reason).inc()
+
+    def ice_restart(self, result: str) -> None:
+        """A restart is over: ``connected``, ``failed``, or ``replaced`` by a newer one."""
+        self._restarts.labels(result).inc()
 
     def connected(self, stage_seconds: Mapping[str, float]) -> None:
         """Media flow; seconds by stage (signalling, ice, dtls, total)."""

@@ -51,6 +51,8 @@ examples:
           --engine deepgram.language=de
   the engines there are, their options, and what each still needs
       python -m voicecore.service --engines
+  is a service answering its callers? a real call, for cron and for people
+      python -m voicecore.service probe http://127.0.0.1:8080/ --text
   see what it would run with, and where each value comes from
       python -m voicecore.service --print-config"""
 

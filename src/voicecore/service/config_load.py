@@ -39,6 +39,7 @@ NAMES = tuple(Settings.model_fields)
 
 _OTHER_VARIABLES = frozenset(
     {"config", "cases", "libopus", "profile", "worker", "worker_dir", "worker_sockets"}
+    | {f"probe_{name}{file}" for name in ("key", "turn_credential") for file in ("", "_file")}
 )
 """Variables with our prefix that are read elsewhere and are no settings."""
 

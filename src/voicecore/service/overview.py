@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from voicecore.core.overload import OverloadLevel
 from voicecore.service.config import Settings
 from voicecore.service.ending import Ending
-from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.readiness import Readiness
 from voicecore.service.version import version
 
 _MOST_SHOWN = ("state", "connection", "age_s", "turn", "codec", "pair")

@@ -29,12 +29,15 @@ from voicecore.service.directory import Alone, Directory
 from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
-from voicecore.service.health import Readiness
 from voicecore.service.listening import admin_url_of, urls_of, where_to_look
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.overview import Administered, OneProcess
 from voicecore.service.passing_on import PassOn, to_owner
+from voicecore.service.probe.deep_check import DeepCheck
+from voicecore.service.probe.deep_metrics import DeepMetrics
+from voicecore.service.probe.own_call import OwnCall
+from voicecore.service.readiness import Readiness
 from voicecore.service.secret_text import masked
 from voicecore.service.sites import listen_on, runner_of
 from voicecore.service.start_again import until_it_works
@@ -98,6 +101,7 @@ class Server:
         self._engines: Engines | None = None
         self._directory: Directory = Alone()
         self._manager: CallManager | None = None
+        self._deep: DeepCheck | None = None
         self._runner: web.AppRunner | None = None
         self._admin_runner: web.AppRunner | None = None
         self._fingerprint = ""
@@ -169,9 +173,20 @@ class Server:
             ways.append(to_owner(self._directory))
         if member is not None:
             ways.append(member.pass_on)
-        access = Access(settings, self.self_key)
+        deep = self._deep = DeepCheck(
+            OwnCall(lambda: self._runner, lambda: ""),
+            settings.deep_check_s,
+            on_result=DeepMetrics(self.metrics.registry).take,
+        )
         app = build_app(
-            settings, manager, self.metrics, self.ready, ways=ways, crew=member, access=access
+            settings,
+            manager,
+            self.metrics,
+            self.ready,
+            ways=ways,
+            crew=member,
+            access=Access(settings, self.self_key),
+            deep=deep,
         )
         self._runner = await runner_of(app, settings.trusted_proxies)
         if member is not None:
@@ -236,6 +251,8 @@ class Server:
         """Hang up all calls, stop listening, free the engines; each step even if one fails."""
         self.stop_admitting()
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if self._deep is not None:
+            steps.append(("deep check", self._deep.close))
         if self._manager is not None:
             steps.append(("calls", self._manager.close))
         steps.append(("directory", self._directory.close))

@@ -170,7 +170,10 @@ def failure(event: ev.EngineFailed) -> Actions:
     """Record a failure and tell the client."""
     return [
         act.RecordFailure(event.stage, event.code),
-        act.Notify("error", {"code": event.code, "message": _FAILURES[event.stage]}),
+        act.Notify(
+            "error",
+            {"code": event.code, "stage": event.stage, "message": _FAILURES[event.stage]},
+        ),
     ]
 
 

@@ -34,6 +34,7 @@ function hooks() {
     onMessage: receive,
     onConnection: setConnection,
     onConnected,
+    onReconnecting: state.setReconnecting,
     onEnd,
   };
 }
@@ -76,6 +77,7 @@ function onEnd(why) {
   levels.agent.attach(null);
   byId('remote').srcObject = null;
   state.setNetwork(null);
+  state.setReconnecting(false);
   if (why && !goodbye) {
     report(why);
     state.setPhase('failed', why.title);
@@ -149,6 +151,9 @@ function expose() {
   const view = {
     get state() {
       return state.model.phase;
+    },
+    get reconnecting() {
+      return state.model.reconnecting;
     },
     get turns() {
       return structuredClone(state.model.turns);
