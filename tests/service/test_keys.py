@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from voicecore.service.access.keys import MOST_KEYS, ApiKeys, SelfKey, parse_keys
+from voicecore.service.access.keys import MOST_KEYS, ApiKeys, parse_keys
 from voicecore.service.config_load import ConfigError, load
-from voicecore.service.workers.place import draw_self_key, self_key
 
 KEY = "k3y-0123456789abcdef"
 OTHER = "other=0123456789abcd=="
@@ -59,25 +56,6 @@ def test_a_key_is_known_by_its_name_alone() -> None:
     held = repr(vars(keys))
     assert KEY not in held
     assert OTHER not in held
-
-
-def test_our_own_key_is_drawn_anew_unless_given() -> None:
-    one, other = SelfKey(), SelfKey()
-    (value,) = one.headers().values()
-    assert len(value) >= 32
-    assert one.matches(value)
-    assert not other.matches(value)
-    assert not one.matches("")
-    assert SelfKey(value).matches(value)
-    assert value not in repr(one)
-
-
-def test_workers_share_one_of_their_own(tmp_path: Path) -> None:
-    draw_self_key(tmp_path)
-    one, other = self_key(tmp_path), self_key(tmp_path)
-    assert one.headers() == other.headers()
-    (file,) = tmp_path.iterdir()
-    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_has_a_key_a_line(clean_surroundings, monkeypatch) -> None:

@@ -20,7 +20,6 @@ from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
 from voicecore.service.access.door import Access
-from voicecore.service.access.keys import SelfKey
 from voicecore.service.addresses import is_loopback
 from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
@@ -77,8 +76,7 @@ class Server:
 
     ``start()`` once, then ``close()`` once (also after a failed start).
     ``report`` gets progress lines for people. ``member`` is its place among the workers of
-    a host; closed here. ``self_key``: by it the process opens calls at its own door; workers
-    share one, for who calls himself may come to another.
+    a host; closed here.
     """
 
     def __init__(
@@ -88,14 +86,12 @@ class Server:
         manager_factory: ManagerFactory = _real_manager,
         ending: Ending | None = None,
         member: Member | None = None,
-        self_key: SelfKey | None = None,
     ) -> None:
         self.settings = settings
         self.ending = ending or Ending(settings.drain_timeout_s)
         self._member = member
         self.metrics = Metrics()
         self.ready = Readiness()
-        self.self_key = self_key or SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
@@ -185,7 +181,7 @@ class Server:
             self.ready,
             ways=ways,
             crew=member,
-            access=Access(settings, self.self_key),
+            access=Access(settings),
             deep=deep,
         )
         self._runner = await runner_of(app, settings.trusted_proxies)

@@ -76,28 +76,3 @@ class ApiKeys:
 
     def _digest(self, key: str) -> bytes:
         return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=self._salt).digest()
-
-
-class SelfKey:
-    """A key by which a process opens calls at its own door; drawn anew by each.
-
-    ``value``: one that was drawn already, for processes that share a door (workers).
-    """
-
-    HEADER = "X-API-Key"
-
-    def __init__(self, value: str = "") -> None:
-        self._value = value or secrets.token_urlsafe(32)
-
-    @property
-    def value(self) -> str:
-        """The key itself; it goes nowhere but into a file of our own."""
-        return self._value
-
-    def headers(self) -> dict[str, str]:
-        """What to send with the request."""
-        return {self.HEADER: self._value}
-
-    def matches(self, key: str) -> bool:
-        """Whether ``key`` is it."""
-        return hmac.compare_digest(self._value.encode(), key.encode("utf-8", "surrogateescape"))

@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voicecore.service.access.keys import SelfKey
 from voicecore.service.config_load import ConfigError
 
 WORKER, FOLDER, SOCKETS = "VOICECORE_WORKER", "VOICECORE_WORKER_DIR", "VOICECORE_WORKER_SOCKETS"
 PUBLIC, ADMIN = "public", "admin"
 
 _PR_SET_PDEATHSIG = 1
-_SELF_KEY = "self.key"
 
 
 @dataclass(frozen=True)
@@ -72,18 +70,6 @@ def requests_socket(folder: Path, worker: int) -> Path:
 def inner_socket(folder: Path, worker: int) -> Path:
     """Where ``worker`` tells other workers what is nobody else's business."""
     return folder / f"{worker}.inner"
-
-
-def draw_self_key(folder: Path) -> None:
-    """Draw the key by which each worker may call at the door that they share."""
-    path = folder / _SELF_KEY
-    path.touch(mode=0o600)
-    path.write_text(SelfKey().value)
-
-
-def self_key(folder: Path) -> SelfKey:
-    """The key that was drawn."""
-    return SelfKey((folder / _SELF_KEY).read_text())
 
 
 def end_with(parent_pid: int) -> bool:

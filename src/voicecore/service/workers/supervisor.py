@@ -29,7 +29,6 @@ from voicecore.service.workers.place import (
     PUBLIC,
     Place,
     descriptors,
-    draw_self_key,
     inner_socket,
 )
 from voicecore.service.workers.restarts import Backoff, verdict
@@ -62,7 +61,6 @@ def supervise(settings: Settings, argv: Sequence[str], report: Callable[[str], N
         for _, sock in sockets:
             stack.callback(sock.close)
         fingerprint = _certificate(settings, folder)
-        draw_self_key(folder)
         board = stack.enter_context(Board.create(folder, count, os.getpid()))
         places = [Place(index, folder, descriptors(sockets)) for index in range(count)]
         port = public[0].getsockname()[1]

@@ -16,7 +16,7 @@ from voicecore.service.server import Server
 from voicecore.service.workers.board import Board
 from voicecore.service.workers.division import part_of
 from voicecore.service.workers.member import Member
-from voicecore.service.workers.place import WORKER, Place, end_with, self_key
+from voicecore.service.workers.place import WORKER, Place, end_with
 
 
 def build_worker(
@@ -49,7 +49,7 @@ def build_worker(
             cpus=cpu_budget() / board.count,
         )
 
-    return Server(part, report, manager, ending, member, self_key(place.folder))
+    return Server(part, report, manager, ending, member)
 
 
 def _orphaned() -> ConfigError:
