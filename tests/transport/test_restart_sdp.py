@@ -78,9 +78,7 @@ def restart_of(held: Negotiated) -> str:
 
 def answer_to(offer: str, held: Negotiated) -> str:
     read_offer(offer, held)
-    return write_answer(
-        offer, held, ufrag="ours", password="q" * 24, candidates=[NEAR], version=1
-    )
+    return write_answer(offer, held, ufrag="ours", password="q" * 24, candidates=[NEAR], version=1)
 
 
 everywhere = pytest.mark.parametrize(
@@ -123,9 +121,7 @@ def test_the_answer_restates_what_was_agreed_on(held: Negotiated) -> None:
             assert [x for x in ours if x.startswith(kept)] == [
                 x for x in first if x.startswith(kept)
             ]
-        assert [x for x in ours if x.startswith("a=candidate:")] == [
-            f"a=candidate:{NEAR.to_sdp()}"
-        ]
+        assert [x for x in ours if x.startswith("a=candidate:")] == [f"a=candidate:{NEAR.to_sdp()}"]
         assert "c=IN IP4 192.0.2.9" in ours
     assert "a=ice-ufrag:old" not in answer
     assert re.findall(r"^o=.*$", answer, re.MULTILINE)[0].split()[1:3] == [

@@ -57,8 +57,8 @@ def build_admin_app(settings: Settings, administered: Administered) -> web.Appli
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )
-    app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
     app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
     AdminRoutes(administered).add_to(app)
     return app
 

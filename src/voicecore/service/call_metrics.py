@@ -76,6 +76,9 @@ class CallMetrics:
             self._refused.labels(reason)
         for result in _WITHOUT_PAIR:
             self._ice.labels(result, "none", "none")
+        for fault in ServerFault:
+            self._no_relay.labels(fault)
+            self._refused.labels(f"turn_{fault}")
 
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""

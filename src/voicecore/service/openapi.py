@@ -13,6 +13,7 @@ from aiohttp import web
 
 from voicecore.service.bodies import BODY_LIMIT_BYTES
 from voicecore.service.voice_routes import CANDIDATE_CHARS, CANDIDATES_PER_REQUEST
+from voicecore.transport.server_notes import ServerFault
 
 PATH = "/api/openapi.json"
 
@@ -39,7 +40,8 @@ _CODES: Mapping[int, tuple[str, Sequence[str]]] = {
     429: ("Too many calls were asked for from this address, or with this key.",
           ("rate_limited",)),
     503: ("Not now; Retry-After says when.",
-          ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable", "turn_…")),
+          ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable",
+           *(f"turn_{fault}" for fault in ServerFault))),
 }  # fmt: skip
 _ALWAYS = (400, 403)
 _OF_BODIES = (408, 413, 415, 422)
@@ -214,7 +216,7 @@ def _health() -> Json:
 
 
 def _schemas() -> Json:
-    ice = {
+    ice: Json = {
         "ice_servers": {"type": "array", "items": _ref("IceServer")},
         "ice_transport_policy": {"enum": ["all", "relay"]},
     }

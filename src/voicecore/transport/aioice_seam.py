@@ -56,6 +56,13 @@ class CallProtocol(ice.StunProtocol):
     raises out of aioice.
     """
 
+    behind_s = 0.0
+    """So long its checks wait behind those of other ways.
+
+    aioice takes the pair that answers first ("aggressive nomination", RFC 5245,
+    section 8.1.1.2), and that may be a relay where there is a shorter way.
+    """
+
     def __init__(
         self,
         connection: ice.Connection,
@@ -79,6 +86,8 @@ class CallProtocol(ice.StunProtocol):
 
         The transaction holds the error, so they would hold each other.
         """
+        if self.behind_s:
+            await asyncio.sleep(self.behind_s)
         self.asked_s[addr] = asyncio.get_running_loop().time()
         try:
             return await super().request(request, addr, *details, **options)

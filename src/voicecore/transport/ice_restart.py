@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Callable
 
 from voicecore.errors import PeerError
-from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport.aioice_seam import FarIce, IceCandidate
 from voicecore.transport.media_path import MediaPath, PathConfig, Way
 from voicecore.transport.tasks import let_go

@@ -29,6 +29,9 @@ GATHER_S = 0.4
 RELAY_WAIT_S = 4.0
 """Where it can't: over TLS an allocation is five round trips, and a datagram may be lost."""
 
+_BEHIND_S = 0.2
+"""A direct way that answers within this is used, though there is a relay of ours."""
+
 RELAYED = -1
 """The port id of a pair whose datagrams go through a TURN server."""
 
@@ -176,9 +179,7 @@ class MediaPath:
         connection = ice_seam.second_connection(self.way.connection, far)
         ufrag = secrets.token_hex(_UFRAG_BYTES)
         self._hub.add_name(self.peer, ufrag)
-        way = Way(
-            self._hub, self, connection, config, ufrag, self._own, reader=self._connection
-        )
+        way = Way(self._hub, self, connection, config, ufrag, self._own, reader=self._connection)
         self._ways.append(way)
         return way
 
@@ -352,6 +353,11 @@ class Way:
             self._connection, path.on_packet, path.on_dropped, self.consent, self._reader
         )
 
+    def _new_relayed(self) -> ice_seam.CallProtocol:
+        made = self._new_protocol()
+        made.behind_s = 0.0 if self._config.relay_only else _BEHIND_S
+        return made
+
     async def _gather(self) -> list[Any]:
         if self._config.relay_only:
             return await self._relay()
@@ -436,7 +442,7 @@ class Way:
         required = config.relay_only or config.relay_required
         found = await allocate(
             config.turn,
-            self._new_protocol,
+            self._new_relayed,
             config.notes,
             wait_s=RELAY_WAIT_S if required else GATHER_S,
             required=required,

@@ -148,7 +148,9 @@ def _far_ice(offer: str) -> FarIce:
     head, *parts = sections(for_stack(offer))
     group = bundled(offer)
     part = next((part for part in parts if _first(part, "mid") in group), parts[0])
-    ufrag, password = (_first(part, name) or _first(head, name) for name in ("ice-ufrag", "ice-pwd"))
+    ufrag, password = (
+        _first(part, name) or _first(head, name) for name in ("ice-ufrag", "ice-pwd")
+    )
     try:
         ice.validate_username(ufrag)
         ice.validate_password(password)
