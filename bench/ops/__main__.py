@@ -13,11 +13,13 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 
-from ops import half_open
+from ops import fuzz, half_open, schema
 from report import Bar, Report, load
 
 PARTS: dict[str, Callable[[Report], Awaitable[None]]] = {
     "half-open": half_open.measure,
+    "schema": schema.measure,
+    "fuzz": fuzz.measure,
 }
 
 

@@ -28,11 +28,22 @@ class MisuseError(VoicecoreError, ValueError):
 
 
 class PeerError(VoicecoreError):
-    """The remote peer sent something that can't be accepted (SDP, candidate, token)."""
+    """The remote peer sent something that can't be accepted (SDP, candidate, token).
 
-    def __init__(self, message: str, *, code: str = "bad_request", status: int = 400) -> None:
+    ``retry_after_s``: when the same would be accepted (seconds, >= 1); 0: not by waiting.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "bad_request",
+        status: int = 400,
+        retry_after_s: int = 0,
+    ) -> None:
         super().__init__(message, code=code)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class EngineError(VoicecoreError):

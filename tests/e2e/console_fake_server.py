@@ -120,11 +120,13 @@ class _Session:
 class FakeServer:
     """Routes and what they saw. Set ``refusals`` to answer 503 that many times.
 
-    ``hello``: what its first event says besides the usual.
+    ``hello``: what its first event says besides the usual. ``ice``: what the reply that opens
+    a session says of ICE.
     """
 
     script: Sequence[Step] = SCRIPT
     hello: Event = field(default_factory=dict)
+    ice: dict[str, Any] = field(default_factory=lambda: {"ice_servers": []})
     refusals: int = 0
     retry_after_s: int = 2
     sessions: dict[str, _Session] = field(default_factory=dict)
@@ -166,8 +168,8 @@ class FakeServer:
 
         await peer.setLocalDescription(await peer.createOffer())
         offer = {"type": peer.localDescription.type, "sdp": peer.localDescription.sdp}
-        body = {"session_id": session_id, "offer": offer, "ice_servers": [], "token": token}
-        return web.json_response(body)
+        body = {"session_id": session_id, "offer": offer, "token": token}
+        return web.json_response(body | self.ice)
 
     async def _answer(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import socket
-import subprocess
+import ipaddress
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from aioice import stun, turn
 from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
@@ -25,60 +25,53 @@ from aiortc import (
 
 from caller.server import Server, free_port
 from e2e.aiortc_caller import AiortcCaller
+from e2e.console_fake_server import FakeServer
+from e2e.coturn import PATIENCE_S, SECRET, Turn, coturn, dead_server
 from e2e.spoken import counter
+from e2e.test_console_page import CHROMIUM, Console, console, fake
 from e2e.test_talk import ask
+from transport.kit import loud, media_hub, over, tone, until
+from transport.peer_kit import Notes, peer
 from transport.test_dropin import Tone, hear, negotiate
 from voicecore.aiortc import native_audio
+from voicecore.service.app import build_app
+from voicecore.service.calls import build_manager
+from voicecore.service.config import Settings
+from voicecore.service.engine_factory import build_engines
+from voicecore.service.health import Readiness
 from voicecore.service.ice import turn_credentials
-from voicecore.transport.addresses import local_addresses
+from voicecore.service.metrics import Metrics
+from voicecore.transport.media_path import RELAYED
 
-SECRET = "of the tests alone"
-PATIENCE_S = 60.0
+__all__ = ["console", "fake"]  # fixtures
 
+ICE_RESULTS = "voicecore_ice_results_total"
+NO_RELAY = "voicecore_ice_no_relay_total"
 
-@dataclass(frozen=True)
-class Turn:
-    """A TURN server: where it is."""
+OFFER_S = 0.5
+"""Dead servers may cost a call no more."""
 
-    host: str
-    port: int
-
-    def url(self, transport: str) -> str:
-        return f"turn:{self.host}:{self.port}?transport={transport}"
+BUSY_S = 0.4
+"""What a machine with other things to do may take for an offer besides."""
 
 
 @pytest.fixture(scope="module")
-def turn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Turn]:
-    program = shutil.which("turnserver")
-    if program is None:
-        pytest.skip("coturn is not installed (apt-get install coturn)")
-    folder = tmp_path_factory.mktemp("coturn")
-    host = next(host for host in local_addresses() if ":" not in host)
-    made = Turn(host, free_port())
-    command = [
-        program, "-n", "--no-tls", "--no-dtls", "--no-cli", "--use-auth-secret",
-        f"--static-auth-secret={SECRET}", "--realm=voicecore.test",
-        f"--listening-ip={host}", f"--relay-ip={host}", f"--listening-port={made.port}",
-        f"--pidfile={folder / 'pid'}", f"--userdb={folder / 'db'}", "--log-file=stdout",
-    ]  # fmt: skip
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        _await_listening(made, process, folder / "log")
+def turn_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Turn]:
+    with coturn(tmp_path_factory.mktemp("coturn")) as made:
         yield made
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
-def _await_listening(turn: Turn, process: subprocess.Popen[bytes], log: Path) -> None:
-    end_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end_s:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(OSError), socket.create_connection((turn.host, turn.port), 1.0):
-            return
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Server], turn_server: Turn) -> Iterator[Server]:
+    """Its first TURN server is dead, and so is the only one for STUN."""
+    with dead_server() as dead:
+        urls = [f"turn:{turn_server.host}:{dead}", *map(turn_server.url, ("udp", "tcp", "tls"))]
+        yield serve(
+            *("--stt-workers", "1", "--greeting", ""),
+            *("--turn-urls", ",".join(urls), "--turn-secret", SECRET),
+            *("--turn-ca", str(turn_server.ca), "--ice-transport-policy", "relay"),
+            *("--ice-servers", f"stun:{turn_server.host}:{dead}"),
+        )
 
 
 def relayed_only(server: RTCIceServer) -> RTCConfiguration:
@@ -89,34 +82,33 @@ def relayed_only(server: RTCIceServer) -> RTCConfiguration:
     )
 
 
-@pytest.fixture(scope="module")
-def server(serve: Callable[..., Server], turn: Turn) -> Server:
-    urls = f"{turn.url('udp')},{turn.url('tcp')}"
-    flags = ("--turn-urls", urls, "--turn-secret", SECRET)
-    return serve("--stt-workers", "1", "--greeting", "", *flags)
-
-
 @asynccontextmanager
-async def told(http: aiohttp.ClientSession, server: Server) -> AsyncIterator[RTCIceServer]:
-    """The TURN servers, with credentials, that the service tells a caller of."""
+async def opened(http: aiohttp.ClientSession, server: Server) -> AsyncIterator[dict[str, object]]:
+    """What the service tells a caller."""
     base = f"{server.url}/api/voice/session"
     async with http.post(base) as reply:
-        opened = await reply.json()
-    (entry,) = opened["ice_servers"]
-    yield RTCIceServer(entry["urls"], entry["username"], entry["credential"])
-    auth = {"Authorization": f"Bearer {opened['token']}"}
-    async with http.delete(f"{base}/{opened['session_id']}", headers=auth):
+        body = await reply.json()
+        assert reply.status == 200, body
+    yield body
+    auth = {"Authorization": f"Bearer {body['token']}"}
+    async with http.delete(f"{base}/{body['session_id']}", headers=auth):
         pass
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
+# -- callers that are relayed ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp"])
 async def test_a_relayed_caller_is_understood_and_hears_the_agent(
-    http: aiohttp.ClientSession, server: Server, transport: str
+    http: aiohttp.ClientSession, server: Server, turn_server: Turn, way: str
 ) -> None:
-    name = "voicecore_ice_results_total"
-    before = await counter(http, server.url, name, result="connected", remote="relay")
-    async with told(http, server) as ice:
-        ice.urls = [url for url in ice.urls if transport in url]
+    labels = {"result": "connected", "local": "host", "remote": "relay"}
+    before = await counter(http, server.url, ICE_RESULTS, **labels)
+    async with opened(http, server) as told:
+        assert told["ice_transport_policy"] == "relay"
+        _, entry = told["ice_servers"]  # type: ignore[misc]
+        assert entry["urls"][1:] == [turn_server.url(each) for each in ("udp", "tcp", "tls")]
+        ice = RTCIceServer(turn_server.url(way), entry["username"], entry["credential"])
         caller = AiortcCaller(http, server.url, ice=relayed_only(ice))
         try:
             await caller.call()
@@ -124,14 +116,67 @@ async def test_a_relayed_caller_is_understood_and_hears_the_agent(
             assert await ask(caller)
         finally:
             await caller.hang_up()
-    after = await counter(http, server.url, name, result="connected", remote="relay")
-    assert after == before + 1
+    # One relay, not two: from it the caller reaches our own address.
+    assert await counter(http, server.url, ICE_RESULTS, **labels) == before + 1
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_our_side_relayed(turn: Turn, transport: str) -> None:
+async def test_dead_servers_delay_no_call_beyond_half_a_second(
+    http: aiohttp.ClientSession, server: Server, turn_server: Turn
+) -> None:
+    took_s = []
+    for _ in range(4):
+        began_s = time.monotonic()
+        async with opened(http, server) as told:
+            took_s.append(time.monotonic() - began_s)
+            assert "typ relay" not in str(told["offer"]), "callers come to us from theirs"
+    assert max(took_s) <= OFFER_S + BUSY_S, took_s
+    assert min(took_s) <= OFFER_S, took_s
+    assert turn_server.sessions(), "the second URL was tried"
+    assert await counter(http, server.url, NO_RELAY) == 0
+
+
+# -- our own side ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp", "tls"])
+async def test_our_side_relayed_alone(turn_server: Turn, way: str) -> None:
+    ours = turn_server.server(way)
+    entry = RTCIceServer(turn_server.url(way), ours.username, ours.password)
+    hubs = [media_hub(turn_server.host) for _ in range(2)]
+    near, far = Notes(), Notes()
+    try:
+        async with (
+            peer(
+                hub=hubs[0], ice_servers=(entry,), relay_only=True, relay_required=True,
+                turn_ca=str(turn_server.ca),
+            ) as (one, near),
+            peer(hub=hubs[1]) as (two, far),
+        ):  # fmt: skip
+            offer = await one.offer()
+            candidates = {line for line in offer.splitlines() if line.startswith("a=candidate")}
+            (candidate,) = candidates
+            assert "typ relay raddr 0.0.0.0 rport 9" in candidate
+            await one.answer(await two.accept(offer))
+            await until(lambda: near.link and far.link)
+            assert near.link is not None
+            assert far.link is not None
+            pair = near.link.path.pair
+            assert pair is not None
+            assert (pair.port, pair.local_type) == (RELAYED, "relay")
+            with over(near.link, hubs[0]) as here, over(far.link, hubs[1]) as there:
+                for mouth, ear in ((here, there), (there, here)):
+                    mouth.play(tone(0.3), mouth.generation)
+                    await until(lambda ear=ear: loud(ear))
+    finally:
+        for hub in hubs:
+            hub.close()
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp"])
+async def test_a_program_of_others_relayed(turn_server: Turn, way: str) -> None:
     user, password = turn_credentials(SECRET, "program", int(time.time()) + 60)
-    program = RTCPeerConnection(relayed_only(RTCIceServer(turn.url(transport), user, password)))
+    entry = RTCIceServer(turn_server.url(way), user, password)
+    program = RTCPeerConnection(relayed_only(entry))
     native_audio(program)
     caller = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     at_caller, at_program = [], []
@@ -150,3 +195,157 @@ async def test_our_side_relayed(turn: Turn, transport: str) -> None:
     finally:
         await program.close()
         await caller.close()
+
+
+# -- relays that aren't given --------------------------------------------------------------
+
+
+@asynccontextmanager
+async def service(tmp_path: Path, **settings: Any) -> AsyncIterator[TestClient[Any, Any]]:
+    """The HTTP side over real calls, in this process: what it says is looked at, not heard."""
+    chosen = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy"}
+    made, metrics = Settings(**(chosen | settings)), Metrics()
+    engines = build_engines(made)
+    await engines.start(lambda _: None)
+    manager = build_manager(made, engines, metrics)
+    try:
+        await manager.start()
+        app = build_app(made, manager, metrics, Readiness(), tmp_path)
+        async with TestClient(TestServer(app)) as client:
+            yield client
+    finally:
+        await manager.close()
+        await engines.close()
+
+
+def wrong_secret(turn_server: Turn) -> dict[str, Any]:
+    return {"turn_urls": [turn_server.url("udp")], "turn_secret": "another"}
+
+
+def expired_user(turn_server: Turn) -> dict[str, Any]:
+    user, password = turn_credentials(SECRET, "someone", int(time.time()) - 60)
+    entry = {"urls": [turn_server.url("tcp")], "username": user, "credential": password}
+    return {"ice_servers": [entry]}
+
+
+def unknown_authority(turn_server: Turn) -> dict[str, Any]:
+    return {"turn_urls": [turn_server.url("tls")], "turn_secret": SECRET}
+
+
+def another_name(turn_server: Turn) -> dict[str, Any]:
+    # The address as one number: resolvers take it, and no certificate has it.
+    number = str(int(ipaddress.IPv4Address(turn_server.host)))
+    url = turn_server.url("tls").replace(turn_server.host, number)
+    return {"turn_urls": [url], "turn_secret": SECRET, "turn_ca": turn_server.ca}
+
+
+def nobody_there(turn_server: Turn) -> dict[str, Any]:
+    url = f"turn:{turn_server.host}:{free_port()}?transport=tcp"
+    return {"turn_urls": [url], "turn_secret": SECRET}
+
+
+Trouble = Callable[[Turn], dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason", "logged"),
+    [
+        (wrong_secret, "refused", "refuses our user name and password (error 401); turn_secret"),
+        (expired_user, "expired", "our user name there has expired (error 401)"),
+        (unknown_authority, "certificate", "its certificate is not trusted (unable to get local"),
+        (another_name, "certificate", "its certificate is not trusted (Hostname mismatch"),
+        (nobody_there, "unreachable", "it can't be reached (Connect call failed"),
+    ],
+)
+async def test_a_call_that_could_only_fail_is_refused_in_words(
+    turn_server: Turn,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Trouble,
+    reason: str,
+    logged: str,
+) -> None:
+    settings = trouble(turn_server) | {"ice_transport_policy": "relay"}
+    async with service(tmp_path, **settings) as client:
+        for _ in range(2):
+            async with client.post("/api/voice/session") as reply:
+                error = (await reply.json())["error"]
+                assert (reply.status, error["code"]) == (503, f"turn_{reason}")
+                assert int(reply.headers["Retry-After"]) > 0
+                assert "none gives a relay now: " in error["message"]
+        async with client.get("/metrics") as reply:
+            assert f'{NO_RELAY}{{reason="{reason}"}} 2.0' in await reply.text()
+    (told,) = [text for text in caplog.messages if text.startswith("turn")]
+    assert logged in told
+    for secret in (SECRET, "another", "server-", "someone"):
+        assert secret not in caplog.text
+
+
+async def test_with_other_ways_left_a_call_goes_on_without(
+    turn_server: Turn, tmp_path: Path
+) -> None:
+    async with service(tmp_path, **wrong_secret(turn_server)) as client:
+        async with client.post("/api/voice/session") as reply:
+            offer = str((await reply.json())["offer"])
+        assert "typ host" in offer
+        assert "typ relay" not in offer
+        async with client.get("/metrics") as reply:
+            assert f'{NO_RELAY}{{reason="refused"}} 1.0' in await reply.text()
+
+
+async def test_by_policy_our_own_addresses_stay_unknown(turn_server: Turn, tmp_path: Path) -> None:
+    urls = [turn_server.url(way) for way in ("udp", "tcp", "tls")]
+    policy = {"ice_transport_policy": "relay_both", "turn_urls": urls, "turn_secret": SECRET}
+    async with (
+        service(tmp_path, **policy) as client,
+        client.post("/api/voice/session") as reply,
+    ):
+        opened = await reply.json()
+    assert opened["ice_transport_policy"] == "relay"
+    sdp = opened["offer"]["sdp"]
+    assert set(re.findall(r" typ (\w+) raddr (\S+) rport (\d+)", sdp)) == {
+        ("relay", "0.0.0.0", "9")
+    }
+    assert " typ host" not in sdp
+
+
+# -- the console -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here")
+async def test_the_page_says_why_a_relay_did_not_help(
+    turn_server: Turn, fake: FakeServer, console: Console
+) -> None:
+    user, password = turn_credentials("another", "session", int(time.time()) + 60)
+    entry = {"urls": [turn_server.url("udp")], "username": user, "credential": password}
+    fake.ice = {"ice_servers": [entry], "ice_transport_policy": "relay"}
+    await console.open("?autocall=1")
+    told = await console.notice("relay_failed")
+    assert "Calls go through a TURN relay here, but it refused this call’s password" in told
+
+
+# -- the configuration that we ship ------------------------------------------------------
+
+
+class _Ear(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.errors: asyncio.Queue[Exception] = asyncio.Queue()
+
+    def error_received(self, exc: Exception) -> None:
+        self.errors.put_nowait(exc)
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1"])
+async def test_a_relay_is_no_door_into_the_network_behind_it(turn_server: Turn, host: str) -> None:
+    ours = turn_server.server("udp")
+    relay, ear = await turn.create_turn_endpoint(
+        _Ear, (ours.host, ours.port), ours.username, ours.password
+    )
+    try:
+        relay.sendto(b"hello", (host, 80))
+        error = await asyncio.wait_for(ear.errors.get(), PATIENCE_S)
+        assert isinstance(error, stun.TransactionFailed)
+        assert error.response.error_code == 403
+    finally:
+        relay.close()
+        await asyncio.sleep(0)

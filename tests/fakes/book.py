@@ -96,11 +96,14 @@ class ModelBook:
         mine.calls, mine.draining, mine.ends_ms = calls, draining, now_ms + me.lease_ms
         return self._word("ok", self._grant(me, mine, share))
 
-    async def reserve(self, me: Member, turn: int, share: int, held: int, session_id: str) -> Word:
+    async def reserve(
+        self, me: Member, turn: int, share: int, session_id: str, held: int, gone: Sequence[str]
+    ) -> Word:
         server, now_ms = self._begin(me)
         mine, why = self._myself(me, turn)
         if mine is None:
             return self._word(why, 0)
+        server.calls -= {(me.name, session) for session in gone}
         count = max(self._calls_of(me.name) + 1, held)
         others = server.promised - mine.places
         verdict = "ok"
@@ -119,9 +122,10 @@ class ModelBook:
         mine.ends_ms = now_ms + me.lease_ms
         return self._word(verdict, self._grant(me, mine, share))
 
-    async def leave(self, me: Member, turn: int) -> None:
-        self._begin(me)
-        if self._myself(me, turn)[0] is not None:
+    async def leave(self, me: Member) -> None:
+        server, _ = self._begin(me)
+        mine = server.members.get(me.name)
+        if mine is not None and mine.process == me.process:
             self._forget(me.name)
 
     async def find(self, name: str, session_id: str) -> str | None:
@@ -143,7 +147,7 @@ class ModelBook:
     def _begin(self, me: Member) -> tuple[Server, int]:
         self._check_up()
         server, now_ms = self.server, self.server.now_ms()
-        if server.seen_ms and now_ms - server.seen_ms > me.lease_ms / 2:
+        if server.seen_ms and now_ms - server.seen_ms > me.lease_ms * 0.4:
             for one in server.members.values():
                 one.ends_ms = now_ms + me.lease_ms
         server.seen_ms = now_ms

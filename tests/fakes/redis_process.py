@@ -36,7 +36,7 @@ class RedisProcess:
             command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
         )
         deadline_s = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline_s:
+        while time.monotonic() < deadline_s and self._process.poll() is None:
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 1) as line:
                     line.sendall(b"PING\r\n")

@@ -65,6 +65,20 @@ BAD_ANSWERS: list[tuple[str, bytes, int, str]] = [
     ("unknown session, no token", answer(session_id="gone"), 404, "unknown_session"),
     ("not SDP", answer(answer={"type": "answer", "sdp": "hello"}), 400, "bad_sdp"),
     ("no audio", answer(answer={"type": "answer", "sdp": "v=0 no-audio"}), 422, "no_audio"),
+    *(
+        (
+            f"an SDP of too many {unit}",
+            answer(answer={"type": "answer", "sdp": "v=0\r\n" + piece * (most + 1)}),
+            413,
+            "sdp_too_large",
+        )
+        for unit, piece, most in (
+            ("characters", "x", bodies.SDP_CHARS),
+            ("lines", "\n", bodies.SDP_LINES),
+            ("sections", "\nm=audio 9 RTP/AVP 0", bodies.SDP_SECTIONS),
+            ("candidates", "a=candidate:1 ", bodies.SDP_CANDIDATES),
+        )
+    ),
     ("too long", answer(padding="x" * BIG), 413, "body_too_large"),
 ]
 

@@ -45,7 +45,9 @@ class Rig:
     def ice(self) -> dict[str, float]:
         families = self.metrics.registry.collect()
         samples = [s for f in families if f.name == "voicecore_ice_results" for s in f.samples]
-        return {s.labels["result"]: s.value for s in samples if s.name.endswith("_total")}
+        return {
+            s.labels["result"]: s.value for s in samples if s.name.endswith("_total") and s.value
+        }
 
 
 def test_time_to_connect_is_split_at_its_milestones() -> None:

@@ -176,3 +176,11 @@ def test_stages_of_turns_and_recordings_are_counted() -> None:
     assert read("voicecore_stale_events_total") == 2
     assert read("voicecore_recordings_total", {"event": "failed"}) == 1
     assert read("voicecore_recording_bytes_total") == 77
+
+
+async def test_the_directory_is_told_and_no_reason(site: Site) -> None:
+    assert "directory" not in await (await site.client.get("/readyz")).json()
+    site.ready.watch_directory(lambda: {"state": "away"})
+    reply = await site.client.get("/readyz")
+    assert reply.status == 200
+    assert (await reply.json())["directory"] == {"state": "away"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from voicecore.service.cookie import COOKIE
-from voicecore.service.passing_on import passing_on
+from voicecore.service.directory import Alone
+from voicecore.service.passing_on import PassOn, passing_on, to_owner
 
 JSON = {"Content-Type": "application/json"}
 
@@ -26,7 +29,8 @@ class Recorder:
         return web.Response(text="theirs") if session_id in self.others else None
 
 
-async def reply(way: Recorder, method: str, path: str, **options: Any) -> str:
+@asynccontextmanager
+async def site(way: PassOn) -> AsyncIterator[TestClient[web.Request, web.Application]]:
     async def ours(request: web.Request) -> web.Response:
         return web.Response(text=f"ours {len(await request.read())}")
 
@@ -36,6 +40,11 @@ async def reply(way: Recorder, method: str, path: str, **options: Any) -> str:
         app.router.add_route("*", f"/api/voice/{name}", ours)
     app.router.add_get("/", ours)
     async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def reply(way: PassOn, method: str, path: str, **options: Any) -> str:
+    async with site(way) as client:
         response = await client.request(method, path, **options)
         return await response.text()
 
@@ -73,3 +82,37 @@ async def test_what_is_no_voice_route_is_nobody_elses(path: str) -> None:
     way = Recorder("")
     await reply(way, "GET", path)
     assert way.asked == []
+
+
+class Elsewhere(Alone):
+    """Knows one session that another instance has."""
+
+    async def owner_url(self, session_id: str) -> str | None:
+        return "https://b.test/at/b" if session_id == "b-0-1f" else None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", "/api/voice/session/b-0-1f?a=%26&b=1", {}),
+        ("PATCH", "/api/voice/session/b-0-1f", {"json": {"candidate": None}}),
+        ("DELETE", "/api/voice/session/b-0-1f", {}),
+        ("POST", "/api/voice/answer", {"json": {"session_id": "b-0-1f"}}),
+        ("GET", "/api/voice/session/b-0-1f", {"headers": {"X-Forwarded-Host": "evil.test"}}),
+    ],
+)
+async def test_the_owner_is_named_with_path_and_query(
+    method: str, path: str, options: dict[str, Any]
+) -> None:
+    async with site(to_owner(Elsewhere())) as client:
+        response = await client.request(method, path, allow_redirects=False, **options)
+        assert response.status == 307
+        assert response.headers["Location"] == "https://b.test/at/b" + path
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["session/c-0-1f", "session/1f", "session"])
+async def test_what_nobody_else_has_is_handled_here(path: str) -> None:
+    method = "POST" if path == "session" else "GET"
+    text = await reply(to_owner(Elsewhere()), method, f"/api/voice/{path}")
+    assert text.startswith("ours")

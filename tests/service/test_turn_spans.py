@@ -72,7 +72,7 @@ def test_spans_lie_within_their_turn_whatever_happens() -> None:
 def test_an_interrupted_answer_says_so() -> None:
     turns = spans_of(conversation())
     told = [(t.attributes["voicecore.interrupted"], "playout" in by_name(t)) for t in turns]
-    # He had not finished; he was answered, and interrupted that; the goodbye was the last answer.
+    # He had not finished; he was answered, and interrupted that; the last was heard to its end.
     assert told == [(True, False), (True, True), (False, True)]
 
 

@@ -37,6 +37,22 @@ async def test_server_offers_and_client_answers(site: Site) -> None:
     assert site.manager.calls[opened["session_id"]].answer == ANSWER_SDP
 
 
+async def test_a_reply_that_opens_a_session_names_it_for_balancers(
+    make_site: MakeSite,
+) -> None:
+    site = await make_site(allowed_origins=["https://shop.test"])
+    headers = {"Origin": "https://shop.test"}
+    for path, body in (("session", None), ("offer", {"type": "offer", "sdp": OFFER_SDP})):
+        reply = await site.client.post(f"/api/voice/{path}", json=body, headers=headers)
+        opened = await reply.json()
+        assert reply.headers["X-Voicecore-Session"] == opened["session_id"]
+        assert "X-Voicecore-Session" in reply.headers["Access-Control-Expose-Headers"]
+        url = f"/api/voice/session/{opened['session_id']}"
+        again = await site.client.get(url, headers=bearer(opened))
+        assert again.status == 200
+        assert "X-Voicecore-Session" not in again.headers, "it opened nothing"
+
+
 async def test_token_may_stand_in_the_body(site: Site) -> None:
     opened = await site.open()
     site.client.session.cookie_jar.clear()

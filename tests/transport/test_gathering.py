@@ -182,3 +182,19 @@ async def test_a_relay_that_comes_when_the_call_is_over_is_given_back() -> None:
         await made.close()
         await gathering
         await until(lambda: 0 in server.lifetimes)
+
+
+async def test_where_the_far_end_is_relayed_we_only_see_that_it_can_be() -> None:
+    async with turn_server() as (port, server):
+        told: list[ServerFault] = []
+        policy: dict[str, Any] = {
+            "relay_required": True, "on_no_relay": told.append, "notes": ServerNotes(),
+        }  # fmt: skip
+        at = TurnServer("127.0.0.1", port, "udp", False, "user", "secret")
+        for _ in range(3):
+            async with rig("192.0.2.2", turn=(at,), **policy) as made:
+                assert [kind for kind, *_ in await offered(made)] == ["host"]
+                assert made.path.no_relay is None
+        await until(lambda: 0 in server.lifetimes)
+        assert len(server.relays) == 1, "it worked a moment ago"
+        assert told == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from transport.kit import loud, media_hub, tone, until
-from transport.peer_kit import descriptors, pair, peer, plane, stock_offer
+from transport.peer_kit import descriptors, pair, peer, plane, refusal, stock_offer
 from voicecore.errors import PeerError
 from voicecore.transport.peer import CHANNEL_LABEL, Peer
 
@@ -34,6 +34,23 @@ async def test_two_peers_connect_and_everything_flows_both_ways() -> None:
                 mouth.play(tone(0.3), mouth.generation)
                 await until(lambda ear=ear: loud(ear))
             await until(lambda: here.stats()["round_trip_ms"] > 0)
+
+
+async def test_candidates_may_overtake_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async with peer() as (one, near), peer() as (two, far):
+        answer = await two.accept(await one.offer())
+        lines = answer.split("\r\n")
+        found = [line.removeprefix("a=") for line in lines if line.startswith("a=candidate:")]
+        assert found
+        for text in found:
+            await one.add_candidate(text, "0", 0)
+        with pytest.raises(PeerError, match="parsed"):
+            await one.add_candidate("candidate:nonsense", "0", 0)
+        await one.answer("\r\n".join(line for line in lines if "candidate" not in line))
+        await until(lambda: near.link and far.link)
+        codes = [await refusal(one.add_candidate(found[0], "0", 0)) for _ in range(100)]
+        assert codes.count("") == 64 - len(found) - 1, "each counts once"
+    assert "without remote description" not in caplog.text
 
 
 async def test_many_calls_share_one_port_and_open_no_socket() -> None:

@@ -103,6 +103,25 @@ async def test_a_candidate_of_any_bundled_section_is_the_transports(
     await caller.close()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a=group:BUNDLE 0 1", "a=group:BUNDLE 7 0 1"),
+        ("a=group:BUNDLE 0 1", "a=group:BUNDLE 1 0 2"),
+        ("a=mid:1", "a=mid:0"),
+        ("a=mid:0", "a=mid:0\r\na=mid:1"),
+        ("\r\nm=application", "\r\na=x"),
+    ],
+)
+async def test_sections_that_cant_be_told_apart_are_refused(old: str, new: str) -> None:
+    offer = await stock_offer()
+    assert old in offer
+    async with peer() as (answering, _):
+        assert await refusal(answering.accept(offer.replace(old, new, 1))) == "bad_sdp"
+        await answering.close()
+        assert answering.state == "closed"
+
+
 async def test_a_video_section_is_answered_as_inactive() -> None:
     async with peer() as (one, _):
         answer = await one.accept(await stock_offer(video=True))

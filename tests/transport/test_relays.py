@@ -149,8 +149,13 @@ def test_a_change_is_logged_once_and_a_silence_ends(caplog: pytest.LogCaptureFix
         assert not notes.keeps_silent("turn:a")
         notes.fails("turn:a", ServerFault.REFUSED, "error 401")
         assert not notes.keeps_silent("turn:a")
+        assert not notes.worked("turn:a")
         notes.works("turn:a")
         notes.works("turn:a")
+        now_s = 39.0
+        assert notes.worked("turn:a")
+        now_s = 40.0
+        assert not notes.worked("turn:a")
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
     assert caplog.messages[0].startswith("turn:a: it doesn't answer (within 0.4 s); check that")
     assert "(error 401); turn_secret must be" in caplog.messages[1]

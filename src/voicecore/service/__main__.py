@@ -1,7 +1,8 @@
 """The process: command line, event loop, signals, exit codes.
 
 SIGTERM lets calls end by themselves (``drain_timeout_s``), SIGINT ends all at once; a second
-signal cuts either short.
+signal cuts either short. With ``workers`` this process is their supervisor, or one of them
+(``workers``).
 
 Exit codes: 0 after a signal, 1 when an engine can't start or shutting down
 took too long, 2 when settings or the port can't be used, 130 when cut short.
@@ -16,15 +17,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voicecore.errors import EngineError, MissingLibraryError
 from voicecore.service import cli, memory
 from voicecore.service.config import Settings
-from voicecore.service.config_load import ConfigError, Loaded, load
+from voicecore.service.config_load import ConfigError, load
 from voicecore.service.ending import Ending
 from voicecore.service.logs import configure_logging
 from voicecore.service.secret_text import masked
+from voicecore.service.workers.division import worker_count
+from voicecore.service.workers.place import Place
+
+if TYPE_CHECKING:
+    from voicecore.service.server import Server
 
 _log = logging.getLogger("voicecore.service")
 
@@ -50,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if show.startswith("engines"):
             return _list_engines(flags, config_file, as_json=show == "engines-json")
         loaded = load(flags, config_file)
+        place = Place.find(os.environ)
     except ConfigError as error:
         return _complain([*error.problems, *_further_problems(error)])
     if show:
@@ -57,18 +64,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(render(loaded))
         return 0
-    configure_logging(loaded.settings.log_level, loaded.settings.log_format)
-    for warning in loaded.warnings:
-        _log.warning("%s", warning)
+    settings = loaded.settings
+    worker = None if place is None else place.index
+    configure_logging(settings.log_level, settings.log_format, worker)
+    report = _reporter(settings.log_format, worker)
+    try:
+        if place is None:
+            for warning in loaded.warnings:
+                _log.warning("%s", warning)
+            if worker_count(settings) > 1:
+                return _supervise(settings, argv, report)
+        return _serve(settings, place, report)
+    except ConfigError as error:
+        return _complain(error.problems)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _supervise(settings: Settings, argv: Sequence[str], report: Callable[[str], None]) -> int:
+    # Late, for most services are one process.
+    from voicecore.service.workers.supervisor import supervise
+
+    report("voicecore is loading")
+    return supervise(settings, argv, report)
+
+
+def _serve(settings: Settings, place: Place | None, report: Callable[[str], None]) -> int:
     # The only import of uvloop: everything else runs on any event loop.
     import uvloop
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(loaded, _reporter(loaded.settings.log_format)))
-    except KeyboardInterrupt:
-        return 130
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(settings, place, report))
 
 
 def _list_engines(flags: Mapping[str, Any], config_file: str | None, *, as_json: bool) -> int:
@@ -106,29 +133,42 @@ def _complain(problems: Sequence[str]) -> int:
     return 2
 
 
-def _reporter(log_format: str) -> Callable[[str], None]:
+def _reporter(log_format: str, worker: int | None) -> Callable[[str], None]:
     """Progress and banner: plain lines for people, log records where machines read."""
     if log_format == "json":
         return lambda line: _log.info("%s", line.strip())
-    return lambda line: print(line, flush=True)
+    who = "" if worker is None else f"worker {worker}: "
+    return lambda line: print(f"{who}{line}", flush=True)
 
 
-async def _run(loaded: Loaded, report: Callable[[str], None]) -> int:
-    report("voicecore is loading")
-    memory.keep_flat()
+def _build(
+    settings: Settings, place: Place | None, report: Callable[[str], None], ending: Ending
+) -> Server:
     # Late, so that a wrong setting is told without loading the web stack.
-    from voicecore.service.server import Server
+    if place is None:
+        from voicecore.service.server import Server
 
-    ending = Ending(loaded.settings.drain_timeout_s)
-    _install_signals(ending, report)
-    server = Server(loaded.settings, report, ending=ending)
+        return Server(settings, report, ending=ending)
+    from voicecore.service.workers.worker import build_worker
+
+    return build_worker(settings, place, report, ending)
+
+
+async def _run(settings: Settings, place: Place | None, report: Callable[[str], None]) -> int:
+    alone = place is None
+    if alone:
+        report("voicecore is loading")
+    memory.keep_flat()
+    ending = Ending(settings.drain_timeout_s)
+    _install_signals(ending, report if alone else _nobody, alone=alone)
+    server = _build(settings, place, report, ending)
     code = 0
     try:
         if await _unless(server.start(), ending.asked):
             memory.spare_what_is_loaded()
-            for line in server.banner():
+            # Of several workers their supervisor tells it, once.
+            for line in (*server.banner(), "  Ctrl-C stops.") if alone else ():
                 report(line)
-            report("  Ctrl-C stops.")
             await ending.asked.wait()
             if ending.drains:
                 report("stopping: calls may end by themselves; again to stop at once")
@@ -176,17 +216,25 @@ def _bound_the_end() -> None:
     watchdog.start()
 
 
-def _install_signals(ending: Ending, report: Callable[[str], None]) -> None:
+def _nobody(line: str) -> None:
+    """Takes what a supervisor says already."""
+
+
+def _install_signals(ending: Ending, report: Callable[[str], None], *, alone: bool = True) -> None:
     """SIGTERM: drain. SIGINT: end in order, in 5 s at most. A second signal: end now.
 
     A drain that was asked for otherwise counts as none: who stops a container does that
-    first, and has SIGTERM sent then.
+    first, and has SIGTERM sent then. A worker may be told to end by its supervisor and by
+    who told that (systemd signals every process of a service): it takes a second SIGTERM
+    for the first.
     """
     loop = asyncio.get_running_loop()
     numbers: list[int] = []
 
     def on_signal(number: int) -> None:
         if numbers:
+            if not alone and numbers == [number] == [signal.SIGTERM]:
+                return
             os._exit(130)
         numbers.append(number)
         if number == signal.SIGTERM:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
 
+from voicecore.service.access.keys import parse_keys
 from voicecore.service.addresses import is_loopback
 from voicecore.service.engine_fields import Secret
+from voicecore.service.secret_text import check_secrets
 from voicecore.service.setting_types import check_http_url, empty_to_none, setting
 
 ACCESS, ADMIN = "Who may call", "Administration"
 
-_RATE = re.compile(r"\d+ ?/ ?(\d+ ?)?(second|minute|hour|day)s?")
+SEVERAL_SECRETS = frozenset({"api_keys"})
+"""Settings that hold more than one secret: in a file they may have a line each."""
+SHORTEST_JWT_SECRET_BYTES = 32
+"""RFC 7518, section 3.2: as long as the hash."""
+
+_RATE = re.compile(r"[1-9]\d{0,4} ?/ ?([1-9]\d{0,3} ?)?(second|minute|hour|day)s?")
 
 
 def _rate(text: str) -> str:
@@ -28,6 +36,26 @@ def _optional_url(text: str) -> str:
     return check_http_url(text) if text.strip() else ""
 
 
+def _keys(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, value))
+    if not isinstance(value, str):
+        return value
+    text = check_secrets(value)
+    parse_keys(text)
+    return text
+
+
+def _jwt_secret(secret: SecretStr) -> SecretStr:
+    if 0 < len(secret.get_secret_value().encode()) < SHORTEST_JWT_SECRET_BYTES:
+        raise ValueError(
+            f"wants {SHORTEST_JWT_SECRET_BYTES} bytes at least, drawn by chance"
+            " (openssl rand -base64 48)"
+        )
+    return secret
+
+
+Keys = Annotated[SecretStr, BeforeValidator(_keys)]
 Rate = Annotated[str, AfterValidator(_rate)]
 
 
@@ -40,14 +68,14 @@ class AccessFields(BaseModel):
         "take calls from everybody who reaches us; without it, a host other than loopback"
         " needs api_keys or one of the jwt settings",
     )
-    api_keys: Secret = setting(
+    api_keys: Keys = setting(
         ACCESS,
         SecretStr(""),
         "who may open calls: NAME=KEY, several with commas or a line each;"
         " VOICECORE_API_KEYS_FILE names a file with them",
         metavar="KEYS",
     )
-    jwt_secret: Secret = setting(
+    jwt_secret: Annotated[Secret, AfterValidator(_jwt_secret)] = setting(
         ACCESS,
         SecretStr(""),
         "key of HS256 tokens that may open calls; VOICECORE_JWT_SECRET_FILE names a file with it",
@@ -91,15 +119,45 @@ class AccessFields(BaseModel):
 
     def access_problems(self, host: str) -> list[str]:
         """What leaves a door open that is probably not meant to be."""
-        problems = []
+        problems = self._token_problems()
         if not (is_loopback(host) or self.needs_key or self.allow_anonymous):
             problems.append(
                 f"host {host} can be reached by other machines, and anybody there could call:"
-                " give api_keys (or jwt_secret, jwt_public_key, jwks_url), or say"
-                " --allow-anonymous if that is meant"
+                " give VOICECORE_API_KEYS=web=$(openssl rand -hex 24) (or jwt_secret,"
+                " jwt_public_key, jwks_url), or say --allow-anonymous if that is meant"
             )
-        if self.jwt_public_key is not None and not self.jwt_public_key.is_file():
-            problems.append(f"jwt_public_key: there is no file {self.jwt_public_key}")
+        if self.allow_anonymous and self.needs_key:
+            problems.append(
+                "allow_anonymous and keys (api_keys, jwt_secret, jwt_public_key, jwks_url) say"
+                " the opposite: give one of them"
+            )
         if self.admin_port and not self.admin_token.get_secret_value():
             problems.append("admin_port needs admin_token: who knows it may end calls")
         return problems
+
+    def _token_problems(self) -> list[str]:
+        problems = []
+        file = self.jwt_public_key
+        if file is not None and not file.is_file():
+            problems.append(f"jwt_public_key: there is no file {file}")
+        if file is not None and self.jwks_url:
+            problems.append("jwt_public_key and jwks_url both say who signs: give one of them")
+        if not (self.jwt_secret.get_secret_value() or file or self.jwks_url):
+            problems += [
+                f"{name} needs a way to check tokens: jwt_secret, jwt_public_key or jwks_url"
+                for name in ("jwt_issuer", "jwt_audience")
+                if getattr(self, name)
+            ]
+        return problems
+
+    def access_warnings(self) -> list[str]:
+        """What is allowed but probably not meant."""
+        notes = []
+        if self.jwks_url and not self.jwt_audience:
+            notes.append("jwks_url without jwt_audience: tokens made for others are taken, too")
+        parts = urlsplit(self.jwks_url)
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            notes.append("jwks_url without https: who is on the way may put in keys of his own")
+        if self.allow_anonymous:
+            notes.append("calls are taken from everybody who reaches us (allow_anonymous)")
+        return notes

@@ -7,18 +7,22 @@ from pathlib import Path
 
 from aiohttp import web
 
+from voicecore.service.access.door import Access
 from voicecore.service.bodies import BODY_LIMIT_BYTES
 from voicecore.service.config import Settings
 from voicecore.service.console_routes import CONSOLE_DIR, add_console
+from voicecore.service.crew import Crew
 from voicecore.service.forwarded import ProxyTrust
-from voicecore.service.guard import Guard, add_common_headers
+from voicecore.service.guard import CommonHeaders, Guard
 from voicecore.service.health import HealthRoutes, Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.openapi import add_openapi
 from voicecore.service.passing_on import PassOn, passing_on
 from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.problems import problems_middleware
 from voicecore.service.refusals import counting_refusals
+from voicecore.service.version import version
 from voicecore.service.voice_routes import VoiceRoutes
 
 
@@ -29,27 +33,36 @@ def build_app(
     ready: Readiness,
     console_dir: Path = CONSOLE_DIR,
     ways: Sequence[PassOn] = (),
+    crew: Crew | None = None,
+    access: Access | None = None,
     deep: DeepCheck | None = None,
 ) -> web.Application:
     """All routes and guards around ``manager``; ``ways`` lead to calls that others have.
 
-    ``deep``: the check behind ``/readyz?deep=1``, where there is one.
-    The app owns nothing: starting and closing the manager and the engines is
-    the caller's part (see :mod:`voicecore.service.server`).
+    ``crew`` are the workers of whom this process is one; ``deep`` the check behind
+    ``/readyz?deep=1``, where there is one.
+
+    The app owns ``access`` (made of the settings if None) and nothing else: starting and
+    closing the manager and the engines is the caller's part (see
+    :mod:`voicecore.service.server`). Raises ConfigError, see :class:`Access`.
     """
+    door = access or Access(settings)
     guard = Guard(settings.allowed_hosts, settings.allowed_origins)
     app = web.Application(
         middlewares=[
             problems_middleware,
             counting_refusals(metrics.call_refused),
             guard.middleware(ProxyTrust(settings.trusted_proxies)),
+            door.middleware(),
             *([passing_on(ways)] if ways else []),
         ],
         client_max_size=BODY_LIMIT_BYTES,
     )
-    app.on_response_prepare.append(add_common_headers)
+    app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
+    app.on_cleanup.append(lambda _: door.close())
     VoiceRoutes(settings, manager, ready, refused=metrics.call_refused).add_to(app)
-    HealthRoutes(manager, metrics, ready, deep).add_to(app)
+    HealthRoutes(manager, metrics, ready, crew, deep).add_to(app)
+    add_openapi(app, version())
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)
     return app

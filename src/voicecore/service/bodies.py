@@ -16,6 +16,8 @@ from voicecore.errors import PeerError
 from voicecore.service.guard import origin_is_ours
 
 BODY_LIMIT_BYTES = 256 * 1024
+SDP_CHARS, SDP_LINES, SDP_SECTIONS, SDP_CANDIDATES = 65_536, 2000, 32, 128
+"""A browser's offer with video has some 10,000 characters in 250 lines."""
 READ_TIMEOUT_S = 10.0
 """A body of this size takes milliseconds; who needs longer holds a connection open."""
 
@@ -113,9 +115,29 @@ def text(value: Any, name: str) -> str:
 
 
 def description(value: Any, name: str, kind: str) -> str:
-    """The SDP of an ``RTCSessionDescription`` whose type must be ``kind``."""
+    """The SDP of an ``RTCSessionDescription`` whose type must be ``kind``.
+
+    ``sdp_too_large`` 413 if reading it would hold the calls of others up.
+    """
     body = as_object(value, name)
     given = text(field(body, "type"), "type")
     if given != kind:
         raise PeerError(f'type must be "{kind}"', code="wrong_value", status=422)
-    return text(field(body, "sdp"), "sdp")
+    sdp = text(field(body, "sdp"), "sdp")
+    _check_size(sdp)
+    return sdp
+
+
+def _check_size(sdp: str) -> None:
+    for size, most, unit in (
+        (len(sdp), SDP_CHARS, "characters"),
+        (max(sdp.count("\n"), sdp.count("\r")), SDP_LINES, "lines"),
+        (sdp.count("\nm=") + sdp.count("\rm="), SDP_SECTIONS, "sections"),
+        (sdp.count("a=candidate:"), SDP_CANDIDATES, "candidates"),
+    ):
+        if size > most:
+            raise PeerError(
+                f"the session description has {size} {unit}; {most} are taken",
+                code="sdp_too_large",
+                status=413,
+            )

@@ -31,13 +31,14 @@ from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
 from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.logs import of_call
-from voicecore.service.metrics import Metrics, version
+from voicecore.service.metrics import Metrics
 from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
 from voicecore.service.recording import NOT_RECORDED, AnchorKind, NullRecorder, Recordings
 from voicecore.service.sound import look_closer
 from voicecore.service.timers import call_in
 from voicecore.service.tracing import NO_TRACES, Tracer
+from voicecore.service.version import version
 from voicecore.service.voice import AnyVoice, voice_of
 from voicecore.transport.peer import AudioLink, Peer, PeerConfig
 from voicecore.transport.plane import MediaPlane

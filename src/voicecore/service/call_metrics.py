@@ -10,6 +10,11 @@ CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 CONNECT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30)
 """From a caller on the same network to one whose last candidate pair is the one that works."""
 
+_STAGES = ("signalling", "ice", "dtls", "total")
+_FLOWS = ("server_offers", "client_offers")
+_REASONS = ("at_capacity", "overloaded", "not_ready", "draining", "rate_limited")
+_WITHOUT_PAIR = ("failed", "timeout", "abandoned", "unanswered")
+
 
 class CallMetrics:
     """A part of :class:`~voicecore.service.metrics.Metrics`."""
@@ -52,6 +57,15 @@ class CallMetrics:
             buckets=CONNECT_BUCKETS_S,
             registry=registry,
         )
+        # To Prometheus a series that begins at 1 has not grown: they begin at 0.
+        for flow in _FLOWS:
+            self._opened.labels(flow)
+        for stage in _STAGES:
+            self._connect.labels(stage)
+        for reason in _REASONS:
+            self._refused.labels(reason)
+        for result in _WITHOUT_PAIR:
+            self._ice.labels(result, "none", "none")
 
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""

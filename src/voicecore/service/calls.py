@@ -38,7 +38,8 @@ class Calls:
     """The :class:`~voicecore.service.manager.CallManager` of the service.
 
     Belongs to the event loop it is made on. Every call has an owner here: it
-    is closed and awaited, whatever ended it.
+    is closed and awaited, whatever ended it. ``cpus`` are the processors that are this
+    process's; None: all that it may use.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Calls:
         overload: OverloadMonitor | None = None,
         directory: Directory | None = None,
         session_ids: SessionIds | None = None,
+        cpus: float | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.draining = False
@@ -72,7 +74,7 @@ class Calls:
         self._media_timer: asyncio.TimerHandle | None = None
         self._recordings: Recordings | None = None
         self._overload = overload or OverloadMonitor(
-            metrics, active=lambda: self.active, enabled=settings.overload == "auto"
+            metrics, active=lambda: self.active, enabled=settings.overload == "auto", cpus=cpus
         )
 
     @property

@@ -34,7 +34,10 @@ examples:
   talk to it on this machine
       python -m voicecore.service
   from a phone in the same network (the browser warns about the certificate once)
-      python -m voicecore.service --host 0.0.0.0 --tls self
+      python -m voicecore.service --host 0.0.0.0 --tls self --allow-anonymous
+  for those alone who have a key, which the page asks for
+      VOICECORE_API_KEYS=web=$(openssl rand -hex 24) python -m voicecore.service \\
+          --host 0.0.0.0 --tls self
   your own agent, an async generator of text in my_agent.py
       python -m voicecore.service --agent my_agent:answer
   a language model on this machine
@@ -144,9 +147,12 @@ def _add_flag(group: Any, name: str, field: FieldInfo) -> None:
     if len(shown) > 40:
         note = "has a default, see --print-config"
     tail = ", ".join(part for part in (variable_name(name), note) if part)
+    # A switch may stand alone: --allow-anonymous.
+    switch: dict[str, Any] = {"nargs": "?", "const": "true"} if default is False else {}
     group.add_argument(
         flag_name(name),
         action="append" if many else "store",
+        **switch,
         default=argparse.SUPPRESS,
         metavar=metavar or _kind(default),
         help=f"{field.description} [{tail}]".replace("%", "%%"),

@@ -267,7 +267,7 @@ class Settings(
     @property
     def warnings(self) -> list[str]:
         """What is allowed but probably not meant."""
-        notes = self.engine_warnings()
+        notes = [*self.engine_warnings(), *self.access_warnings()]
         if self.turn_urls and self.turn_ttl_s < self.max_call_s:
             notes.append("turn_ttl_s is below max_call_s: relayed calls may end with their ticket")
         ports = self.udp_port_max - self.udp_port_min + 1

@@ -19,9 +19,17 @@ from pydantic_settings import EnvSettingsSource
 
 from voicecore.engines.catalogue import read_plugins
 from voicecore.errors import MisuseError
+from voicecore.service.access.keys import parse_keys
+from voicecore.service.access_fields import SEVERAL_SECRETS
 from voicecore.service.config import ENV_PREFIX, Settings
 from voicecore.service.engine_spec import EngineOptions, merge_options, option_name, to_options
-from voicecore.service.secret_text import FILE_SUFFIX, from_environment, masked
+from voicecore.service.secret_text import (
+    FILE_SUFFIX,
+    check_secret,
+    check_secrets,
+    from_environment,
+    masked,
+)
 from voicecore.service.sentences import given, strip, wanted
 from voicecore.service.setting_types import IceServer, nearest
 
@@ -30,7 +38,7 @@ CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 NAMES = tuple(Settings.model_fields)
 
 _OTHER_VARIABLES = frozenset(
-    {"config", "cases", "libopus", "profile"}
+    {"config", "cases", "libopus", "profile", "worker", "worker_dir", "worker_sockets"}
     | {f"probe_{name}{file}" for name in ("key", "turn_credential") for file in ("", "_file")}
 )
 """Variables with our prefix that are read elsewhere and are no settings."""
@@ -139,7 +147,8 @@ def _secret_files(environment: Mapping[str, Any]) -> dict[str, str]:
     problems = []
     for name in filter(_is_secret, NAMES):
         try:
-            secret = from_environment(variable_name(name))
+            check = check_secrets if name in SEVERAL_SECRETS else check_secret
+            secret = from_environment(variable_name(name), check=check)
         except ValueError as error:
             problems.append(str(error))
             continue
@@ -242,7 +251,8 @@ def _secrets_of(settings: Settings) -> list[str]:
     """What may be shown nowhere of them; engines' keys are known when they are looked at."""
     held = [getattr(settings, name) for name in filter(_is_secret, NAMES)]
     held += [server.credential for server in settings.ice_servers]
-    return [secret.get_secret_value() for secret in held]
+    keys = [key for _, key in parse_keys(settings.api_keys.get_secret_value())]
+    return [*keys, *(secret.get_secret_value() for secret in held)]
 
 
 def _is_secret(name: str) -> bool:

@@ -33,6 +33,7 @@ PAGE_HEADERS = {
     ),
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), display-capture=()",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-cache",

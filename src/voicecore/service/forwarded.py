@@ -2,13 +2,16 @@
 
 Directly, that is what the connection and the Host header say. Behind a trusted
 reverse proxy it is what the proxy says in ``X-Forwarded-*``; from anybody else
-those headers are ignored, since whoever sends them could write anything.
+those headers are ignored, since whoever sends them could write anything. A worker of
+this host that passes a request on says likewise how the caller reached it; it comes over
+a unix socket in a folder that is ours alone, which is how it is known.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +78,10 @@ class ProxyTrust:
         client = str(peer[0]) if isinstance(peer, tuple) else ""
         scheme = "https" if request.secure else "http"
         authority = _single_host(request)
-        if self._networks and self.trusts(client):
+        if from_worker(request):
+            client = _last(request, "X-Forwarded-For")
+            scheme = _last(request, "X-Forwarded-Proto") or scheme
+        elif self._networks and self.trusts(client):
             client = self._first_stranger(request, client)
             told = _last(request, "X-Forwarded-Proto").lower()
             scheme = told if told in ("http", "https") else scheme
@@ -95,6 +101,23 @@ class ProxyTrust:
             if not self.trusts(hop):
                 break
         return address
+
+
+def from_worker(request: web.Request) -> bool:
+    """Whether another worker of this host passed the request on, having checked it."""
+    sock = request.transport.get_extra_info("socket") if request.transport else None
+    return sock is not None and sock.family == socket.AF_UNIX
+
+
+def as_told_to_a_worker(external: External) -> dict[str, str]:
+    """Headers by which another worker knows ``external``; the Host header among them."""
+    host = f"[{external.host}]" if ":" in external.host else external.host
+    authority = host if external.port is None else f"{host}:{external.port}"
+    return {
+        "Host": authority,
+        "X-Forwarded-For": external.client,
+        "X-Forwarded-Proto": external.scheme,
+    }
 
 
 def _single_host(request: web.Request) -> str:

@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from voicecore.errors import PeerError
+from voicecore.service.addresses import is_loopback
 from voicecore.service.forwarded import EXTERNAL, External, ProxyTrust
 from voicecore.service.setting_types import check_origin
 
@@ -23,9 +24,9 @@ ORIGIN = web.RequestKey("origin", str)
 """The Origin header in canonical form, ``""`` without one; set once it was accepted."""
 
 _CORS_METHODS = "GET, POST, PATCH, DELETE"
-_CORS_HEADERS = "Authorization, Content-Type"
+_CORS_HEADERS = "Authorization, Content-Type, X-API-Key"
+_CORS_READABLE = "Retry-After, WWW-Authenticate, X-Voicecore-Session"
 _PREFLIGHT_AGE_S = "600"
-_EXPOSED_HEADERS = "Retry-After, X-Voicecore-Session"
 
 
 class Guard:
@@ -105,15 +106,39 @@ def origin_is_ours(request: web.Request) -> bool:
     return bool(request.get(ORIGIN))
 
 
-async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
+_COMMON_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # What is no page of ours is shown in nobody's frame and runs nothing.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_ONLY_BY_TLS = "max-age=31536000"
+"""RFC 6797. Not for subdomains: they may be somebody else's."""
+
+
+class CommonHeaders:
     """Signal handler: headers that every reply carries, errors included.
 
-    CORS goes without credentials: pages of other origins use the token.
+    CORS goes without credentials: pages of other origins use the token. ``own_tls``: the
+    owner's certificate is ours to show, so browsers may be told to insist on it (behind a
+    proxy that is the proxy's to say, and a self-made certificate is none to insist on).
     """
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    origin, external = request.get(ORIGIN), request.get(EXTERNAL)
-    if origin and external is not None and origin != external.origin:
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
-        response.headers.add("Vary", "Origin")
+
+    def __init__(self, own_tls: bool) -> None:
+        self._own_tls = own_tls
+
+    async def __call__(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add what is not there yet."""
+        for name, value in _COMMON_HEADERS.items():
+            response.headers.setdefault(name, value)
+        origin, external = request.get(ORIGIN), request.get(EXTERNAL)
+        if external is None:
+            return
+        # On localhost it would shut out every other program of a developer's.
+        if self._own_tls and request.secure and not is_loopback(external.host):
+            response.headers["Strict-Transport-Security"] = _ONLY_BY_TLS
+        if origin and origin != external.origin:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = _CORS_READABLE
+            response.headers.add("Vary", "Origin")

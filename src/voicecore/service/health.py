@@ -8,6 +8,7 @@ from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
 from voicecore.errors import CapacityError, PeerError
+from voicecore.service.crew import Crew
 from voicecore.service.engine_metrics import EngineHealth
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
@@ -89,12 +90,14 @@ class HealthRoutes:
         manager: CallManager,
         metrics: Metrics,
         ready: Readiness,
+        crew: Crew | None = None,
         deep: DeepCheck | None = None,
     ) -> None:
         self._deep = deep
         self._manager = manager
         self._metrics = metrics
         self._ready = ready
+        self._crew = crew
 
     def add_to(self, app: web.Application) -> None:
         """Register the routes with ``app``."""
@@ -111,10 +114,30 @@ class HealthRoutes:
 
         ``overload`` other than ``normal`` says that something is spared already;
         ``engines`` which engines of a chain are down, and why; ``directory`` how the one of
-        all instances is, where there is one. ``?deep=1`` looks deeper: a real call to
-        ourselves must have been answered lately, and ``deep`` tells of it.
+        all instances is, where there is one. Of several workers one that takes calls is
+        enough, and ``workers`` tells how each is. ``?deep=1`` looks deeper: a real call to
+        this process must have been answered lately, and ``deep`` tells of it.
         """
-        manager, deep = self._manager, self._deep_check(request)
+        deep = self._deep_check(request)
+        try:
+            told = self._admits() if self._crew is None else self._crew_admits(self._crew)
+        except CapacityError as error:
+            if deep is not None:
+                raise _not_ready(
+                    [str(error), "no call was placed to ourselves"], error.code
+                ) from None
+            raise
+        if deep is not None:
+            look = await deep.look(may_begin=not self._reasons())
+            if look.trouble is not None:
+                code, reason, wait_s = look.trouble
+                return problem(503, code, masked(reason), {"Retry-After": str(wait_s)})
+            told["deep"] = look.told()
+        return web.json_response(told, headers={"Cache-Control": "no-store"})
+
+    def _reasons(self) -> list[str]:
+        """Why this process would take no call."""
+        manager = self._manager
         reasons = self._ready.reasons() or self._ready.engines_down()
         if manager.draining:
             reasons.append("the server is draining: it is about to stop and takes no more calls")
@@ -122,29 +145,46 @@ class HealthRoutes:
             reasons.append(f"all {manager.limit} places are taken")
         if manager.overload_level is OverloadLevel.REFUSING:
             reasons.append("the server is too busy for more calls")
-        if reasons and deep is not None:
-            reasons.append("no call was placed to ourselves")
+        return reasons
+
+    def _admits(self) -> dict[str, object]:
+        manager, reasons = self._manager, self._reasons()
         if reasons:
-            code = "draining" if manager.draining else "not_ready"
-            return problem(503, code, "; ".join(reasons), {"Retry-After": "2"})
+            raise _not_ready(reasons, "draining" if manager.draining else "not_ready")
         directory = self._ready.directory()
-        told: dict[str, object] = {"directory": directory} if directory else {}
-        if deep is not None:
-            look = await deep.look()
-            if look.trouble is not None:
-                code, reason, wait_s = look.trouble
-                return problem(503, code, masked(reason), {"Retry-After": str(wait_s)})
-            told["deep"] = look.told()
-        return web.json_response(
-            {
-                "status": "ready",
-                "calls": {"active": manager.active, "limit": manager.limit},
-                "overload": manager.overload_level.name.lower(),
-                "engines": self._ready.engines(),
-                **told,
-            },
-            headers={"Cache-Control": "no-store"},
+        return {
+            "status": "ready",
+            "calls": {"active": manager.active, "limit": manager.limit},
+            "overload": manager.overload_level.name.lower(),
+            "engines": self._ready.engines(),
+            **({"directory": directory} if directory else {}),
+        }
+
+    def _crew_admits(self, crew: Crew) -> dict[str, object]:
+        workers = crew.workers()
+        taking = [one for one in workers if one.takes_calls]
+        active, limit = (
+            sum(one.active for one in workers),
+            sum(one.limit for one in workers if one.takes_calls),
         )
+        open_ones = [one for one in taking if one.active < one.limit]
+        if not any(one.state == "ready" for one in open_ones):
+            reasons = self._ready.reasons() or self._ready.engines_down()
+            if taking and not open_ones:
+                reasons.append(f"all {limit} places are taken")
+            reasons += [
+                f"worker {one.worker} is {one.state}, overload {one.overload}"
+                for one in workers
+                if one not in taking
+            ]
+            raise _not_ready(reasons, "not_ready")
+        return {
+            "status": "ready",
+            "calls": {"active": active, "limit": limit},
+            "overload": min(open_ones, key=lambda one: one.level).overload,
+            "engines": self._ready.engines(),
+            "workers": [one.describe() for one in workers],
+        }
 
     def _deep_check(self, request: web.Request) -> DeepCheck | None:
         wanted = request.query.get("deep", "0")
@@ -155,8 +195,15 @@ class HealthRoutes:
         return self._deep if wanted == "1" else None
 
     async def scrape(self, request: web.Request) -> web.Response:
-        """Prometheus' text format."""
-        body, content_type = self._metrics.render()
+        """Prometheus' text format; of all workers where there are several."""
+        if self._crew is None:
+            body, content_type = self._metrics.render()
+        else:
+            body, content_type = await self._crew.metrics()
         return web.Response(
             body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"}
         )
+
+
+def _not_ready(reasons: list[str], code: str) -> CapacityError:
+    return CapacityError("; ".join(reasons), retry_after_s=2, code=code)

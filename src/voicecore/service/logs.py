@@ -46,7 +46,14 @@ def tell(logger: logging.Logger, message: str, **fields: Field) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """``{"time", "level", "logger", "message"}``; ``call``, fields and ``error`` where they are."""
+    """``{"time", "level", "logger", "message"}``; ``call``, fields and ``error`` where they are.
+
+    ``worker`` stands in it where there are several.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._fixed = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
@@ -55,6 +62,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": masked(record.getMessage()),
+            **self._fixed,
         }
         if call := _CALL.get():
             entry["call"] = call
@@ -67,8 +75,9 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """A line for people, with the traceback where there is one."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    def __init__(self, worker: int | None = None) -> None:
+        who = "" if worker is None else f"worker {worker} "
+        super().__init__(f"%(asctime)s {who}%(levelname)-7s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without a traceback: the call in front of the message, fields behind it."""
@@ -95,17 +104,19 @@ def _without_peer_bytes(record: logging.LogRecord) -> bool:
     return True
 
 
-def configure_logging(level: str, style: str) -> None:
+def configure_logging(level: str, style: str, worker: int | None = None) -> None:
     """Send the root logger to stderr; ``style`` is ``text`` or ``json``.
+
+    ``worker`` is this process's index where there are several.
 
     Third parties speak up from warnings on: their info lines hold addresses
     and SDP, which are not ours to log.
     """
     handler = logging.StreamHandler(sys.stderr)
     if style == "json":
-        handler.setFormatter(JsonFormatter())
+        handler.setFormatter(JsonFormatter(worker))
     else:
-        handler.setFormatter(TextFormatter())
+        handler.setFormatter(TextFormatter(worker))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("voicecore").setLevel(level.upper())
     logging.getLogger("aiohttp.server").addFilter(_without_peer_bytes)

@@ -70,6 +70,12 @@ class MediaMetrics:
             buckets=MOS_BUCKETS,
             registry=registry,
         )
+        # To Prometheus a series that begins at 1 has not grown: they begin at 0.
+        for direction in ("in", "out"):
+            self._jitter.labels(direction)
+            self._mos.labels(direction)
+            for kind in ("network", "residual"):
+                self._loss.labels(direction, kind)
 
     def watch_media(self, counters: Callable[[], Mapping[str, Any]]) -> None:
         """Show what the media threads count (``MediaThreads.counters``), asked at each scrape."""

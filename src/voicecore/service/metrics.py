@@ -10,8 +10,6 @@ for each.
 from __future__ import annotations
 
 import platform
-from functools import lru_cache
-from importlib import metadata
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -27,15 +25,7 @@ from voicecore.service.engine_metrics import EngineHealth, EngineHealthCollector
 from voicecore.service.load_metrics import LoadMetrics
 from voicecore.service.media_metrics import MediaMetrics
 from voicecore.service.turn_metrics import TurnMetrics
-
-
-@lru_cache(maxsize=1)
-def version() -> str:
-    """The installed package's version, ``"dev"`` when run from a bare tree."""
-    try:
-        return metadata.version("voicecore")
-    except metadata.PackageNotFoundError:
-        return "dev"
+from voicecore.service.version import version
 
 
 class Metrics(CallMetrics, TurnMetrics, MediaMetrics, LoadMetrics):

@@ -25,9 +25,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from voicecore.core import actions as act
 from voicecore.core import events as ev
-from voicecore.service.metrics import version
 from voicecore.service.tracing import Value
 from voicecore.service.turn_spans import Span, TurnSpans
+from voicecore.service.version import version
 
 QUEUE_SPANS = 4096
 """Some 700 turns; a minute of 50 calls while the collector restarts."""

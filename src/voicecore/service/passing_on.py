@@ -21,6 +21,7 @@ PassOn = Callable[[web.Request, str], Awaitable[web.StreamResponse | None]]
 one that opens a call. The body may be read: aiohttp keeps it for the handler."""
 
 PREFIX = "/api/voice"
+_OPENING = (f"{PREFIX}/session", f"{PREFIX}/offer")
 
 
 def passing_on(ways: Sequence[PassOn]) -> Middleware:
@@ -57,6 +58,11 @@ def to_owner(directory: Directory) -> PassOn:
     return redirect
 
 
+def opens_call(request: web.Request) -> bool:
+    """Whether the request is one for a new call."""
+    return request.method == "POST" and request.path in _OPENING
+
+
 async def named_session(request: web.Request) -> str:
     """The session that the request names: in its path, its body, or its cookie; else ``""``.
 
@@ -65,12 +71,12 @@ async def named_session(request: web.Request) -> str:
     in_path = request.match_info.get("session_id")
     if in_path:
         return in_path
+    if opens_call(request):
+        return ""  # the cookie is of an earlier one
     if request.method == "POST":
         in_body = await _in_body(request)
         if in_body:
             return in_body
-        if not request.path.endswith("/answer"):
-            return ""  # it opens a call; the cookie is of an earlier one
     return session_in_cookie(request)[0]
 
 

@@ -46,7 +46,9 @@ async def problems_middleware(request: web.Request, handler: Handler) -> web.Str
         wait_s = str(max(1, error.retry_after_s))
         return problem(503, error.code, str(error), {"Retry-After": wait_s})
     except PeerError as error:
-        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        if error.retry_after_s:
+            headers["Retry-After"] = str(error.retry_after_s)
         return problem(error.status, error.code, str(error), headers)
     except EngineError as error:
         _log.warning("engine %s failed during a request: %s", error.engine, error.code)

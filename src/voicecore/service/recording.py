@@ -34,7 +34,7 @@ from voicecore.core.timeline import TIMELINE, VERSION, Anchor, Finish, Header, R
 from voicecore.core.turn_settings import TurnSettings
 from voicecore.core.units import HEAR_RATE_HZ
 from voicecore.errors import MisuseError
-from voicecore.service.metrics import version
+from voicecore.service.version import version
 
 _LOG = logging.getLogger(__name__)
 

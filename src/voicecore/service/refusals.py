@@ -8,10 +8,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from voicecore.errors import VoicecoreError
+from voicecore.service.access.door import opens_a_call
 
-_OPENING = {"/api/voice/session", "/api/voice/offer"}
 _REFUSED = {401, 403, 429}
 """No key or a wrong one, a site that may not, too many at once."""
+_NO_KEYS = "keys_unavailable"
+"""A 503 from the door; any other comes from where places are given."""
 
 
 def counting_refusals(refused: Callable[[str], None]) -> Middleware:
@@ -25,8 +27,8 @@ def counting_refusals(refused: Callable[[str], None]) -> Middleware:
         try:
             return await handler(request)
         except VoicecoreError as error:
-            opening = request.method == "POST" and request.path in _OPENING
-            if opening and getattr(error, "status", 0) in _REFUSED:
+            unasked = getattr(error, "status", 0) in _REFUSED or error.code == _NO_KEYS
+            if unasked and opens_a_call(request):
                 refused(error.code)
             raise
 

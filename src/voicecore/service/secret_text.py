@@ -8,7 +8,7 @@ the way is not chained to ours, for it may quote what it was given.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 MASK = "********"
@@ -25,7 +25,13 @@ def check_secret(text: str) -> str:
     return secret
 
 
-def read_secret(path: str | Path) -> str:
+def check_secrets(text: str) -> str:
+    """Several secrets, a line each, with commas between; ValueError if one can be none."""
+    lines = [check_secret(line).strip() for line in text.replace("\r\n", "\n").split("\n")]
+    return ",".join(filter(None, lines))
+
+
+def read_secret(path: str | Path, check: Callable[[str], str] = check_secret) -> str:
     """The secret that is all of the file at ``path``; ValueError with what is wrong."""
     file = Path(path).expanduser()
     try:
@@ -38,7 +44,7 @@ def read_secret(path: str | Path) -> str:
     if len(data) > _LONGEST_FILE_BYTES:
         raise ValueError("the file it names is too long for a key")
     try:
-        secret = check_secret(data.decode())
+        secret = check(data.decode())
     except UnicodeDecodeError:
         raise ValueError("the file it names is not UTF-8 text") from None
     except ValueError as error:
@@ -49,7 +55,9 @@ def read_secret(path: str | Path) -> str:
 
 
 def from_environment(
-    variable: str, environment: Mapping[str, str] | None = None
+    variable: str,
+    environment: Mapping[str, str] | None = None,
+    check: Callable[[str], str] = check_secret,
 ) -> tuple[str, str] | None:
     """The secret in ``variable``, or in the file that ``<variable>_FILE`` names, and which.
 
@@ -62,8 +70,8 @@ def from_environment(
         raise ValueError(f"{variable} and {variable}{FILE_SUFFIX} are both set: give one of them")
     try:
         if file:
-            return read_secret(file), variable + FILE_SUFFIX
-        return (check_secret(text), variable) if text else None
+            return read_secret(file, check), variable + FILE_SUFFIX
+        return (check(text), variable) if text else None
     except ValueError as error:
         raise ValueError(f"{variable}{FILE_SUFFIX if file else ''}: {error}") from None
 

@@ -8,7 +8,6 @@ before the long part.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -20,36 +19,41 @@ from aiohttp import web
 from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
-from voicecore.service.addresses import is_loopback, urls
+from voicecore.service.access.door import Access
+from voicecore.service.access.keys import SelfKey
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
-from voicecore.service.config_load import ConfigError
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
 from voicecore.service.health import Readiness
+from voicecore.service.listening import cannot_listen, urls_of, where_to_look
 from voicecore.service.manager import CallManager
-from voicecore.service.metrics import Metrics, version
-from voicecore.service.passing_on import to_owner
+from voicecore.service.metrics import Metrics
+from voicecore.service.passing_on import PassOn, to_owner
 from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.probe.deep_metrics import DeepMetrics
 from voicecore.service.probe.own_call import OwnCall
 from voicecore.service.secret_text import masked
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
+from voicecore.service.version import version
+from voicecore.service.wire_log import wire_logger
+from voicecore.service.workers.member import Member
+from voicecore.service.workers.place import PUBLIC
 
 _log = logging.getLogger(__name__)
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
+IDLE_CONNECTION_S = 30.0
+"""What a connection gets from its beginning, or from its last reply, to a whole next request
+head. Longer than balancers keep idle ones would be kinder to them, shorter to us."""
+LINGERING_S = 2.0
+"""For the rest of a body that nobody wants any more."""
 _PROGRESS_S = 5.0
 """How often a drain tells how far it is."""
-_LISTEN_ERRORS = {
-    errno.EADDRINUSE: "it is in use by another program; choose another with --port",
-    errno.EACCES: "ports below 1024 need privileges; choose another with --port",
-    errno.EADDRNOTAVAIL: "this machine has no such address; see --host",
-}
 
 
 class ManagerFactory(Protocol):
@@ -75,7 +79,8 @@ class Server:
     """A voicecore service in this process.
 
     ``start()`` once, then ``close()`` once (also after a failed start).
-    ``report`` gets progress lines for people.
+    ``report`` gets progress lines for people. ``member`` is its place among the workers of
+    a host; closed here.
     """
 
     def __init__(
@@ -84,11 +89,14 @@ class Server:
         report: Callable[[str], None],
         manager_factory: ManagerFactory = _real_manager,
         ending: Ending | None = None,
+        member: Member | None = None,
     ) -> None:
         self.settings = settings
         self.ending = ending or Ending(settings.drain_timeout_s)
+        self._member = member
         self.metrics = Metrics()
         self.ready = Readiness()
+        self.self_key = SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
@@ -101,10 +109,14 @@ class Server:
     @property
     def urls(self) -> list[str]:
         """Where a browser finds the page; needs a started server."""
+        return urls_of(self.settings, self._port)
+
+    @property
+    def _port(self) -> int:
         if self._runner is None or not self._runner.addresses:
             raise MisuseError("the server does not listen yet")
-        scheme = "https" if self.settings.tls or self.settings.tls_cert else "http"
-        return urls(scheme, self.settings.host, self._runner.addresses[0][1])
+        port: int = self._runner.addresses[0][1]
+        return port
 
     async def start(self) -> None:
         """Listen, load the engines, and admit calls.
@@ -115,7 +127,7 @@ class Server:
         """
         context, self._fingerprint = ssl_context(self.settings)
         self._engines = build_engines(self.settings, self.metrics.engines)
-        self._directory = build_directory(self.settings, self.metrics)
+        self._directory = self._build_directory()
         self._manager = self._manager_factory(
             self.settings, self._engines, self.metrics, self._directory
         )
@@ -129,6 +141,14 @@ class Server:
         await until_it_works(self._manager.start, self._not_yet)
         await self._directory.start(self._manager.limit)
         self.ready.done("engines")
+        if self._member is not None:
+            self._member.tell()
+
+    def _build_directory(self) -> Directory:
+        if self._member is None:
+            return build_directory(self.settings, self.metrics)
+        shared = build_directory(self.settings, self.metrics, self._member.index)
+        return self._member.directory(shared)
 
     def _not_yet(self, error: EngineError, wait_s: float) -> None:
         self.ready.wait_for("engines", masked(f"an engine can't start yet: {error}"))
@@ -143,29 +163,54 @@ class Server:
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         deep = self._deep = DeepCheck(
-            OwnCall(lambda: self._runner, lambda: ""),
+            OwnCall(lambda: self._runner),
             self.settings.deep_check_s,
             on_result=DeepMetrics(self.metrics.registry).take,
         )
-        ways = [to_owner(self._directory)] if self.settings.redis_url.get_secret_value() else []
-        app = build_app(self.settings, manager, self.metrics, self.ready, ways=ways, deep=deep)
+        member = self._member
+        ways: list[PassOn] = []
+        if self.settings.redis_url.get_secret_value():
+            ways.append(to_owner(self._directory))
+        if member is not None:
+            ways.append(member.pass_on)
+        access = Access(self.settings, self.self_key)
+        app = build_app(
+            self.settings,
+            manager,
+            self.metrics,
+            self.ready,
+            ways=ways,
+            crew=member,
+            access=access,
+            deep=deep,
+        )
         self._runner = web.AppRunner(
-            app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+            app,
+            handle_signals=False,
+            access_log=None,
+            logger=wire_logger(),
+            shutdown_timeout=HTTP_SHUTDOWN_S,
+            keepalive_timeout=IDLE_CONNECTION_S,
+            lingering_time=LINGERING_S,
         )
         await self._runner.setup()
+        if member is not None:
+            member.begin(manager, self.metrics, self.ready)
+            await member.listen(self._runner, PUBLIC, ssl_context=context)
+            await member.listen_to_others(self._runner)
+            return
         host, port = self.settings.host, self.settings.port
         try:
             await web.TCPSite(self._runner, host, port, ssl_context=context).start()
         except OSError as error:
-            # asyncio from Python 3.12 on drops the number of this one.
-            number = error.errno or errno.EADDRNOTAVAIL
-            reason = _LISTEN_ERRORS.get(number) or error.strerror or str(error)
-            raise ConfigError([f"can't listen on {host} port {port}: {reason}"]) from None
+            raise cannot_listen(error, host, port) from None
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
         if self._manager is not None:
             self._manager.draining = True
+            if self._member is not None and self._runner is not None:
+                self._member.tell()
         self._directory.drain()
 
     async def drain(self) -> None:
@@ -204,6 +249,8 @@ class Server:
         steps.append(("directory", self._directory.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
+        if self._member is not None:
+            steps.append(("workers", self._member.close))
         if self._engines is not None:
             steps.append(("engines", self._engines.close))
         for name, step in steps:
@@ -214,20 +261,10 @@ class Server:
 
     def banner(self) -> list[str]:
         """Lines that tell a newcomer what runs and where to look."""
-        settings = self.settings
         assert self._manager is not None
         assert self._engines is not None
         names = ", ".join(f"{stage} {name}" for stage, name in self._engines.names.items())
-        lines = [f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})"]
-        lines += [f"  open {url}" for url in self.urls]
-        if self._fingerprint:
-            lines += [
-                "  The certificate is self-signed: each browser warns once. It is ours if its",
-                f"  SHA-256 fingerprint is {self._fingerprint}",
-            ]
-        elif not (settings.tls_cert or is_loopback(settings.host) or settings.trusted_proxies):
-            lines += [
-                "  Browsers give the microphone only on localhost or over HTTPS: for other",
-                "  machines add --tls self, or --tls-cert and --tls-key.",
-            ]
-        return lines
+        return [
+            f"voicecore {version()} takes up to {self._manager.limit} calls at once ({names})",
+            *where_to_look(self.settings, self._port, self._fingerprint),
+        ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from voicecore.core.turn_clock import STAGES
 from voicecore.service.engine_metrics import STAGE_BUCKETS_S
 
 RESPONSE_BUCKETS_S = (
@@ -59,6 +60,14 @@ class TurnMetrics:
             "Engines' events for turns that were over, dropped",
             registry=registry,
         )
+        # To Prometheus a series that begins at 1 has not grown: they begin at 0.
+        for outcome in ("interruption", "nothing"):
+            self._suspicions.labels(outcome)
+            self._decided.labels(outcome)
+        for stage in (*STAGES, "total"):
+            self._stages.labels(stage)
+        for outcome in ("used", "wasted"):
+            self._speculations.labels(outcome)
 
     def turn(self, stage_seconds: Mapping[str, float]) -> None:
         """A turn was answered; seconds by stage (endpoint, stt, llm, tts, packet, total)."""

@@ -75,7 +75,11 @@ class PathConfig:
     tries: int = 1
     on_no_relay: Callable[[ServerFault], None] | None = None
     relay_required: bool = False
-    """The far end uses nothing but a relay: without one there is no call."""
+    """The far end uses nothing but a relay of the same servers, so they are seen to give one.
+
+    We take none then: through one of ours a packet would be relayed twice, and ICE
+    (aggressive nomination) uses the pair that answers first, not the shortest.
+    """
     relay_only: bool = False
     """No candidate but a relay's: our own addresses stay unknown to the far end."""
     turn_ca: str | None = None
@@ -253,7 +257,8 @@ class MediaPath:
 
     async def _relay(self) -> list[Any]:
         config = self._config
-        if not config.turn:
+        to_check = config.relay_required and not config.relay_only
+        if not config.turn or (to_check and self._relays_worked()):
             return []
         required = config.relay_only or config.relay_required
         found = await allocate(
@@ -270,7 +275,11 @@ class MediaPath:
             if config.on_no_relay is not None:
                 config.on_no_relay(found)
             return []
-        ice_seam.add_protocol(self._connection, found.protocol, found.candidate)
-        if self._closed:
+        if to_check or self._closed:
             found.protocol.transport.close()
+            return []
+        ice_seam.add_protocol(self._connection, found.protocol, found.candidate)
         return [found.candidate]
+
+    def _relays_worked(self) -> bool:
+        return any(self._config.notes.worked(server.url) for server in self._config.turn)

@@ -111,8 +111,9 @@ class PeerConfig:
     ``hide_private``. With ``port_min`` each call gets a port of its own in
     ``[port_min, port_max]``, tried in the order of ``next_port``.
     ``on_no_relay`` is told why when TURN servers are configured and none gave a
-    relay; with ``relay_required`` that is the end of the call. ``relay_only``:
-    no address of ours is told, either. ``turn_ca`` is a PEM file of the
+    relay. With ``relay_required`` the far end has no other way, so that is the end
+    of the call, and we take none; with ``relay_only``, too, we have no other
+    way, either, and no address of ours is told. ``turn_ca`` is a PEM file of the
     authorities for TURN over TLS; ``notes`` are of all calls of the process.
     ``now``: a monotonic clock (ns) for the milestones of a peer.
     """
@@ -161,6 +162,8 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._data: DataSender | None = None
         self._candidates = 0
+        self._described = False  # by the far end
+        self._early: list[tuple[str, str | None, int | None]] = []
         self._link: AudioLink | None = None
         self._answered = False
         self._closing = False
@@ -232,7 +235,10 @@ class Peer:
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
-        """Take a trickled candidate. Those we can't reach are ignored; garbage raises."""
+        """Take a trickled candidate. Those we can't reach are ignored; garbage raises.
+
+        Those that overtake the description they belong to wait for it.
+        """
         text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if not text or self._closing:
             return
@@ -246,6 +252,9 @@ class Peer:
         if parsed.ip.lower().endswith(".local") or parsed.protocol.lower() != "udp":
             return
         if parsed.component != 1:  # RTCP's own, from who offers not to multiplex
+            return
+        if not self._described:
+            self._early.append((candidate, sdp_mid, sdp_mline_index))
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
@@ -305,11 +314,17 @@ class Peer:
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
+        sdp_tools.require_names(sdp)
         theirs = sdp_tools.for_stack(sdp)
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
         self._theirs = read_audio(sdp)
         self._bundle = sdp_tools.bundled(sdp)
+        self._described = True
+        early, self._early = self._early, []
+        self._candidates -= len(early)
+        for candidate in early:
+            await self.add_candidate(*candidate)
 
     def _on_keys(self, keys: SrtpKeys) -> None:
         self._keys = keys

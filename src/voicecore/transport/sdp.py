@@ -119,6 +119,22 @@ def with_candidates_everywhere(sdp: str) -> str:
     return "\r\n".join(line for part in parts for line in part)
 
 
+def require_names(sdp: str) -> None:
+    """Refuse sections that can't be told apart, and a BUNDLE of sections that aren't there.
+
+    RFC 8843, section 7.1: each name in the group is a section's, each section has its own.
+    """
+    named = [
+        [line.removeprefix("a=mid:").strip() for line in part if line.startswith("a=mid:")]
+        for part in sections(sdp)[1:]
+    ]
+    mids = [mid for names in named for mid in names]
+    if any(len(names) > 1 for names in named) or len(mids) != len(set(mids)):
+        raise PeerError("Each section must have one name (a=mid) of its own", code="bad_sdp")
+    if not bundled(sdp) <= set(mids):
+        raise PeerError("a=group:BUNDLE names a section that isn't there", code="bad_sdp")
+
+
 def may_be_dtls_client(sdp: str) -> bool:
     """Whether the far end of an offer would open DTLS itself (RFC 5763, section 5)."""
     setups = re.findall(r"^a=setup:(\w+)\s*$", sdp, re.MULTILINE)

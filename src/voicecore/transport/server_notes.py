@@ -12,6 +12,9 @@ _LOG = logging.getLogger(__name__)
 _REST_S = 30.0
 """So long nobody waits for a server that kept silent: one call in that time finds out anew."""
 
+_TRUST_S = 10.0
+"""So long a server that worked is taken to work, where that is all that is asked of it."""
+
 
 class ServerFault(StrEnum):
     """Why a server was of no use; those that say more come first."""
@@ -85,20 +88,26 @@ class ServerNotes:
         self._now_s = now_s
         self._faults: dict[str, ServerFault] = {}
         self._silent_s: dict[str, float] = {}
+        self._worked_s: dict[str, float] = {}
 
     def keeps_silent(self, url: str) -> bool:
         """Whether the server didn't answer in time, within the last half minute."""
-        since_s = self._silent_s.get(url)
-        return since_s is not None and self._now_s() - since_s < _REST_S
+        return self._lately(self._silent_s, url, _REST_S)
+
+    def worked(self, url: str) -> bool:
+        """Whether the server did what it is for, within the last ten seconds."""
+        return self._lately(self._worked_s, url, _TRUST_S)
 
     def works(self, url: str) -> None:
         """The server did what it is for."""
+        self._worked_s[url] = self._now_s()
         self._silent_s.pop(url, None)
         if self._faults.pop(url, None) is not None:
             _LOG.info("%s works again", url)
 
     def fails(self, url: str, fault: ServerFault, detail: str = "") -> None:
         """It didn't. ``detail`` is for the log: no credentials."""
+        self._worked_s.pop(url, None)
         if fault is ServerFault.TIMEOUT:
             self._silent_s[url] = self._now_s()
         else:
@@ -107,3 +116,7 @@ class ServerNotes:
             shown = f" ({detail})" if detail else ""
             _LOG.warning("%s: %s%s; %s", url, fault.words, shown, fault.advice)
         self._faults[url] = fault
+
+    def _lately(self, when_s: dict[str, float], url: str, within_s: float) -> bool:
+        since_s = when_s.get(url)
+        return since_s is not None and self._now_s() - since_s < within_s

@@ -9,7 +9,7 @@
 
 import { ApiError, closeSession, openSession, sendAnswer, sendCandidate } from './api.js';
 import { openMicrophone } from './capture.js';
-import { CallProblem, iceProblem, problem, serverProblem } from './problems.js';
+import { CallProblem, iceProblem, problem, serverProblem, tellingRelayError } from './problems.js';
 
 const CONNECT_MS = 25_000;
 const CHANNEL = 'voicecore';
@@ -30,6 +30,8 @@ export class Call {
   #waiting = [];
   #trickle = Promise.resolve();
   #ownCandidates = 0;
+  #ownRelays = 0;
+  #relayError = null;
 
   /** The peer connection, for statistics; null before and after. */
   pc = null;
@@ -123,7 +125,10 @@ export class Call {
   }
 
   async #answer() {
-    const pc = new RTCPeerConnection({ iceServers: this.#session.ice_servers ?? [] });
+    const pc = new RTCPeerConnection({
+      iceServers: this.#session.ice_servers ?? [],
+      iceTransportPolicy: this.#session.ice_transport_policy ?? 'all',
+    });
     this.pc = pc;
     this.#listen(pc);
     this.#timer = setTimeout(() => this.end(this.#noPath()), CONNECT_MS);
@@ -138,6 +143,10 @@ export class Call {
 
   #listen(pc) {
     pc.addEventListener('icecandidate', ({ candidate }) => this.#found(candidate));
+    pc.addEventListener('icecandidateerror', ({ url, errorCode }) => {
+      if (!url?.startsWith('turn')) return;
+      this.#relayError = tellingRelayError(this.#relayError, errorCode);
+    });
     pc.addEventListener('track', ({ track, streams }) => {
       this.#hooks.onRemote(streams[0] ?? new MediaStream([track]));
     });
@@ -150,7 +159,14 @@ export class Call {
   #found(candidate) {
     // An empty candidate ends one generation (Firefox); null, which follows, ends all.
     if (candidate?.candidate === '') return;
-    if (candidate) this.#ownCandidates += 1;
+    if (candidate) {
+      this.#ownCandidates += 1;
+      if (candidate.type === 'relay') this.#ownRelays += 1;
+    } else if (this.#relayedOnly && this.#ownCandidates === 0) {
+      // Nothing more can come: why wait?
+      this.end(this.#noPath());
+      return;
+    }
     // The server can take candidates only once it has the answer they belong to.
     if (this.#answered) this.#send(candidate);
     else this.#waiting.push(candidate);
@@ -183,9 +199,16 @@ export class Call {
     }
   }
 
+  get #relayedOnly() {
+    return this.#session?.ice_transport_policy === 'relay';
+  }
+
   #noPath() {
-    const relay = JSON.stringify(this.#session.ice_servers ?? []).includes('turn');
-    return iceProblem(this.#session.offer.sdp, this.#ownCandidates, relay);
+    return iceProblem(this.#session.offer.sdp, this.#ownCandidates, {
+      given: JSON.stringify(this.#session.ice_servers ?? []).includes('turn'),
+      only: this.#relayedOnly,
+      error: this.#ownRelays > 0 ? null : this.#relayError,
+    });
   }
 }
 

@@ -86,6 +86,14 @@ export function microphoneProblem(fault) {
 /** The problem behind an ApiError. */
 export function serverProblem(fault) {
   if (fault.status === 0) return problem('server_gone');
+  if (fault.code?.startsWith('turn_')) {
+    return {
+      code: fault.code,
+      title: 'The relay for calls is not working',
+      advice: fault.message,
+      retryAfterS: fault.retryAfterS ?? 15,
+    };
+  }
   if (fault.status === 503 || fault.status === 429) {
     const starting = fault.code === 'not_ready';
     return {
@@ -104,14 +112,32 @@ export function serverProblem(fault) {
   };
 }
 
+// What browsers tell of a TURN server that gave no relay; that it can’t be reached tells least.
+const RELAY_ERRORS = new Map([
+  [
+    401,
+    'it refused this call’s password. The server’s turn_secret and the relay’s ' +
+      'static-auth-secret may differ, or their clocks.',
+  ],
+  [486, 'it has no room for this call. Wait a little, then call again.'],
+  [437, 'it still holds an earlier call from here. Wait a minute, then call again.'],
+  [701, 'it can’t be reached from here. A firewall may block its ports, or its address is wrong.'],
+]);
+
+/** Of two error codes of TURN servers (either may be null) the one that tells more. */
+export function tellingRelayError(one, other) {
+  return [...RELAY_ERRORS.keys()].find((code) => code === one || code === other) ?? one ?? other;
+}
+
 /**
  * Why no path was found, as far as the candidates tell.
  *
  * @param {string} remoteSdp the server's offer
  * @param {number} ownCandidates how many candidates this browser found
- * @param {boolean} hasRelay whether the server gave a TURN server
+ * @param {{given: boolean, only: boolean, error: number|null}} relay `given`: the server
+ *   named a TURN server; `only`: no other way is allowed; `error`: why it gave no relay
  */
-export function iceProblem(remoteSdp, ownCandidates, hasRelay) {
+export function iceProblem(remoteSdp, ownCandidates, relay) {
   const addresses = [...remoteSdp.matchAll(/^a=candidate:\S+ \d+ \S+ \d+ (\S+) /gm)].map((m) => m[1]);
   const code = 'ice_failed';
   const title = 'No way through the network was found';
@@ -125,6 +151,13 @@ export function iceProblem(remoteSdp, ownCandidates, hasRelay) {
         '--allow-loopback-in-peer-connection.',
     };
   }
+  if (relay.error) {
+    const way = relay.only
+      ? 'Calls go through a TURN relay here'
+      : 'A firewall blocks the direct way, and there is a TURN relay';
+    const words = RELAY_ERRORS.get(relay.error) ?? `it answered with error ${relay.error}.`;
+    return { code: 'relay_failed', title: 'The relay did not help', advice: `${way}, but ${words}` };
+  }
   if (ownCandidates === 0) {
     return {
       code,
@@ -136,7 +169,7 @@ export function iceProblem(remoteSdp, ownCandidates, hasRelay) {
   return {
     code,
     title,
-    advice: hasRelay
+    advice: relay.given
       ? 'A firewall blocks UDP to the server and the TURN relay did not help either: check the relay’s address and secret.'
       : 'A firewall probably blocks UDP between you and the server. Open its UDP ports, or configure a TURN server.',
   };

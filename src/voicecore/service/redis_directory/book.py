@@ -68,12 +68,14 @@ class Book(Protocol):
         """Say that we are there with ``held`` calls, and that those in ``gone`` are over."""
         ...
 
-    async def reserve(self, me: Member, turn: int, share: int, held: int, session_id: str) -> Word:
-        """Take a place for a call with which we have ``held``."""
+    async def reserve(
+        self, me: Member, turn: int, share: int, session_id: str, held: int, gone: Sequence[str]
+    ) -> Word:
+        """Take a place for a call with which we have ``held``; those in ``gone`` are over."""
         ...
 
-    async def leave(self, me: Member, turn: int) -> None:
-        """Our entries go at once."""
+    async def leave(self, me: Member) -> None:
+        """Our entries go at once, whatever the turn."""
         ...
 
     async def find(self, name: str, session_id: str) -> str | None:

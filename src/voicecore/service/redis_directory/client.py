@@ -52,7 +52,7 @@ class RedisDirectory:
         self._me = me
         self._metrics = metrics
         self._now_ns = now_ns
-        self._speak_s = min(_SPEAK_S, me.lease_ms / 6000)
+        self._speak_s = min(_SPEAK_S, me.lease_ms / 8000)
         lease_ns = me.lease_ms * _NS_PER_MS
         self._membership = Membership(lease_ns, me.cluster_limit, random or Random())
         self._held: set[str] = set()
@@ -61,6 +61,7 @@ class RedisDirectory:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self._told = ""
 
     async def start(self, limit: int) -> None:
@@ -125,14 +126,14 @@ class RedisDirectory:
 
     async def close(self) -> None:
         """See :class:`Directory`."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-            if self._membership.joined:
-                with contextlib.suppress(TimeoutError, BookUnreachableError):
-                    async with asyncio.timeout(LEAVE_S), self._lock:
-                        await self._book.leave(self._me, self._membership.turn)
+            with contextlib.suppress(TimeoutError, BookUnreachableError):
+                async with asyncio.timeout(LEAVE_S), self._lock:
+                    await self._book.leave(self._me)
         with contextlib.suppress(BookUnreachableError, OSError):
             await self._book.close()
 
@@ -161,15 +162,9 @@ class RedisDirectory:
         membership = self._membership
         if membership.joined:
             gone = tuple(self._gone)
+            turn, share, held = membership.turn, membership.share, len(self._held)
             word = await self._ask(
-                self._book.renew(
-                    self._me,
-                    membership.turn,
-                    membership.share,
-                    self._draining,
-                    len(self._held),
-                    gone,
-                )
+                self._book.renew(self._me, turn, share, self._draining, held, gone)
             )
             if word.verdict == "ok":
                 self._gone.difference_update(gone)
@@ -205,9 +200,12 @@ class RedisDirectory:
         return word
 
     async def _ask_for(self, session_id: str) -> Word:
-        membership, held = self._membership, len(self._held) + 1
-        question = self._book.reserve(self._me, membership.turn, membership.share, held, session_id)
-        return await self._ask(question)
+        membership, gone = self._membership, tuple(self._gone)
+        turn, share, held = membership.turn, membership.share, len(self._held) + 1
+        word = await self._ask(self._book.reserve(self._me, turn, share, session_id, held, gone))
+        if membership.joined:
+            self._gone.difference_update(gone)
+        return word
 
     async def _ask(self, question: Awaitable[Word]) -> Word:
         try:
@@ -256,7 +254,7 @@ class RedisDirectory:
         )
 
     def _tell_change(self, state: str, reason: str) -> None:
-        if state == self._told:
+        if state == self._told or self._closed:
             return
         self._told = state
         self._metrics.up(state != "away")

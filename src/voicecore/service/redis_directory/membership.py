@@ -10,8 +10,9 @@ from voicecore.service.redis_directory.book import Word
 _FIRST_WAIT_S = 0.1
 _RENEWALS = 3
 """In a lease; two may get lost."""
-_LONGEST_WAIT = 6
-"""Of a lease: who was cut off when half of it was gone is back before it ends."""
+_LONGEST_WAIT = 8
+"""Parts of a lease. An attempt lasts as long at most: whoever should have renewed his lease
+just when Redis went away for 0.4 of it (beyond that it prolongs all) is back in time."""
 
 
 class Membership:

@@ -52,13 +52,15 @@ class RedisBook:
         """See :class:`Book`."""
         return await self._word(self._renew, me, turn, share, int(draining), held, *gone)
 
-    async def reserve(self, me: Member, turn: int, share: int, held: int, session_id: str) -> Word:
+    async def reserve(
+        self, me: Member, turn: int, share: int, session_id: str, held: int, gone: Sequence[str]
+    ) -> Word:
         """See :class:`Book`."""
-        return await self._word(self._reserve, me, turn, share, session_id, held)
+        return await self._word(self._reserve, me, turn, share, session_id, held, *gone)
 
-    async def leave(self, me: Member, turn: int) -> None:
+    async def leave(self, me: Member) -> None:
         """See :class:`Book`."""
-        await self._word(self._leave, me, turn, 0)
+        await self._word(self._leave, me, 0, 0)
 
     async def find(self, name: str, session_id: str) -> str | None:
         """See :class:`Book`."""

@@ -48,6 +48,10 @@ local function forget_calls(name)
   redis.call('ZREMRANGEBYLEX', calls, '[' .. name .. ' ', '(' .. name .. '!')
 end
 
+local function end_calls(first)
+  for i = first, #ARGV do redis.call('ZREM', calls, me .. ' ' .. ARGV[i]) end
+end
+
 local function hold(name, count)
   redis.call('HINCRBY', book, 'promised', count - number(places, name))
   if count > 0 then redis.call('HSET', places, name, count)
@@ -96,10 +100,10 @@ local function keep(mine)
   redis.call('HSET', facts, me, cjson.encode(mine))
 end
 
--- Nobody spoke for half a lease, though each speaks three times a lease: it was Redis that was
--- away, and who stands here has a right to come back.
+-- Nobody spoke for so long, though each speaks three times a lease: it was Redis that was away,
+-- and who stands here has a right to come back.
 local seen = number(book, 'seen')
-if seen > 0 and now - seen > lease / 2 then
+if seen > 0 and now - seen > lease * 0.4 then
   for _, name in ipairs(redis.call('ZRANGE', members, 0, -1)) do
     redis.call('ZADD', members, now + lease, name)
   end
@@ -151,7 +155,7 @@ RENEW = (
 -- draining, how many calls we have, those that are over...
 local mine, why = myself()
 if not mine then return answer(why, 0) end
-for i = 9, #ARGV do redis.call('ZREM', calls, me .. ' ' .. ARGV[i]) end
+end_calls(9)
 mine.calls, mine.draining = calls_of(me), ARGV[7] == '1'
 if mine.calls ~= tonumber(ARGV[8]) then return answer('gone', 0) end
 keep(mine)
@@ -163,9 +167,10 @@ return answer('ok', grant(mine, share))
 RESERVE = (
     _COMMON
     + """
--- session, how many calls we would have with it
+-- session, how many calls we would have with it, those that are over...
 local mine, why = myself()
 if not mine then return answer(why, 0) end
+end_calls(9)
 local count = math.max(calls_of(me) + 1, tonumber(ARGV[8]))
 local others = number(book, 'promised') - number(places, me)
 local verdict = 'ok'
@@ -190,7 +195,8 @@ return answer(verdict, grant(mine, share))
 LEAVE = (
     _COMMON
     + """
-if myself() then forget(me) end
+local mine = facts_of(me)
+if mine and mine.process == process then forget(me) end
 return answer('ok', 0)
 """
 )

@@ -1,0 +1,45 @@
+"""What is told of where the service listens, and why it can't."""
+
+from __future__ import annotations
+
+import errno
+
+from voicecore.service.addresses import is_loopback, urls
+from voicecore.service.config import Settings
+from voicecore.service.config_load import ConfigError
+
+_ERRORS = {
+    errno.EADDRINUSE: "it is in use by another program; choose another with --port",
+    errno.EACCES: "ports below 1024 need privileges; choose another with --port",
+    errno.EADDRNOTAVAIL: "this machine has no such address; see --host",
+}
+
+
+def cannot_listen(error: OSError, host: str, port: int) -> ConfigError:
+    """What to raise for ``error``, which opening that socket met."""
+    # asyncio from Python 3.12 on drops the number of this one.
+    number = error.errno or errno.EADDRNOTAVAIL
+    reason = _ERRORS.get(number) or error.strerror or str(error)
+    return ConfigError([f"can't listen on {host} port {port}: {reason}"])
+
+
+def urls_of(settings: Settings, port: int) -> list[str]:
+    """Where a browser finds the page of a service that listens on ``port``."""
+    scheme = "https" if settings.tls or settings.tls_cert else "http"
+    return urls(scheme, settings.host, port)
+
+
+def where_to_look(settings: Settings, port: int, fingerprint: str) -> list[str]:
+    """Lines for the banner; ``fingerprint`` is a self-signed certificate's, else ``""``."""
+    lines = [f"  open {url}" for url in urls_of(settings, port)]
+    if fingerprint:
+        lines += [
+            "  The certificate is self-signed: each browser warns once. It is ours if its",
+            f"  SHA-256 fingerprint is {fingerprint}",
+        ]
+    elif not (settings.tls_cert or is_loopback(settings.host) or settings.trusted_proxies):
+        lines += [
+            "  Browsers give the microphone only on localhost or over HTTPS: for other",
+            "  machines add --tls self, or --tls-cert and --tls-key.",
+        ]
+    return lines

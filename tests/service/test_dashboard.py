@@ -1,0 +1,166 @@
+"""The dashboard and the alerts ask for nothing that isn't there; the page of metrics has all."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.promql import Query, alert_queries, alerts, dashboard, dashboard_queries
+from fakes.virtual_loop import virtually
+from service.test_call import BrokenTts, Rig
+from voicecore._native.plane import MediaThreads
+from voicecore.core.speech_gate import EdgeKind
+from voicecore.engines.resilience.provider import ProviderHealth
+from voicecore.service.metrics import Metrics
+from voicecore.service.recording import Recordings
+
+DOCS = Path(__file__).parents[2] / "docs"
+SCRAPED = {"job", "instance"}
+"""Labels that Prometheus adds."""
+NOT_IN_THIS_CALL = {("local", "relay"), ("remote", "relay")}
+
+Exported = dict[str, dict[str, set[str]]]
+"""By sample name: its labels, and the values they have."""
+
+
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
+    """Of a service that had a call: two turns, an interruption, a voice that failed."""
+    tts = BrokenTts(2.0)
+    made: list[Metrics] = []
+
+    async def main() -> None:
+        rig = Rig(tts=tts)
+        made.append(rig.metrics)
+        rig.plane.counters = {
+            "expected": 500.0, "received": 500.0, "lost": 0.0, "fec": 0.0, "sent": 500.0,
+            "remote_reports": 2.0, "round_trip_ms": 50.0, "concealed_ms": 20.0,
+        }  # fmt: skip
+        rig.metrics.call_opened("server_offers")
+        rig.connect()
+        await rig.speak()
+        await rig.plane.run(700)
+        rig.edge(EdgeKind.ONSET)
+        rig.edge(EdgeKind.CONFIRMED)
+        await rig.plane.run(400)
+        tts.broken = True
+        rig.edge(EdgeKind.RELEASED)
+        await rig.plane.run(900)
+        rig.call.hang_up("hung_up")
+        rig.metrics.call_ended("hung_up", 4.0)
+        await rig.close()
+
+    virtually(main())
+    (metrics,) = made
+    engines(metrics)
+    threads = MediaThreads(rx_threads=1, tx_threads=1, vad=None)
+    counters = threads.counters()
+    threads.close()
+    metrics.watch_media(lambda: counters)
+    recordings = Recordings(tmp_path_factory.mktemp("recordings"), "a test")
+    metrics.watch_recordings(lambda: recordings.counts)
+    recordings.close()
+    return metrics
+
+
+def engines(metrics: Metrics) -> None:
+    """What only engines that fail, and a machine that is busy, have to tell."""
+    metrics.watch_engines(lambda: {"stt": [ProviderHealth("near", "up")]})
+    metrics.vad_backend("native", "avx2")
+    metrics.engines.first_byte("llm", "near", 0.1)
+    metrics.engines.finalised("stt", "near", 0.1)
+    metrics.engines.failed("llm", "near", "llm_timeout")
+    metrics.engines.reconnected("stt", "near")
+    metrics.engines.fell_back("llm", "near", "far", "failed")
+    metrics.engines.circuit("llm", "near", "open")
+    metrics.overload_step(1, "trimmed")
+
+
+@pytest.fixture(scope="module")
+def exported(metrics: Metrics) -> Exported:
+    found: Exported = defaultdict(lambda: defaultdict(set))
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            labels = found[sample.name]
+            for name, value in sample.labels.items():
+                labels[name].add(value)
+    return found
+
+
+@pytest.mark.parametrize("query", dashboard_queries() + alert_queries(), ids=lambda q: q.place)
+def test_what_is_asked_for_is_there(query: Query, exported: Exported) -> None:
+    selectors = query.selectors()
+    assert selectors, query.expr
+    labels = set(SCRAPED)
+    for name, matchers in selectors:
+        if name == "up":
+            continue
+        assert name in exported, f"{name} is not exported"
+        labels |= exported[name].keys()
+        for label, operator, value in matchers:
+            assert label in exported[name].keys() | SCRAPED, f"{name} has no label {label}"
+            if operator == "=" and label not in SCRAPED and (label, value) not in NOT_IN_THIS_CALL:
+                assert value in exported[name][label], f"{name} has no {label}={value}"
+    assert query.grouped() <= labels
+
+
+def test_the_dashboard_is_one_that_grafana_takes() -> None:
+    board = dashboard()
+    assert {v["name"] for v in board["templating"]["list"]} == {"datasource", "instance"}
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert [panel["title"] for panel in panels if panel["type"] == "row"] == [
+        "Calls and admission", "ICE and relay", "Latency", "Audio quality", "Turns and barge-in",
+        "Engines", "Process",
+    ]  # fmt: skip
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, f"{panel['title']} lies over another"
+        taken |= cells
+        for target in panel.get("targets", ()):
+            assert 'instance=~"$instance"' in target["expr"], panel["title"]
+
+
+def test_an_alert_says_what_is_wrong_and_where_to_read_on() -> None:
+    for rule in alerts():
+        assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
+        assert rule["annotations"]["summary"]
+        assert re.fullmatch(r"docs/operations\.md#alert-[a-z-]+", rule["annotations"]["runbook"])
+        assert rule["for"]
+
+
+def families(metrics: Metrics) -> dict[str, Any]:
+    """Each family by the name that is scraped."""
+    return {
+        family.name + ("_total" if family.type == "counter" else ""): family
+        for family in metrics.registry.collect()
+        if family.name.startswith("voicecore_")
+    }
+
+
+def test_the_page_has_every_metric_with_its_labels(metrics: Metrics) -> None:
+    page = (DOCS / "metrics.md").read_text()
+    rows = dict(re.findall(r"^\| `(voicecore_\w+)` \|(.*?)\| ", page, re.M))
+    found = families(metrics)
+    assert rows.keys() == found.keys()
+    for name, family in found.items():
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        assert set(re.findall(r"`(\w+)`", rows[name])) == labels, name
+
+
+def test_nothing_is_said_of_a_caller_or_of_what_was_said(metrics: Metrics) -> None:
+    assert metrics.registry.get_sample_value("voicecore_turns_total"), "the call had an answer"
+    text = metrics.render()[0].decode()
+    for secret in ("hello", "id-1", "one two three", "192.0.2.2"):
+        assert secret not in text
