@@ -16,6 +16,8 @@ from voicecore._native.plane import MediaThreads
 from voicecore.core.speech_gate import EdgeKind
 from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.service.metrics import Metrics
+from voicecore.service.probe.deep_metrics import DeepMetrics
+from voicecore.service.probe.report import Report
 from voicecore.service.recording import Recordings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,6 +66,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
     recordings = Recordings(tmp_path_factory.mktemp("recordings"), "a test")
     metrics.watch_recordings(lambda: recordings.counts)
     recordings.close()
+    DeepMetrics(metrics.registry).take(Report(failed_stage="ice", answer_ms=1.0))
     return metrics
 
 

@@ -38,7 +38,8 @@ _CODES: Mapping[int, tuple[str, Sequence[str]]] = {
     429: ("Too many calls were asked for from this address, or with this key.",
           ("rate_limited",)),
     503: ("Not now; Retry-After says when.",
-          ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable")),
+          ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable",
+           "deep_check_failed", "deep_check_running", "deep_check_waits")),
 }  # fmt: skip
 _ALWAYS = (400, 403)
 _OF_BODIES = (408, 413, 415, 422)
@@ -158,7 +159,8 @@ def _session() -> Json:
 
 def _health() -> Json:
     state = _object(status=_TEXT)
-    ready = {**state, "properties": {**state["properties"], "calls": {"type": "object"}}}
+    more: Json = {"calls": {"type": "object"}, "deep": {"type": "object"}}
+    ready = {**state, "properties": {**state["properties"], **more}}
     return {
         "/healthz": {
             "get": {
@@ -171,7 +173,15 @@ def _health() -> Json:
             "get": {
                 "operationId": "ready",
                 "summary": "Whether a call would be taken now",
-                "responses": _responses({"200": _json("It would.", ready)}, (*_ALWAYS, 503)),
+                "parameters": [
+                    {
+                        "name": "deep",
+                        "in": "query",
+                        "description": "1: and whether a call to ourselves was answered lately.",
+                        "schema": {"enum": ["0", "1"]},
+                    }
+                ],
+                "responses": _responses({"200": _json("It would.", ready)}, (*_ALWAYS, 422, 503)),
             }
         },
         PATH: {
