@@ -20,6 +20,7 @@ class FakeCall:
 
     token: str
     answer: str | None = None
+    restarts: int = 0
     candidates: list[tuple[str, str | None, int | None]] = field(default_factory=list)
 
 
@@ -90,6 +91,15 @@ class FakeManager:
             raise PeerError("the answer is there already", code="already_answered", status=409)
         self._check_sdp(sdp)
         call.answer = sdp
+
+    async def restart(self, session_id: str, offer_sdp: str) -> str:
+        self._maybe_explode()
+        call = self._find(session_id)
+        self._check_sdp(offer_sdp)
+        if "other-certificate" in offer_sdp:
+            raise PeerError("another certificate", code="other_certificate", status=422)
+        call.restarts += 1
+        return ANSWER_SDP
 
     async def add_candidate(
         self, session_id: str, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None

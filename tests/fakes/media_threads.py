@@ -19,6 +19,7 @@ class HandThreads:
         self.open: dict[int, Address] = {}
         self.refused: set[Address] = set()
         self.peers: dict[int, str] = {}
+        self.names: dict[str, int] = {}
         self.sent: list[tuple[int, int, bytes, str, int]] = []
         self.closed = 0
         self._next = 0
@@ -51,10 +52,20 @@ class HandThreads:
     def add_peer(self, ufrag: str) -> int:
         self._next += 1
         self.peers[self._next] = ufrag
+        self.names[ufrag] = self._next
         return self._next
+
+    def add_name(self, peer: int, ufrag: str) -> None:
+        assert ufrag not in self.names
+        self.names[ufrag] = peer
+
+    def drop_name(self, peer: int, ufrag: str) -> None:
+        assert self.names.pop(ufrag) == peer
+        assert peer in self.names.values()
 
     def remove_peer(self, peer: int) -> None:
         self.peers.pop(peer, None)
+        self.names = {name: whose for name, whose in self.names.items() if whose != peer}
 
     def send(self, peer: int, port: int, data: bytes, host: str, udp_port: int) -> None:
         if host == "unreachable":

@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from fakes.calls import FakeManager
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
-from voicecore.service.health import Readiness
 from voicecore.service.metrics import Metrics
 from voicecore.service.probe.deep_check import DeepCheck
+from voicecore.service.readiness import Readiness
 
 
 @dataclass

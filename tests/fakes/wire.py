@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aioice import stun
 
@@ -11,18 +12,25 @@ from voicecore.transport.hub import DATAGRAM, MediaHub
 
 
 class Wire:
-    """Carries datagrams between its hubs in no time; counts them, and may be cut."""
+    """Carries datagrams between its hubs in no time; counts them, and may be cut.
+
+    ``dead`` are addresses from and to which nothing is carried. Of all else ``lose(data)``
+    says what is lost on the way.
+    """
 
     def __init__(self) -> None:
         self.carried = 0
+        self.dead: set[str] = set()
+        self.lose: Callable[[bytes], bool] = lambda data: False
         self._ends: dict[str, WiredThreads] = {}
         self._cut_at: int | None = None
         self._waiting: list[tuple[int, asyncio.Event]] = []
 
-    def hub(self, host: str) -> MediaHub:
-        """A hub whose only address is ``host``."""
-        threads = self._ends[host] = WiredThreads(self)
-        return MediaHub(threads, addresses=lambda: [host])
+    def hub(self, *hosts: str) -> MediaHub:
+        """A hub whose addresses are ``hosts``."""
+        threads = WiredThreads(self)
+        self._ends |= dict.fromkeys(hosts, threads)
+        return MediaHub(threads, addresses=lambda: list(hosts))
 
     def cut(self, at: int | None = None) -> None:
         """Carry nothing any more, from the datagram ``at`` on (None: from now)."""
@@ -39,6 +47,7 @@ class Wire:
         """For the threads."""
         cut = self._cut_at is not None and self.carried >= self._cut_at
         self.carried += 1
+        cut = cut or bool(self.dead & {source[0], to[0]}) or self.lose(data)
         if not cut and (end := self._ends.get(to[0])) is not None:
             end.arrive(to, data, source)
         self._wake()
@@ -70,9 +79,8 @@ class WiredThreads(HandThreads):
         if data[0] <= 3:
             user = stun.parse_message(data).attributes.get("USERNAME", "")
             ufrag = user.partition(":")[0]
-            for peer, name in self.peers.items():
-                if name == ufrag:
-                    self._known[source] = peer
+            if ufrag in self.names:
+                self._known[source] = self.names[ufrag]
         peer = self._known.get(source, 0)
         port = next(number for number, bound in self.open.items() if bound == to)
         if peer in self.peers:

@@ -12,7 +12,7 @@ import pytest
 from native.plane_kit import Call, End, Lossy, Wire, is_rtp, make_outbound, wait_for
 from native.test_outbound import speech
 from native.test_transport_cc import encode
-from voicecore._native import rtp
+from voicecore._native import plane, rtp
 from voicecore._native.inbound import Inbound
 from voicecore._native.outbound import Outbound
 from voicecore.errors import MisuseError
@@ -83,6 +83,33 @@ def test_what_did_not_come_is_lost(end: End) -> None:
     far.tell(4, "--+-+--+")
     assert far.lost() == stretches([1, 4, 5, 7, 9, 10])
     assert far.lost() == [(160, 320), (640, 960), (1120, 1280), (1440, 1760)]
+    far.wire.close()
+
+
+def test_what_nothing_was_said_of_is_lost_when_its_way_is_given_up(end: End) -> None:
+    far = Listener(end, 12)
+    far.tell(0, "+-++")
+    far.session.route(end.port, *far.wire.address)
+    assert far.lost() == [(160, 320)], "it is the same way"
+    far.session.unroute()
+    assert far.lost() == stretches([1, *range(4, 12)])
+    far.tell(4, "++-+")
+    assert far.lost() == stretches([1, 6, *range(8, 12)]), "some has come after all"
+    far.wire.close()
+
+
+def test_what_is_to_be_played_waits_while_there_is_no_way(end: End) -> None:
+    outbound = pcmu()
+    far = Listener(end, 4, outbound=outbound)
+    wait_for(lambda: end.of(plane.DRAINED), end)
+    far.session.unroute()
+    held, waiting = outbound.position, FRAME * 5
+    outbound.write(np.full(waiting, 5000, np.int16), 0)
+    sent = far.session.stats()["sent"]
+    assert not end.take(0.1)
+    assert (outbound.position, far.session.stats()["sent"]) == (held, sent)
+    far.session.route(end.port, *far.wire.address)
+    wait_for(lambda: outbound.position == held + waiting, end)
     far.wire.close()
 
 

@@ -127,6 +127,39 @@ def test_a_name_is_taken_once_and_free_again(end: End) -> None:
             end.threads.add_peer(bad)
 
 
+def test_a_peer_may_have_several_names_at_once(end: End, stranger: socket.socket) -> None:
+    """As in an ICE restart: both until the new one has a pair, then the new one alone."""
+    stranger.bind((LOOPBACK, 0))
+    peer, other = (end.threads.add_peer(name) for name in ("wire", "other"))
+    end.threads.add_name(peer, "fresh")
+    for name in (b"wire", b"fresh"):
+        stranger.sendto(stun(username=name + b":x"), end.address)
+    wait_for(lambda: len(end.events) == 2, end)
+    assert {event[1] for event in end.events} == {peer}
+    end.threads.drop_name(peer, "wire")
+    stranger.sendto(stun(username=b"wire:x"), end.address)
+    counted(end, received=3, unknown_name=1)
+    assert end.threads.add_peer("wire"), "it is free again"
+    for bad, says in (("fresh", "taken"), ("other", "taken"), ("", "22"), ("x" * 23, "22")):
+        with pytest.raises(MisuseError, match=says):
+            end.threads.add_name(peer, bad)
+    for _, name in zip(range(3), ("b", "c", "d"), strict=True):
+        end.threads.add_name(peer, name)
+    with pytest.raises(MisuseError, match="at most 4"):
+        end.threads.add_name(peer, "e")
+    for name in ("b", "c", "d"):
+        end.threads.drop_name(peer, name)
+    for whose, name in ((peer, "fresh"), (peer, "b"), (peer, "other"), (peer, ""), (999, "fresh")):
+        with pytest.raises(MisuseError):
+            end.threads.drop_name(whose, name)
+    with pytest.raises(MisuseError, match="no peer 999"):
+        end.threads.add_name(999, "z")
+    end.threads.add_name(peer, "wired")
+    end.threads.remove_peer(peer)
+    for name in ("fresh", "wired"):
+        assert end.threads.add_peer(name) != other, "all of them went with the peer"
+
+
 def test_who_talks_to_an_address_first_keeps_it(end: End, stranger: socket.socket) -> None:
     stranger.bind((LOOPBACK, 0))
     first, second = (end.threads.add_peer(name) for name in ("first", "second"))

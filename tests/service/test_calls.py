@@ -169,12 +169,24 @@ def test_unknown_sessions_are_404_everywhere() -> None:
             await manager.hang_up(opened.session_id)
             for work in (
                 manager.answer(opened.session_id, "v=0"),
+                manager.restart(opened.session_id, "v=0"),
                 manager.hang_up(opened.session_id),
                 manager.add_candidate(opened.session_id, "", None, None),
             ):
                 assert await code_of(work) == ("unknown_session", 404)
             with pytest.raises(PeerError):
                 manager.describe(opened.session_id)
+
+    virtually(main())
+
+
+def test_only_a_connected_call_restarts_ice() -> None:
+    async def main() -> None:
+        async with calls() as manager:
+            opened = await manager.open()
+            again = manager.restart(opened.session_id, opened.sdp)
+            assert await code_of(again) == ("not_connected", 409)
+            assert manager.active == 1
 
     virtually(main())
 

@@ -11,7 +11,7 @@ import pytest
 
 from fakes.calls import FakeManager
 from service.test_server import server
-from voicecore.service import server as module
+from voicecore.service import sites
 
 SECRET = "k3y-0123456789abcdef"
 
@@ -19,7 +19,7 @@ SECRET = "k3y-0123456789abcdef"
 @asynccontextmanager
 async def connected(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple]:
     """A connection to a server that waits for 0.2 s only."""
-    monkeypatch.setattr(module, "IDLE_CONNECTION_S", 0.2)
+    monkeypatch.setattr(sites, "IDLE_CONNECTION_S", 0.2)
     one = server(FakeManager())
     await one.start()
     port = int(one.urls[0].rsplit(":", 1)[1].strip("/"))

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -66,7 +68,7 @@ class Service:
 
     def wait_until_ready(self) -> str:
         """Read up to the banner's last line; the address to open."""
-        for line in self._out:
+        for line in self.out:
             self.lines.append(line)
             if "Ctrl-C stops" in line:
                 break
@@ -75,7 +77,8 @@ class Service:
         return match[1]
 
     @property
-    def _out(self) -> IO[str]:
+    def out(self) -> IO[str]:
+        """What it prints."""
         assert self.process.stdout is not None
         return self.process.stdout
 
@@ -84,7 +87,7 @@ class Service:
         for place, number in enumerate(signals):
             self.process.send_signal(number)
             if place + 1 < len(signals):
-                assert "stopping" in self._out.readline()
+                assert "stopping" in self.out.readline()
         rest, errors = self.process.communicate(timeout=PATIENCE_S)
         self.lines += rest.splitlines()
         return self.process.returncode, errors
@@ -99,6 +102,11 @@ class Service:
 def services() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def start(services: ExitStack, *argv: str) -> Service:
@@ -126,6 +134,105 @@ def test_second_signal_ends_at_once(services: ExitStack) -> None:
     service.wait_until_ready()
     code, _ = service.end(signal.SIGINT, signal.SIGINT)
     assert code == 130
+
+
+# -- drain ------------------------------------------------------------------------------------
+
+STATUS = tuple[int, str]
+
+
+def ask(url: str, method: str = "GET", token: str = "", body: bytes | None = None) -> STATUS:
+    """Status and body, of errors too."""
+    request = urllib.request.Request(url, method=method, data=body)
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def open_call(url: str) -> tuple[str, str]:
+    """A call of the fake manager's: its path, and its token."""
+    status, text = ask(url + "api/voice/session", "POST")
+    assert status == 200
+    opened = json.loads(text)
+    return f"{url}api/voice/session/{opened['session_id']}", opened["token"]
+
+
+def read_until(service: Service, words: str) -> str:
+    for line in service.out:
+        service.lines.append(line)
+        if words in line:
+            return line
+    raise AssertionError(f"{words!r} is not in {service.lines}")
+
+
+def test_a_drain_lets_calls_end_and_takes_no_others(services: ExitStack) -> None:
+    service = start(services, "--drain-timeout-s", "600", "--soon")
+    url = service.wait_until_ready()
+    call, token = open_call(url)
+    service.process.send_signal(signal.SIGTERM)
+    assert "1 call left, up to 600 s" in read_until(service, "draining")
+    for path, method in (("readyz", "GET"), ("api/voice/session", "POST")):
+        status, text = ask(url + path, method)
+        assert (status, json.loads(text)["error"]["code"]) == (503, "draining")
+    assert ask(url + "healthz")[0] == 200
+    assert ask(call, token=token)[0] == 200, "signaling goes on"
+    assert ask(call, "DELETE", token)[0] == 204
+    assert service.end() == (0, "")
+
+
+def test_a_drain_may_last_longer_than_the_end(services: ExitStack) -> None:
+    """The watchdog of an end that hangs (0.3 s here) doesn't cut the drain (1 s) short."""
+    service = start(services, "--drain-timeout-s", "1", "--soon")
+    open_call(service.wait_until_ready())
+    began_s = time.monotonic()
+    assert service.end(signal.SIGTERM) == (0, "")
+    assert time.monotonic() - began_s >= 1
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_drain_at_once(services: ExitStack, second: signal.Signals) -> None:
+    service = start(services, "--drain-timeout-s", "600", "--late")
+    open_call(service.wait_until_ready())
+    code, _ = service.end(signal.SIGTERM, second)
+    assert code == 130
+
+
+def test_a_drain_over_the_admin_listener_ends_the_process(services: ExitStack) -> None:
+    port, token = free_port(), "hunter2"
+    service = start(
+        services, "--drain-timeout-s", "600", "--admin-port", str(port), "--admin-token", token
+    )
+    url = service.wait_until_ready()
+    call, call_token = open_call(url)
+    admin = f"http://127.0.0.1:{port}/"
+    assert ask(url + "metrics")[0] == 404
+    assert ask(admin + "metrics")[0] == 200
+    assert ask(admin + "admin/drain", "POST")[0] == 401
+    for _ in range(2):
+        status, text = ask(admin + "admin/drain", "POST", token)
+        assert (status, json.loads(text)["status"]) == (202, "draining")
+    # As Kubernetes does: preStop first, then SIGTERM, which must not cut it short.
+    service.process.send_signal(signal.SIGTERM)
+    read_until(service, "draining")
+    assert json.loads(ask(admin + "admin/sessions", token=token)[1])["calls"]["active"] == 1
+    assert ask(call, "DELETE", call_token)[0] == 204
+    assert service.end() == (0, "")
+
+
+def test_a_taken_admin_port_is_one_clear_line(services: ExitStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = start(services, "--admin-port", str(port), "--admin-token", "x")
+        code, errors = service.end()
+    assert code == 2
+    assert errors.splitlines() == [
+        f"voicecore: can't listen on 127.0.0.1 port {port}: it is in use by another program;"
+        " choose another with --admin-port"
+    ]
 
 
 @pytest.mark.parametrize("how", ["--hang", "--block"])

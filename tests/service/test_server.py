@@ -156,6 +156,7 @@ OPEN = {"allow_anonymous": True}
     [
         ({"host": "192.0.2.254", "port": 1, **OPEN}, "this machine has no such address"),
         ({"host": "no-such-host.invalid", **OPEN}, "can't listen on no-such-host.invalid"),
+        ({"admin_host": "192.0.2.254", "admin_port": 1, "admin_token": "x"}, "see --admin-host"),
         ({"llm": "no_such_module:Thing"}, "llm = no_such_module:Thing"),
     ],
 )
@@ -195,6 +196,26 @@ async def test_banner_tells_where_and_hints_at_https_for_other_machines() -> Non
     await quiet.start()
     assert "--tls" not in "\n".join(quiet.banner())
     await quiet.close()
+
+
+async def test_the_admin_listener_comes_and_goes_with_the_server(unused_tcp_port: int) -> None:
+    one = server(FakeManager(), admin_port=unused_tcp_port, admin_token="x")
+    await one.start()
+    assert one.admin_url == f"http://127.0.0.1:{unused_tcp_port}/admin/sessions"
+    assert f"live calls: {one.admin_url}" in "\n".join(one.banner())
+    assert await status_of(one.admin_url) == 401
+    await one.close()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await status_of(one.admin_url)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize(("host", "scheme"), [("127.0.0.1", "http"), ("192.0.2.1", "https")])
+def test_the_admin_token_leaves_the_machine_encrypted(host: str, scheme: str) -> None:
+    """Where the public listener has a certificate, that is."""
+    one = server(FakeManager(), tls="self", admin_host=host, admin_port=9, admin_token="x")
+    assert one.admin_url == f"{scheme}://{host}:9/admin/sessions"
+    assert server(FakeManager()).admin_url == ""
 
 
 async def test_tls_self_warns_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

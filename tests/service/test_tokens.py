@@ -65,7 +65,7 @@ async def test_good_tokens_name_their_subject(tokens: Tokens) -> None:
 REFUSED: dict[str, str] = {
     "expired": hs256(exp=time.time() - LEEWAY_S - 5),
     "no expiry": hs256(exp=None),
-    "not yet": rs256(nbf=time.time() + LEEWAY_S + 30),
+    "not yet": rs256(nbf=time.time() + 86_400),
     "issued tomorrow": rs256(iat=time.time() + 86_400),
     "somebody else's": hs256(aud="them"),
     "for nobody": hs256(aud=None),

@@ -11,6 +11,7 @@ from aiohttp import ClientResponse
 
 from fakes.calls import ANSWER_SDP, OFFER_SDP
 from fakes.site import MakeSite, Site
+from voicecore.errors import PeerError
 from voicecore.service.voice_routes import candidates_in
 
 JSON = {"Content-Type": "application/json"}
@@ -133,6 +134,62 @@ async def test_candidates_trickle(site: Site) -> None:
         ("", None, None),
         ("", None, None),
     ]
+
+
+def test_the_name_of_an_ice_restart_stands_in_the_candidate() -> None:
+    one = {"candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host", "sdpMid": "0"}
+    text = one["candidate"]
+    for init, said in (
+        ({**one, "usernameFragment": "a+/9"}, f"{text} ufrag a+/9"),
+        ({**one, "candidate": f"{text} ufrag b"}, f"{text} ufrag b"),
+        ({**one, "candidate": f"{text} ufrag b", "usernameFragment": "b"}, f"{text} ufrag b"),
+        ({**one, "usernameFragment": None}, text),
+        ({"candidate": "", "usernameFragment": ""}, ""),
+        ({"candidate": "", "usernameFragment": "abcd"}, ""),
+    ):
+        assert candidates_in({"candidate": init})[0][0] == said
+    for bad, code in ((7, "wrong_type"), ("a b", "wrong_value"), ("x" * 257, "wrong_value")):
+        with pytest.raises(PeerError) as caught:
+            candidates_in({"candidate": {**one, "usernameFragment": bad}})
+        assert (caught.value.status, caught.value.code) == (422, code)
+
+
+async def test_ice_restarts_by_the_sessions_own_token(make_site: MakeSite) -> None:
+    secret = {"turn_urls": ["turn:turn.example:3478"], "turn_secret": "s" * 32}
+    site = await make_site(**secret)
+    opened = await site.open()
+    path = f"/api/voice/session/{opened['session_id']}/restart"
+    offer = {"type": "offer", "sdp": OFFER_SDP}
+    site.manager.draining = True
+    for headers, body in (({}, offer), (bearer(opened), offer), ({}, {**offer, **opened})):
+        reply = await site.client.post(path, json={**body, **offer}, headers=headers)
+        answer = await reply.json()
+        assert reply.status == 200
+        assert (answer["type"], answer["sdp"]) == ("answer", ANSWER_SDP)
+        assert answer["session_id"] == opened["session_id"]
+        assert answer["ice_servers"][0]["username"].endswith(opened["session_id"])
+        assert "token" not in answer
+        assert "Set-Cookie" not in reply.headers
+    assert site.manager.calls[opened["session_id"]].restarts == 3
+    site.client.session.cookie_jar.clear()
+    assert await error_of(await site.client.post(path, json=offer)) == (401, "token_missing")
+    wrong = {"Authorization": "Bearer no"}
+    reply = await site.client.post(path, json=offer, headers=wrong)
+    assert await error_of(reply) == (403, "wrong_token")
+    for body, refused in (
+        ({"type": "answer", "sdp": OFFER_SDP}, (422, "wrong_value")),
+        ({"type": "offer"}, (422, "missing_field")),
+        ({"type": "offer", "sdp": "nonsense"}, (400, "bad_sdp")),
+        ({"type": "offer", "sdp": "v=0 other-certificate"}, (422, "other_certificate")),
+        ([], (422, "wrong_type")),
+    ):
+        reply = await site.client.post(path, json=body, headers=bearer(opened))
+        assert await error_of(reply) == refused
+    gone = path.replace(opened["session_id"], "gone")
+    assert await error_of(await site.client.post(gone, json=offer, headers=wrong)) == (
+        404,
+        "unknown_session",
+    )
 
 
 def test_bare_candidate_is_understood() -> None:

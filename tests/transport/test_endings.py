@@ -21,9 +21,11 @@ from fakes.virtual_loop import virtually
 from fakes.wire import Wire
 from transport.kit import LoudnessScorer, media_hub, over, tone
 from transport.networks import turn_server
+from transport.restarting import Mover
 from voicecore._native.speech_gate import SpeechGate
 from voicecore.errors import PeerError
 from voicecore.transport import aioice_seam as ice_seam
+from voicecore.transport.ice_restart import PATIENCE_S
 from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import Peer, PeerConfig
 from voicecore.transport.scored_vad import ScoredHearing
@@ -61,10 +63,13 @@ class Ends:
         self.heard = [Heard(), Heard()]
         self.near = Peer(PeerConfig(self.hubs[0], **config), self.heard[0])
         self.far = Peer(PeerConfig(self.hubs[1]), self.heard[1])
+        self.config = PeerConfig(self.hubs[0], **config)
+        self.answer = ""
+        self.mover: Mover | None = None
 
     async def answered(self, change: Callable[[str], str] = str) -> None:
         """Offer and take the answer as ``change`` makes it."""
-        answer = await self.far.accept(await self.near.offer())
+        answer = self.answer = await self.far.accept(await self.near.offer())
         await self.near.answer(change(answer))
 
     async def connected(self) -> None:
@@ -73,7 +78,18 @@ class Ends:
             await heard.linked.wait()
             await heard.opened.wait()
 
+    async def restart(self, *, moved: bool = True) -> None:
+        """The far end restarts ICE; ``moved``: and finds its way."""
+        self.mover = self.mover or Mover(self.far, self.answer)
+        answer = await self.near.restart(await self.mover.offer(), self.config)
+        if moved:
+            await self.mover.answered(answer)
+            await self.mover.moved()
+            await asyncio.sleep(1)
+
     async def close(self) -> None:
+        if self.mover is not None:
+            await self.mover.close()
         await self.near.close()
         await self.far.close()
         for hub in self.hubs:
@@ -124,6 +140,84 @@ async def channel_closed_first(ends: Ends) -> None:
     channels[0].close()
     await asyncio.sleep(1)
     assert not ends.near.send_texts(["too late"])
+
+
+async def restarted(ends: Ends) -> None:
+    await ends.connected()
+    await restarted_thrice(ends)
+
+
+async def restarted_thrice(ends: Ends) -> None:
+    for _ in range(3):
+        await ends.restart()
+        assert ends.near.send_texts(["still here"])
+
+
+async def restarted_and_hung_up_by_the_far_end(ends: Ends) -> None:
+    await restarted(ends)
+    await ends.far.close()
+    await ends.heard[0].lost.wait()
+
+
+async def restarted_and_vanished(ends: Ends) -> None:
+    await restarted(ends)
+    ends.wire.cut()
+    await ends.heard[0].lost.wait()
+
+
+async def closed_while_a_restart_is_under_way(ends: Ends) -> None:
+    await ends.connected()
+    await ends.restart(moved=False)
+    await asyncio.sleep(3)
+
+
+async def closed_while_a_restart_gathers(ends: Ends) -> None:
+    await ends.connected()
+    restarting = asyncio.ensure_future(ends.restart(moved=False))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await ends.near.close()
+    assert isinstance((await asyncio.gather(restarting, return_exceptions=True))[0], PeerError)
+
+
+async def a_restart_failed(ends: Ends) -> None:
+    await ends.connected()
+    await ends.restart(moved=False)
+    await asyncio.sleep(PATIENCE_S + 1)
+
+
+async def a_restart_was_replaced(ends: Ends) -> None:
+    await ends.connected()
+    await ends.restart(moved=False)
+    await asyncio.sleep(3)
+    await ends.restart()
+
+
+async def a_restart_was_refused(ends: Ends) -> None:
+    await ends.connected()
+    with pytest.raises(PeerError):
+        await ends.near.restart(ends.answer, ends.config)
+
+
+async def vanished_while_a_restart_was_under_way(ends: Ends) -> None:
+    await ends.connected()
+    ends.wire.cut()
+    await asyncio.sleep(20)
+    await ends.restart(moved=False)
+    await ends.heard[0].lost.wait()
+
+
+RESTARTS = [
+    restarted,
+    restarted_and_hung_up_by_the_far_end,
+    restarted_and_vanished,
+    closed_while_a_restart_is_under_way,
+    closed_while_a_restart_gathers,
+    a_restart_failed,
+    a_restart_was_replaced,
+    a_restart_was_refused,
+    vanished_while_a_restart_was_under_way,
+]
 
 
 async def never_begun(ends: Ends) -> None:
@@ -200,6 +294,7 @@ async def of_another_certificate(ends: Ends) -> None:
         never_reached,
         reached_by_another,
         of_another_certificate,
+        *RESTARTS,
     ],
 )
 def test_nothing_is_left_of_a_call_that_was(ending: Ending) -> None:
@@ -212,6 +307,28 @@ def test_nothing_is_left_of_a_call_that_was(ending: Ending) -> None:
             del ends
             await asyncio.sleep(1)
             assert left() is None
+
+    virtually(main())
+
+
+def test_nothing_is_left_of_a_way_that_was() -> None:
+    """While the call goes on, by its fourth way."""
+
+    def held() -> int:
+        kinds = (ice_seam.IceConnection, ice_seam.CallProtocol)
+        return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+    async def main() -> None:
+        with no_knots():
+            ends = Ends()
+            await ends.connected()
+            before = held()
+            await restarted_thrice(ends)
+            # aiortc's own connection stays, with nothing of it.
+            assert held() == before + 2
+            await ends.close()
+            del ends
+            await asyncio.sleep(1)
 
     virtually(main())
 
@@ -244,7 +361,7 @@ def test_nothing_is_left_wherever_the_set_up_ends(patience_s: float | None) -> N
     virtually(main())
 
 
-@pytest.mark.parametrize("ending", [offered_only, hung_up, vanished])
+@pytest.mark.parametrize("ending", [offered_only, hung_up, vanished, restarted, a_restart_failed])
 def test_nothing_is_left_of_a_relay(ending: Ending) -> None:
 
     def held() -> int:

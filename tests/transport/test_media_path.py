@@ -143,6 +143,29 @@ async def test_a_relayed_call_carries_audio_both_ways() -> None:
                 hub.close()
 
 
+async def test_a_direct_way_is_used_though_there_is_a_relay() -> None:
+    async with turn_server() as (port, _):
+        entry = RTCIceServer(f"turn:127.0.0.1:{port}", username="user", credential="secret")
+        hubs = [media_hub("127.0.0.1") for _ in range(2)]
+        near, far = Notes(), Notes()
+        one, two = (
+            Peer(PeerConfig(hub, (entry,)), notes)
+            for hub, notes in zip(hubs, (near, far), strict=True)
+        )
+        try:
+            offer = await one.offer()
+            assert "typ relay" in offer
+            await one.answer(await two.accept(offer))
+            await until(lambda: near.link and far.link)
+            assert near.link is not None
+            assert near.link.selected_types() == ("host", "host")
+        finally:
+            await one.close()
+            await two.close()
+            for hub in hubs:
+                hub.close()
+
+
 # -- the pair in use --------------------------------------------------------------------
 
 

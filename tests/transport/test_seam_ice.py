@@ -9,6 +9,7 @@ import inspect
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from aioice import ice, stun, turn
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import rtcicetransport
@@ -265,6 +266,27 @@ def test_a_refusal_has_its_code_and_silence_is_an_error_of_its_own() -> None:
 def test_a_relay_is_given_back_by_closing_its_transport_twice_if_need_be() -> None:
     source = inspect.getsource(turn.TurnTransport.close)
     assert "if self.__close_task is not None" in source
+
+
+def test_checks_over_a_relay_wait_behind_others() -> None:
+    assert "await pair.protocol.request(" in inspect.getsource(ice.Connection.check_start)
+
+    async def main() -> None:
+        protocol, _, _ = rig_protocol(ice.Connection(ice_controlling=True))
+        protocol.behind_s = 0.2
+        began_s = asyncio.get_running_loop().time()
+        ask = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+        asking = asyncio.ensure_future(protocol.request(ask, ("192.0.2.9", 9)))
+        await asyncio.sleep(0.1)
+        assert protocol.hub.threads.sent == []
+        with pytest.raises(stun.TransactionTimeout):
+            await asking
+        waited_s = asyncio.get_running_loop().time() - began_s
+        assert round(waited_s, 3) == 0.2 + 0.5 * (2**7 - 1), "seven requests, then it gives up"
+        assert len(protocol.hub.threads.sent) == 7
+        protocol.hub.close()
+
+    virtually(main())
 
 
 async def test_a_protocol_asks_and_knows_its_questions() -> None:

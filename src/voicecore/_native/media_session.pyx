@@ -232,7 +232,11 @@ cdef class MediaSession:
         self.owner.set_route(None, NULL, 0, True)
 
     def unroute(self) -> None:
-        """Send nothing from now on; what would have been sent is counted as unsent."""
+        """Send nothing from now on: what is queued in ``outbound`` waits at its sample.
+
+        This, like another route, ends what the far end may still say of packets that went the
+        way before: those it has told nothing of count as :meth:`lost`, unless it does yet.
+        """
         self._check()
         self.owner.set_route(None, NULL, 0, False)
 

@@ -93,6 +93,14 @@ cdef socklen_t to_sockaddr(str host, port, sockaddr_storage* out) except 0:
     raise MisuseError("wanted an IPv4 or IPv6 address in numbers")
 
 
+cdef int _refuse_name(int error) except -1:
+    if error == errno.EEXIST:
+        raise MisuseError("the ICE name is taken", code="in_use")
+    if error == errno.ENOMEM:
+        raise MemoryError("no memory for a peer")
+    raise MisuseError("an ICE name has 1 to 22 bytes")
+
+
 cdef tuple from_sockaddr(const sockaddr_storage* address):
     cdef char text[64]
     cdef const sockaddr_in* v4 = <const sockaddr_in*>address
@@ -235,18 +243,42 @@ cdef class MediaThreads:
         number = self.next_id
         made.ptr = plane_add_peer(p, number, <const uint8_t*>name, <size_t>len(name), &error)
         if made.ptr == NULL:
-            if error == errno.EEXIST:
-                raise MisuseError("the ICE name is taken", code="in_use")
-            if error == errno.ENOMEM:
-                raise MemoryError("no memory for a peer")
-            raise MisuseError("an ICE name has 1 to 22 bytes")
+            _refuse_name(error)
         made.threads = self
         self.next_id += 1
         self.peers[number] = made
         return number
 
+    def add_name(self, peer: int, ufrag: str) -> None:
+        """Listen for another ICE name of a peer's, after an ICE restart; four at most at once.
+
+        Raises:
+            MisuseError: no such peer, it has four names, an empty name or one of more than 22
+                bytes, or one that is taken.
+        """
+        cdef plane* p = self._open()
+        cdef _Peer renamed = self._peer(peer)
+        cdef bytes name = ufrag.encode("utf-8")
+        cdef int error = plane_add_name(p, renamed.ptr, <const uint8_t*>name, <size_t>len(name))
+        if error == errno.ENOSPC:
+            raise MisuseError(f"a peer has at most {PLANE_MOST_NAMES} ICE names at once")
+        if error != 0:
+            _refuse_name(error)
+
+    def drop_name(self, peer: int, ufrag: str) -> None:
+        """Listen for that ICE name no more.
+
+        Raises:
+            MisuseError: no such peer, or the name isn't his, or his last.
+        """
+        cdef plane* p = self._open()
+        cdef _Peer renamed = self._peer(peer)
+        cdef bytes name = ufrag.encode("utf-8")
+        if plane_drop_name(p, renamed.ptr, <const uint8_t*>name, <size_t>len(name)) != 0:
+            raise MisuseError("the ICE name isn't one of the peer's, or it is the last")
+
     def remove_peer(self, peer: int) -> None:
-        """Forget a peer, its addresses and its session (which is closed).  Twice is fine."""
+        """Forget a peer, its names, its addresses and its session (which is closed).  Twice is fine."""
         cdef _Peer leaving = self.peers.pop(peer, None)
         if leaving is not None:
             leaving.remove()

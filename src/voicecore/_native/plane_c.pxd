@@ -32,6 +32,7 @@ cdef extern from "plane.h" nogil:
         pass
     enum:
         PLANE_MOST_THREADS
+        PLANE_MOST_NAMES
         PLANE_LATE_BINS
         PLANE_MOST_LOST
         PLANE_SENT_STARTED
@@ -152,6 +153,8 @@ cdef extern from "plane.h" nogil:
     plane_peer* plane_add_peer(plane* p, uint32_t number, const uint8_t* name, size_t n,
                                int* error)
     void plane_remove_peer(plane* p, plane_peer* peer)
+    int plane_add_name(plane* p, plane_peer* peer, const uint8_t* name, size_t n)
+    int plane_drop_name(plane* p, plane_peer* peer, const uint8_t* name, size_t n)
     int plane_send(plane* p, plane_peer* peer, plane_port* port, const uint8_t* data, size_t n,
                    const sockaddr_storage* to, socklen_t to_bytes)
     int plane_attach(plane* p, plane_peer* peer, const plane_session* session)

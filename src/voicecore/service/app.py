@@ -14,13 +14,14 @@ from voicecore.service.console_routes import CONSOLE_DIR, add_console
 from voicecore.service.crew import Crew
 from voicecore.service.forwarded import ProxyTrust
 from voicecore.service.guard import CommonHeaders, Guard
-from voicecore.service.health import HealthRoutes, Readiness
+from voicecore.service.health import HealthRoutes
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.openapi import add_openapi
 from voicecore.service.passing_on import PassOn, passing_on
 from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.problems import problems_middleware
+from voicecore.service.readiness import Readiness
 from voicecore.service.refusals import counting_refusals
 from voicecore.service.version import version
 from voicecore.service.voice_routes import VoiceRoutes
@@ -61,7 +62,9 @@ def build_app(
     app.on_response_prepare.append(CommonHeaders(settings.tls_cert is not None))
     app.on_cleanup.append(lambda _: door.close())
     VoiceRoutes(settings, manager, ready, refused=metrics.call_refused).add_to(app)
-    HealthRoutes(manager, metrics, ready, crew, deep).add_to(app)
+    # With an admin listener metrics are told there alone.
+    health = HealthRoutes(manager, metrics, ready, crew, deep)
+    health.add_to(app, metrics=not settings.admin_port)
     add_openapi(app, version())
     add_console(app, console_dir)
     metrics.set_limit(manager.limit)

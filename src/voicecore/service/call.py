@@ -139,6 +139,7 @@ class Call:
     def describe(self) -> dict[str, object]:
         """The call's state in plain JSON types; no words and no audio."""
         session, link = self._session, self.peer.link
+        local, remote = link.selected_types() if link else ("none", "none")
         return {
             "session_id": self.session_id,
             "state": self.state,
@@ -146,6 +147,7 @@ class Call:
             "age_s": round(self.age_ns / NS_PER_S, 3),
             "turn": session.turn if session else 0,
             "codec": link.format.codec if link else None,
+            "pair": {"local": local, "remote": remote} if link else None,
             "media": self._plane.stats() if self._plane and not self.end_reason else {},
         }
 
@@ -178,6 +180,10 @@ class Call:
             self.hang_up("server_drained")
         else:
             self._dispatch(ev.Farewell(goodbye))
+
+    async def restart(self, offer_sdp: str) -> str:
+        """Go on by another way; the answer. See :meth:`Peer.restart`."""
+        return await self.peer.restart(offer_sdp, self._context.peers())
 
     async def close(self) -> None:
         """Free everything and wait until all of it is gone."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from voicecore.transport.server_notes import ServerFault
+
 CALL_BUCKETS_S = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 CONNECT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 30)
 """From a caller on the same network to one whose last candidate pair is the one that works."""
@@ -50,6 +52,14 @@ class CallMetrics:
             ["reason"],
             registry=registry,
         )
+        for fault in ServerFault:  # from zero on, so that the first is seen as one more
+            self._no_relay.labels(fault.value)
+        self._restarts = Counter(
+            "voicecore_ice_restarts",
+            "ICE restarts that were answered, by how they went",
+            ["result"],
+            registry=registry,
+        )
         self._connect = Histogram(
             "voicecore_connect_seconds",
             "Until media flow, by stage: signalling, ice, dtls; total is all of it",
@@ -66,6 +76,9 @@ class CallMetrics:
             self._refused.labels(reason)
         for result in _WITHOUT_PAIR:
             self._ice.labels(result, "none", "none")
+        for fault in ServerFault:
+            self._no_relay.labels(fault)
+            self._refused.labels(f"turn_{fault}")
 
     def set_limit(self, limit: int) -> None:
         """The most calls at once, for dashboards."""
@@ -98,6 +111,10 @@ class CallMetrics:
     def no_relay(self, reason: str) -> None:
         """TURN servers are configured, and none gave a call a relay (``ServerFault``)."""
         self._no_relay.labels(reason).inc()
+
+    def ice_restart(self, result: str) -> None:
+        """A restart is over: ``connected``, ``failed``, or ``replaced`` by a newer one."""
+        self._restarts.labels(result).inc()
 
     def connected(self, stage_seconds: Mapping[str, float]) -> None:
         """Media flow; seconds by stage (signalling, ice, dtls, total)."""

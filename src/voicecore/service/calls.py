@@ -108,7 +108,9 @@ class Calls:
             recordings = Recordings(settings.record_dir, settings.record_consent)
             self._recordings = recordings
             self._metrics.watch_recordings(lambda: recordings.counts)
-        media = self._media = Media(settings, self._engines, self._metrics.no_relay)
+        media = self._media = Media(
+            settings, self._engines, self._metrics.no_relay, self._metrics.ice_restart
+        )
         self._context = CallContext(
             engines=self._engines,
             metrics=self._metrics,
@@ -153,6 +155,10 @@ class Calls:
             self._abandon(call, error, "offer_refused")
             raise
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "answer")
+
+    async def restart(self, session_id: str, offer_sdp: str) -> str:
+        """See :class:`CallManager`."""
+        return await self._find(session_id).restart(offer_sdp)
 
     async def add_candidate(
         self, session_id: str, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None

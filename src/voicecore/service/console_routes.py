@@ -8,6 +8,7 @@ while nothing changed: an update is seen at once and costs no download else.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,21 +66,31 @@ class _File:
 
 def add_console(app: web.Application, folder: Path = CONSOLE_DIR) -> None:
     """Serve every file of a known type in ``folder`` at its relative path, index at ``/``."""
-    for path in sorted(folder.rglob("*")):
-        content_type = CONTENT_TYPES.get(path.suffix)
-        if content_type is None or path.is_symlink() or not path.is_file():
-            continue
-        handler = _serve(_File(path, content_type))
-        name = path.relative_to(folder).as_posix()
+    for name, handler in handlers_of(folder, PAGE_HEADERS).items():
         app.router.add_get(f"/{name}", handler)
         if name == "index.html":
             app.router.add_get("/", handler)
 
 
-def _serve(file: _File) -> Handler:
+def handlers_of(folder: Path, headers: Mapping[str, str]) -> dict[str, Handler]:
+    """A handler for each file of a known type in ``folder``, by its relative path.
+
+    Replies carry ``headers``.
+    """
+    handlers = {}
+    for path in sorted(folder.rglob("*")):
+        content_type = CONTENT_TYPES.get(path.suffix)
+        if content_type is None or path.is_symlink() or not path.is_file():
+            continue
+        name = path.relative_to(folder).as_posix()
+        handlers[name] = _serve(_File(path, content_type), headers)
+    return handlers
+
+
+def _serve(file: _File, fixed: Mapping[str, str]) -> Handler:
     async def serve(request: web.Request) -> web.StreamResponse:
         file.refresh()
-        headers = {**PAGE_HEADERS, "ETag": f'"{file.etag}"'}
+        headers = {**fixed, "ETag": f'"{file.etag}"'}
         if _matches(request.if_none_match, file.etag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=file.body, headers={**headers, "Content-Type": file.content_type})

@@ -2,88 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
-from voicecore.errors import CapacityError, PeerError
+from voicecore.errors import PeerError
 from voicecore.service.crew import Crew
-from voicecore.service.engine_metrics import EngineHealth
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.problems import problem
+from voicecore.service.readiness import Readiness
 from voicecore.service.secret_text import masked
 
 
-class Readiness:
-    """What the server still waits for before it can take calls, and how its engines are."""
+class _Verdict(NamedTuple):
+    """Why no call is taken (empty: one is), and else what is told."""
 
-    def __init__(self) -> None:
-        self._waits: dict[str, str] = {}
-        self._health: EngineHealth = dict
-        self._directory: Callable[[], Mapping[str, object]] = dict
-
-    def watch_engines(self, health: EngineHealth) -> None:
-        """From now on ``health`` is asked how the engines are."""
-        self._health = health
-
-    def watch_directory(self, describe: Callable[[], Mapping[str, object]]) -> None:
-        """From now on ``describe`` is asked how the directory of all instances is."""
-        self._directory = describe
-
-    def directory(self) -> dict[str, object]:
-        """How the directory of all instances is: told, no reason not to be ready."""
-        return dict(self._directory())
-
-    def engines(self) -> dict[str, dict[str, dict[str, str]]]:
-        """By stage and engine: its ``state``, and the ``reason`` where it is down."""
-        return {
-            stage: {
-                one.engine: {
-                    "state": one.state,
-                    **({"reason": masked(one.reason)} if one.reason else {}),
-                }
-                for one in states
-            }
-            for stage, states in self._health().items()
-        }
-
-    def engines_down(self) -> list[str]:
-        """A sentence for each stage that has no engine left, saying why.
-
-        Callers are taken nevertheless: they hear the apology, and by their turns it is
-        found out that the engine is back.
-        """
-        return [
-            f"{stage}: "
-            + "; ".join(f"{one.engine} is down ({masked(one.reason)})" for one in states)
-            for stage, states in self._health().items()
-            if states and all(one.state == "down" for one in states)
-        ]
-
-    def wait_for(self, name: str, reason: str) -> None:
-        """Not ready as long as ``name`` stands here; ``reason`` is for people."""
-        self._waits[name] = reason
-
-    def done(self, name: str) -> None:
-        """``name`` is there; unknown names are ignored."""
-        self._waits.pop(name, None)
-
-    def reasons(self) -> list[str]:
-        """Why no call can be taken; empty when ready."""
-        return list(self._waits.values())
-
-    def check(self) -> None:
-        """Raise ``not_ready`` 503 while something is waited for."""
-        if self._waits:
-            reasons = "; ".join(self.reasons())
-            raise CapacityError(f"not ready: {reasons}", retry_after_s=2, code="not_ready")
+    reasons: list[str]
+    told: dict[str, object]
 
 
 class HealthRoutes:
-    """Handlers for probes and scrapers; need no token, hold no personal data."""
+    """Handlers for probes and scrapers; need no token, hold no personal data.
+
+    ``crew``: the workers of whom this process is one; ``deep``: the check behind
+    ``?deep=1``.
+    """
 
     def __init__(
         self,
@@ -93,17 +39,18 @@ class HealthRoutes:
         crew: Crew | None = None,
         deep: DeepCheck | None = None,
     ) -> None:
-        self._deep = deep
         self._manager = manager
         self._metrics = metrics
         self._ready = ready
         self._crew = crew
+        self._deep = deep
 
-    def add_to(self, app: web.Application) -> None:
-        """Register the routes with ``app``."""
+    def add_to(self, app: web.Application, *, metrics: bool = True) -> None:
+        """Register the routes with ``app``; without ``metrics`` those are told elsewhere."""
         app.router.add_get("/healthz", self.alive)
         app.router.add_get("/readyz", self.admits)
-        app.router.add_get("/metrics", self.scrape)
+        if metrics:
+            app.router.add_get("/metrics", self.scrape)
 
     async def alive(self, request: web.Request) -> web.Response:
         """200 as long as the event loop turns."""
@@ -119,24 +66,24 @@ class HealthRoutes:
         this process must have been answered lately, and ``deep`` tells of it.
         """
         deep = self._deep_check(request)
-        try:
-            told = self._admits() if self._crew is None else self._crew_admits(self._crew)
-        except CapacityError as error:
-            if deep is not None:
-                raise _not_ready(
-                    [str(error), "no call was placed to ourselves"], error.code
-                ) from None
-            raise
+        reasons, told = self._own() if self._crew is None else self._of_all(self._crew)
+        if reasons and deep is not None:
+            reasons.append("no call was placed to ourselves")
+        if reasons:
+            code = "draining" if self._manager.draining else "not_ready"
+            return problem(503, code, "; ".join(reasons), {"Retry-After": "2"})
         if deep is not None:
-            look = await deep.look(may_begin=not self._reasons())
+            look = await deep.look(may_begin=not self._own().reasons)
             if look.trouble is not None:
                 code, reason, wait_s = look.trouble
                 return problem(503, code, masked(reason), {"Retry-After": str(wait_s)})
             told["deep"] = look.told()
-        return web.json_response(told, headers={"Cache-Control": "no-store"})
+        if directory := self._ready.directory():
+            told["directory"] = directory
+        shown = {"status": "ready", **told, "engines": self._ready.engines()}
+        return web.json_response(shown, headers={"Cache-Control": "no-store"})
 
-    def _reasons(self) -> list[str]:
-        """Why this process would take no call."""
+    def _own(self) -> _Verdict:
         manager = self._manager
         reasons = self._ready.reasons() or self._ready.engines_down()
         if manager.draining:
@@ -145,46 +92,33 @@ class HealthRoutes:
             reasons.append(f"all {manager.limit} places are taken")
         if manager.overload_level is OverloadLevel.REFUSING:
             reasons.append("the server is too busy for more calls")
-        return reasons
-
-    def _admits(self) -> dict[str, object]:
-        manager, reasons = self._manager, self._reasons()
-        if reasons:
-            raise _not_ready(reasons, "draining" if manager.draining else "not_ready")
-        directory = self._ready.directory()
-        return {
-            "status": "ready",
+        told: dict[str, object] = {
             "calls": {"active": manager.active, "limit": manager.limit},
             "overload": manager.overload_level.name.lower(),
-            "engines": self._ready.engines(),
-            **({"directory": directory} if directory else {}),
         }
+        return _Verdict(reasons, told)
 
-    def _crew_admits(self, crew: Crew) -> dict[str, object]:
+    def _of_all(self, crew: Crew) -> _Verdict:
         workers = crew.workers()
         taking = [one for one in workers if one.takes_calls]
-        active, limit = (
-            sum(one.active for one in workers),
-            sum(one.limit for one in workers if one.takes_calls),
-        )
-        open_ones = [one for one in taking if one.active < one.limit]
-        if not any(one.state == "ready" for one in open_ones):
+        limit = sum(one.limit for one in taking)
+        free = [one for one in taking if one.active < one.limit]
+        if not any(one.state == "ready" for one in free):
             reasons = self._ready.reasons() or self._ready.engines_down()
-            if taking and not open_ones:
+            if taking and not free:
                 reasons.append(f"all {limit} places are taken")
             reasons += [
                 f"worker {one.worker} is {one.state}, overload {one.overload}"
                 for one in workers
                 if one not in taking
             ]
-            raise _not_ready(reasons, "not_ready")
-        return {
-            "status": "ready",
-            "calls": {"active": active, "limit": limit},
-            "overload": min(open_ones, key=lambda one: one.level).overload,
-            "engines": self._ready.engines(),
+            return _Verdict(reasons or ["no worker takes calls now"], {})
+        told: dict[str, object] = {
+            "calls": {"active": sum(one.active for one in workers), "limit": limit},
+            "overload": min(free, key=lambda one: one.level).overload,
             "workers": [one.describe() for one in workers],
         }
+        return _Verdict([], told)
 
     def _deep_check(self, request: web.Request) -> DeepCheck | None:
         wanted = request.query.get("deep", "0")
@@ -203,7 +137,3 @@ class HealthRoutes:
         return web.Response(
             body=body, headers={"Content-Type": content_type, "Cache-Control": "no-store"}
         )
-
-
-def _not_ready(reasons: list[str], code: str) -> CapacityError:
-    return CapacityError("; ".join(reasons), retry_after_s=2, code=code)

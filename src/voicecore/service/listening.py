@@ -9,29 +9,41 @@ from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 
 _ERRORS = {
-    errno.EADDRINUSE: "it is in use by another program; choose another with --port",
-    errno.EACCES: "ports below 1024 need privileges; choose another with --port",
-    errno.EADDRNOTAVAIL: "this machine has no such address; see --host",
+    errno.EADDRINUSE: "it is in use by another program; choose another with --{}port",
+    errno.EACCES: "ports below 1024 need privileges; choose another with --{}port",
+    errno.EADDRNOTAVAIL: "this machine has no such address; see --{}host",
 }
 
 
-def cannot_listen(error: OSError, host: str, port: int) -> ConfigError:
-    """What to raise for ``error``, which opening that socket met."""
+def cannot_listen(error: OSError, host: str, port: int, flag: str = "") -> ConfigError:
+    """What to raise for ``error``, which opening that socket met.
+
+    ``flag``: what the names of its settings begin with, as ``admin-``.
+    """
     # asyncio from Python 3.12 on drops the number of this one.
     number = error.errno or errno.EADDRNOTAVAIL
-    reason = _ERRORS.get(number) or error.strerror or str(error)
+    reason = _ERRORS.get(number, "").format(flag) or error.strerror or str(error)
     return ConfigError([f"can't listen on {host} port {port}: {reason}"])
 
 
 def urls_of(settings: Settings, port: int) -> list[str]:
     """Where a browser finds the page of a service that listens on ``port``."""
-    scheme = "https" if settings.tls or settings.tls_cert else "http"
-    return urls(scheme, settings.host, port)
+    return urls(_scheme(settings), settings.host, port)
+
+
+def admin_url_of(settings: Settings) -> str:
+    """Where the admin page is; ``""`` without an admin listener."""
+    if not settings.admin_port:
+        return ""
+    scheme = "http" if is_loopback(settings.admin_host) else _scheme(settings)
+    return urls(scheme, settings.admin_host, settings.admin_port)[0] + "admin/sessions"
 
 
 def where_to_look(settings: Settings, port: int, fingerprint: str) -> list[str]:
     """Lines for the banner; ``fingerprint`` is a self-signed certificate's, else ``""``."""
     lines = [f"  open {url}" for url in urls_of(settings, port)]
+    if admin_url := admin_url_of(settings):
+        lines.append(f"  live calls: {admin_url}")
     if fingerprint:
         lines += [
             "  The certificate is self-signed: each browser warns once. It is ours if its",
@@ -43,3 +55,7 @@ def where_to_look(settings: Settings, port: int, fingerprint: str) -> list[str]:
             "  machines add --tls self, or --tls-cert and --tls-key.",
         ]
     return lines
+
+
+def _scheme(settings: Settings) -> str:
+    return "https" if settings.tls or settings.tls_cert else "http"

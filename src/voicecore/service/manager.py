@@ -75,6 +75,15 @@ class CallManager(Protocol):
         """Begin a call from the client's offer and return the answer to it."""
         ...
 
+    async def restart(self, session_id: str, offer_sdp: str) -> str:
+        """Answer an offer that restarts ICE: the caller is reached by another way now.
+
+        A refused offer, or a way that isn't found, leaves the call as it is. PeerError:
+        ``not_connected`` and ``restart_under_way`` (409), ``no_ice_restart``,
+        ``other_certificate``, ``other_sections``, ... (422) besides those of a bad offer.
+        """
+        ...
+
     async def add_candidate(
         self,
         session_id: str,

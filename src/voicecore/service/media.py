@@ -66,8 +66,8 @@ def play_rates(tts_hz: int) -> set[int]:
 class Media:
     """Belongs to the event loop; made when the engines have started, closed after the calls.
 
-    ``on_no_relay`` is told of each call for which no TURN server gave a relay, and why. Raises
-    :class:`ConfigError` for an echo canceller without a native VAD,
+    ``on_no_relay`` is told of each call for which no TURN server gave a relay, and why;
+    ``on_restart`` how each ICE restart went. Raises :class:`ConfigError` for an echo canceller without a native VAD,
     :class:`~voicecore.errors.MissingLibraryError` without its library.
     """
 
@@ -76,11 +76,13 @@ class Media:
         settings: Settings,
         engines: Engines,
         on_no_relay: Callable[[ServerFault], None] | None = None,
+        on_restart: Callable[[str], None] = lambda result: None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._settings = settings
         self._engines = engines
         self._on_no_relay = on_no_relay
+        self._on_restart = on_restart
         self._loop = loop
         weights: SileroWeights | None = getattr(engines.vad, "native_weights", None)
         if settings.echo_canceller != "off":
@@ -134,6 +136,7 @@ class Media:
                 wideband=settings.ask_for_wideband,
             ),
             on_no_relay=self._on_no_relay,
+            on_restart=self._on_restart,
             relay_required=policy != "all",
             relay_only=policy == "relay_both",
             turn_ca=str(settings.turn_ca) if settings.turn_ca else None,

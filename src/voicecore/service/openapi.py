@@ -13,6 +13,7 @@ from aiohttp import web
 
 from voicecore.service.bodies import BODY_LIMIT_BYTES
 from voicecore.service.voice_routes import CANDIDATE_CHARS, CANDIDATES_PER_REQUEST
+from voicecore.transport.server_notes import ServerFault
 
 PATH = "/api/openapi.json"
 
@@ -39,7 +40,8 @@ _CODES: Mapping[int, tuple[str, Sequence[str]]] = {
           ("rate_limited",)),
     503: ("Not now; Retry-After says when.",
           ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable",
-           "deep_check_failed", "deep_check_running", "deep_check_waits")),
+           "deep_check_failed", "deep_check_running", "deep_check_waits",
+           *(f"turn_{fault}" for fault in ServerFault))),
 }  # fmt: skip
 _ALWAYS = (400, 403)
 _OF_BODIES = (408, 413, 415, 422)
@@ -195,17 +197,20 @@ def _health() -> Json:
 
 
 def _schemas() -> Json:
-    servers = {"type": "array", "items": _ref("IceServer")}
+    ice: Json = {
+        "ice_servers": {"type": "array", "items": _ref("IceServer")},
+        "ice_transport_policy": {"enum": ["all", "relay"]},
+    }
     candidate = {"oneOf": [_ref("Candidate"), {"type": "null"}]}
     text_or_none = {"type": ["string", "null"]}
     return {
         "Error": _object(error=_object(code=_TEXT, message=_TEXT)),
         "IceServer": _object(["urls"], urls=_list(_TEXT), username=_TEXT, credential=_TEXT),
         "ServerOffer": _object(
-            session_id=_TEXT, token=_TEXT, offer=_described("offer"), ice_servers=servers
+            session_id=_TEXT, token=_TEXT, offer=_described("offer"), **ice
         ),
         "ServerAnswer": _object(
-            session_id=_TEXT, token=_TEXT, sdp=_TEXT, type={"const": "answer"}, ice_servers=servers
+            session_id=_TEXT, token=_TEXT, sdp=_TEXT, type={"const": "answer"}, **ice
         ),
         "Answer": _object(
             ["answer"], answer=_described("answer"), session_id=_TEXT, token=_TEXT

@@ -21,37 +21,34 @@ from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
 from voicecore.service.access.door import Access
 from voicecore.service.access.keys import SelfKey
+from voicecore.service.addresses import is_loopback
+from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
-from voicecore.service.health import Readiness
-from voicecore.service.listening import cannot_listen, urls_of, where_to_look
+from voicecore.service.listening import admin_url_of, urls_of, where_to_look
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
+from voicecore.service.overview import Administered, OneProcess
 from voicecore.service.passing_on import PassOn, to_owner
 from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.probe.deep_metrics import DeepMetrics
 from voicecore.service.probe.own_call import OwnCall
+from voicecore.service.readiness import Readiness
 from voicecore.service.secret_text import masked
+from voicecore.service.sites import listen_on, runner_of
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
 from voicecore.service.version import version
-from voicecore.service.wire_log import wire_logger
+from voicecore.service.workers.administered import AllWorkers
 from voicecore.service.workers.member import Member
-from voicecore.service.workers.place import PUBLIC
+from voicecore.service.workers.place import ADMIN, PUBLIC
 
 _log = logging.getLogger(__name__)
 
-HTTP_SHUTDOWN_S = 1.0
-"""What requests under way get to finish; calls were hung up before."""
-IDLE_CONNECTION_S = 30.0
-"""What a connection gets from its beginning, or from its last reply, to a whole next request
-head. Longer than balancers keep idle ones would be kinder to them, shorter to us."""
-LINGERING_S = 2.0
-"""For the rest of a body that nobody wants any more."""
 _PROGRESS_S = 5.0
 """How often a drain tells how far it is."""
 
@@ -104,12 +101,18 @@ class Server:
         self._manager: CallManager | None = None
         self._deep: DeepCheck | None = None
         self._runner: web.AppRunner | None = None
+        self._admin_runner: web.AppRunner | None = None
         self._fingerprint = ""
 
     @property
     def urls(self) -> list[str]:
         """Where a browser finds the page; needs a started server."""
         return urls_of(self.settings, self._port)
+
+    @property
+    def admin_url(self) -> str:
+        """Where the admin page is; ``""`` without an admin listener."""
+        return admin_url_of(self.settings)
 
     @property
     def _port(self) -> int:
@@ -162,48 +165,52 @@ class Server:
             self._report(f"vad {vad.name}: {' '.join(filter(None, backend[:2]))}")
 
     async def _listen(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
-        deep = self._deep = DeepCheck(
-            OwnCall(lambda: self._runner),
-            self.settings.deep_check_s,
-            on_result=DeepMetrics(self.metrics.registry).take,
-        )
-        member = self._member
+        settings, member = self.settings, self._member
         ways: list[PassOn] = []
-        if self.settings.redis_url.get_secret_value():
+        if settings.redis_url.get_secret_value():
             ways.append(to_owner(self._directory))
         if member is not None:
             ways.append(member.pass_on)
-        access = Access(self.settings, self.self_key)
+        deep = self._deep = DeepCheck(
+            OwnCall(lambda: self._runner),
+            settings.deep_check_s,
+            on_result=DeepMetrics(self.metrics.registry).take,
+        )
         app = build_app(
-            self.settings,
+            settings,
             manager,
             self.metrics,
             self.ready,
             ways=ways,
             crew=member,
-            access=access,
+            access=Access(settings, self.self_key),
             deep=deep,
         )
-        self._runner = web.AppRunner(
-            app,
-            handle_signals=False,
-            access_log=None,
-            logger=wire_logger(),
-            shutdown_timeout=HTTP_SHUTDOWN_S,
-            keepalive_timeout=IDLE_CONNECTION_S,
-            lingering_time=LINGERING_S,
-        )
-        await self._runner.setup()
+        self._runner = await runner_of(app)
         if member is not None:
             member.begin(manager, self.metrics, self.ready)
             await member.listen(self._runner, PUBLIC, ssl_context=context)
             await member.listen_to_others(self._runner)
-            return
-        host, port = self.settings.host, self.settings.port
-        try:
-            await web.TCPSite(self._runner, host, port, ssl_context=context).start()
-        except OSError as error:
-            raise cannot_listen(error, host, port) from None
+        else:
+            await listen_on(self._runner, settings.host, settings.port, context)
+        if settings.admin_port:
+            await self._listen_for_admin(context, manager)
+
+    async def _listen_for_admin(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
+        settings, member = self.settings, self._member
+        administered: Administered = OneProcess(
+            settings, manager, self.metrics, self.ready, self.ending
+        )
+        if member is not None:
+            administered = AllWorkers(member, administered)
+        self._admin_runner = await runner_of(build_admin_app(settings, administered))
+        host, port = settings.admin_host, settings.admin_port
+        # Within the machine nobody listens in; elsewhere the token is worth as much as a call.
+        safe = None if is_loopback(host) else context
+        if member is not None:
+            await member.listen(self._admin_runner, ADMIN, ssl_context=safe)
+        else:
+            await listen_on(self._admin_runner, host, port, safe, "admin-")
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""
@@ -249,6 +256,8 @@ class Server:
         steps.append(("directory", self._directory.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
+        if self._admin_runner is not None:
+            steps.append(("admin", self._admin_runner.cleanup))
         if self._member is not None:
             steps.append(("workers", self._member.close))
         if self._engines is not None:

@@ -13,6 +13,8 @@ or the client does::
 ``RTCConfiguration``) and then, for both::
 
     PATCH  /api/voice/session/{id}  {candidate} or {candidates}; null: no more
+    POST   /api/voice/session/{id}/restart  {sdp, type} -> {sdp, type, session_id, ice_servers};
+                                    the caller's network changed (docs/signaling.md)
     GET    /api/voice/session/{id}  -> its state
     DELETE /api/voice/session/{id}  (or without id, by cookie)
 
@@ -22,6 +24,7 @@ Whoever speaks of a session shows its token: as ``Authorization: Bearer``, as
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,14 +36,16 @@ from voicecore.service import bodies
 from voicecore.service.config import Settings
 from voicecore.service.cookie import COOKIE, COOKIE_PATH, session_in_cookie
 from voicecore.service.forwarded import EXTERNAL
-from voicecore.service.health import Readiness
 from voicecore.service.ice import ice_servers, transport_policy
 from voicecore.service.manager import CallManager, Opened
+from voicecore.service.readiness import Readiness
 
 SESSION_HEADER = "X-Voicecore-Session"
 """Names the session that a reply opens: by it a balancer learns who has which."""
 CANDIDATES_PER_REQUEST = 64
 CANDIDATE_CHARS = 2048
+_UFRAG = re.compile(r"[A-Za-z0-9+/]{0,256}")
+"""RFC 8839, section 5.4; Firefox leaves it empty for the end of candidates."""
 
 
 class VoiceRoutes:
@@ -75,6 +80,7 @@ class VoiceRoutes:
         session.add_route("GET", self.state)
         session.add_route("PATCH", self.trickle)
         session.add_route("DELETE", self.hang_up)
+        router.add_post("/api/voice/session/{session_id}/restart", self.restart)
 
     async def open(self, request: web.Request) -> web.Response:
         """Make an offer. A body is optional and, if there, a JSON object."""
@@ -87,7 +93,7 @@ class VoiceRoutes:
             {
                 "session_id": opened.session_id,
                 "offer": {"type": opened.type, "sdp": opened.sdp},
-                **self._ice(opened),
+                **self._ice(opened.session_id),
                 "token": opened.token,
             },
             opened,
@@ -115,7 +121,7 @@ class VoiceRoutes:
                 "type": opened.type,
                 "session_id": opened.session_id,
                 "token": opened.token,
-                **self._ice(opened),
+                **self._ice(opened.session_id),
             },
             opened,
         )
@@ -129,6 +135,19 @@ class VoiceRoutes:
         for candidate, mid, line in candidates:
             await self._manager.add_candidate(session_id, candidate, mid, line)
         return _no_content()
+
+    async def restart(self, request: web.Request) -> web.Response:
+        """Answer an offer by which a call is to go on over another network path.
+
+        While the server drains, too: the call is one that it still has.
+        """
+        body = bodies.as_object(await bodies.read_json(request))
+        sdp = bodies.description(body, "the body", "offer")
+        session_id = self._authorized(request, body, request.match_info["session_id"])
+        answer = await self._manager.restart(session_id, sdp)
+        return _reply(
+            {"sdp": answer, "type": "answer", "session_id": session_id, **self._ice(session_id)}
+        )
 
     async def state(self, request: web.Request) -> web.Response:
         """The call's state."""
@@ -157,9 +176,9 @@ class VoiceRoutes:
             self._refused(error.code)
             raise
 
-    def _ice(self, opened: Opened) -> dict[str, object]:
+    def _ice(self, session_id: str) -> dict[str, object]:
         return {
-            "ice_servers": ice_servers(self._settings, opened.session_id, self._wall_s()),
+            "ice_servers": ice_servers(self._settings, session_id, self._wall_s()),
             "ice_transport_policy": transport_policy(self._settings),
         }
 
@@ -211,7 +230,8 @@ def candidates_in(body: Any) -> list[tuple[str, str | None, int | None]]:
 
     Taken: ``{candidate: {...}}``, ``{candidates: [...]}``, a bare
     ``RTCIceCandidateInit``, and ``null`` wherever a candidate may stand for
-    "there are no more" (``""`` in the result).
+    "there are no more" (``""`` in the result). What ``usernameFragment`` says
+    stands in the candidate, as its extension ``ufrag`` (RFC 8839, section 5.1).
     """
     if body is None:
         return [("", None, None)]
@@ -243,6 +263,11 @@ def _candidate(item: Any) -> tuple[str, str | None, int | None]:
         mid = bodies.text(mid, "sdpMid")
     if line is not None and (type(line) is not int or not 0 <= line <= 65535):
         raise PeerError("sdpMLineIndex must be 0 to 65535", code="wrong_type", status=422)
+    ufrag = init.get("usernameFragment")
+    if ufrag is not None and not _UFRAG.fullmatch(bodies.text(ufrag, "usernameFragment")):
+        raise PeerError("usernameFragment is no ICE name", code="wrong_value", status=422)
+    if ufrag and candidate and " ufrag " not in candidate:
+        candidate = f"{candidate.strip()} ufrag {ufrag}"
     return candidate, mid, line
 
 

@@ -14,28 +14,53 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from aioice import ice, stun
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 
+from voicecore.transport import stun_check
 from voicecore.transport.consent import Consent, Names
 from voicecore.transport.ice_servers import StunServer, TurnServer
+from voicecore.transport.tasks import let_go
 
 _MOST_WAITING = 256
 """Datagrams that wait for DTLS, which reads them as fast as they come once ICE is done."""
 
+_LONG_S = 2.0
+"""A check that had no answer for so long is no matter of a long way any more."""
+
 IceConnection = ice.Connection
+IceCandidate = Candidate
 StunProtocol = ice.StunProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class FarIce:
+    """What the far end's description says of its ICE; ``lite``: it makes no checks itself."""
+
+    ufrag: str
+    password: str = field(repr=False)
+    candidates: tuple[Candidate, ...] = ()
+    lite: bool = False
 
 
 class CallProtocol(ice.StunProtocol):
     """One way of a call's datagrams (a port, or a relay) that survives what strangers send.
 
-    ``on_media`` gets SRTP and SRTCP as they came. An empty datagram would end
+    ``on_media`` gets SRTP and SRTCP as they came, ``reader`` what is DTLS's: the
+    connection from which aiortc reads, another one after an ICE restart. An empty datagram would end
     aiortc's DTLS task, which reads the first byte unseen, and with it the call;
     a checked request without PRIORITY, or an attribute of the wrong length,
     raises out of aioice.
+    """
+
+    behind_s = 0.0
+    """So long its checks wait behind those of other ways.
+
+    aioice takes the pair that answers first ("aggressive nomination", RFC 5245,
+    section 8.1.1.2), and that may be a relay where there is a shorter way.
     """
 
     def __init__(
@@ -44,19 +69,28 @@ class CallProtocol(ice.StunProtocol):
         on_media: Callable[[bytes], None],
         on_dropped: Callable[[], None],
         consent: Consent,
+        reader: ice.Connection | None = None,
     ) -> None:
         super().__init__(connection)
         self._on_media = on_media
         self._on_dropped = on_dropped
         self._consent = consent
+        self._reader = reader or connection
+        self.asked_s: dict[tuple[str, int], float] = {}
+        """When the last check to each address began, by the loop's clock."""
 
-    async def request(self, *details: Any, **options: Any) -> Any:
+    async def request(
+        self, request: stun.Message, addr: tuple[str, int], *details: Any, **options: Any
+    ) -> Any:
         """See aioice's. What it raises no longer knows the frames that hold the transaction.
 
         The transaction holds the error, so they would hold each other.
         """
+        if self.behind_s:
+            await asyncio.sleep(self.behind_s)
+        self.asked_s[addr] = asyncio.get_running_loop().time()
         try:
-            return await super().request(*details, **options)
+            return await super().request(request, addr, *details, **options)
         except stun.TransactionError as error:
             raise error.with_traceback(None)  # noqa: B904 - it is the same error
 
@@ -69,10 +103,17 @@ class CallProtocol(ice.StunProtocol):
             self._take_stun(data, (addr[0], addr[1]))
         elif 128 <= first <= 191:
             self._on_media(data)
-        elif 20 <= first <= 63 and self.receiver._queue.qsize() < _MOST_WAITING:
-            self.receiver.data_received(data, self.local_candidate.component)
+        elif 20 <= first <= 63 and self._reader._queue.qsize() < _MOST_WAITING:
+            self._reader.data_received(data, self.local_candidate.component)
         else:
             self._on_dropped()
+
+    def expects(self, data: bytes) -> bool:
+        """Whether a STUN message is for this connection, of several behind one port."""
+        name = stun_check.receiver(data)
+        if name is not None:
+            return name == self.receiver.local_username
+        return data[8:20] in self.transactions or self._consent.is_answer(data)
 
     def _take_stun(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._consent.take(data, self, addr):
@@ -110,6 +151,27 @@ def _forget_cancelled_checks(connection: ice.Connection) -> None:
             pair.state = ice.CandidatePair.State.FAILED
 
 
+def _check_anew(connection: ice.Connection, protocol: CallProtocol, addr: Any) -> None:
+    """End a check that has waited for long to a place from which one of the far end's came.
+
+    RFC 8445, section 7.3.1.4, wants a new one at once. aioice goes on with the old one, whose
+    repetitions come ever more seldom: a way that opens late would be found ten seconds later.
+    """
+    now_s = asyncio.get_running_loop().time()
+    for pair in connection._check_list:
+        if (
+            pair.protocol is protocol
+            and pair.remote_addr == addr
+            and pair.state == ice.CandidatePair.State.IN_PROGRESS
+            and now_s - protocol.asked_s.get(addr, now_s) > _LONG_S
+            and pair.task is not None
+        ):
+            pair.task.add_done_callback(let_go)
+            pair.task.cancel()
+            pair.task = None
+            pair.state = ice.CandidatePair.State.FAILED
+
+
 class _Nominated(dict[int, ice.CandidatePair]):
     """aioice's nominated pairs; tells of each change."""
 
@@ -136,12 +198,14 @@ def prepare_ice(
     ufrag: str,
     gather: Callable[[], Awaitable[list[Candidate]]],
     on_pair: Callable[[], None],
+    on_expired: Callable[[], Awaitable[None]] | None = None,
 ) -> Consent:
     """Name the connection, gather by ``gather``, and tell of each change of the pair.
 
     Before its parameters are in a description. aioice's own names have four
     characters: among some hundred calls on one port two would be the same. Consent
-    on the pair is kept by what is returned; its expiry closes the connection.
+    on the pair is kept by what is returned; its expiry closes the connection, or is
+    ``on_expired``'s affair.
     """
     insides: Any = connection
 
@@ -153,9 +217,16 @@ def prepare_ice(
 
     async def expired() -> None:
         insides._query_consent_task = None  # it is this one: not to be awaited by itself
-        await connection.close()
+        await (on_expired or connection.close)()
+
+    check_incoming = connection.check_incoming
+
+    def check_back(message: stun.Message, addr: tuple[str, int], protocol: Any) -> None:
+        _check_anew(connection, protocol, addr)
+        check_incoming(message, addr, protocol)
 
     consent = _consent_of(connection)
+    insides.check_incoming = check_back
     insides._local_username = ufrag
     insides._nominated = _Nominated(on_pair)
     insides.gather_candidates = gather_once
@@ -192,6 +263,40 @@ def add_protocol(
     """Let ``connection`` use ``protocol``, whose own address is ``candidate``."""
     protocol.local_candidate = candidate
     connection._protocols.append(protocol)
+
+
+def second_connection(first: ice.Connection, far: FarIce) -> ice.Connection:
+    """A connection for an ICE restart beside ``first`` or its successor.
+
+    RFC 8445, section 6.1.1: the roles stay, unless one end has become a lite one.
+    """
+    controlling = far.lite or first.ice_controlling
+    connection = ice.Connection(ice_controlling=controlling)
+    connection.remote_is_lite = far.lite
+    connection.remote_username, connection.remote_password = far.ufrag, far.password
+    return connection
+
+
+def hand_on(connection: ice.Connection, pair: ice.CandidatePair) -> None:
+    """Let ``connection`` send by a pair of its successor's."""
+    connection._nominated[1] = pair
+
+
+async def retire(connection: ice.Connection) -> None:
+    """End what a connection does of its own; who reads and sends by it notices nothing.
+
+    After :func:`hand_on`: what it sent by before is closed.
+    """
+    insides: Any = connection
+    tasks = [pair.task for pair in connection._check_list if pair.task is not None]
+    if (keeping := insides._query_consent_task) is not None:
+        insides._query_consent_task = None
+        tasks.append(keeping)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for protocol in connection._protocols:
+        await protocol.close()
 
 
 def close_latecomers(connection: ice.Connection) -> None:

@@ -231,6 +231,11 @@ def be_dtls_server(transport: RTCDtlsTransport) -> None:
     transport._set_role("server")
 
 
+def is_dtls_client(transport: RTCDtlsTransport) -> bool:
+    """Whether it was us who opened DTLS."""
+    return transport._role == "client"
+
+
 def forgive_late_data(transport: RTCDtlsTransport) -> None:
     """Drop what SCTP still sends when the connection is already gone.
 

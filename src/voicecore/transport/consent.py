@@ -67,6 +67,21 @@ class Consent:
         self._asked = b""
         self._answered_s = 0.0
 
+    @property
+    def answered_s(self) -> float:
+        """When the far end last answered a check on the pair, by the loop's clock."""
+        return self._answered_s
+
+    def is_answer(self, data: bytes) -> bool:
+        """Whether ``data`` is of the newest check's transaction."""
+        return bool(self._asked) and data[8:20] == self._asked
+
+    def ask(self) -> None:
+        """Check the pair now, too. An answer to an earlier check counts no more."""
+        self._know()
+        self._asked = secrets.token_bytes(stun.TRANSACTION_BYTES)
+        self._send(stun.write(stun.REQUEST, self._asked, self._attributes, self._remote))
+
     def take(self, data: bytes, way: object, address: Address) -> bool:
         """Deal with a datagram; False: it is none of ours, nothing was done."""
         if not self._is_selected(way, address):
@@ -84,7 +99,7 @@ class Consent:
                 await expired()
                 return
             await asyncio.sleep(min(INTERVAL_S * (0.8 + 0.4 * self._draw()), left_s))
-            self._ask()
+            self.ask()
 
     def _know(self) -> None:
         if self._known:
@@ -103,13 +118,8 @@ class Consent:
             + stun.attribute(role, struct.pack("!Q", names.tie_breaker))
         )
 
-    def _ask(self) -> None:
-        self._know()
-        self._asked = secrets.token_bytes(stun.TRANSACTION_BYTES)
-        self._send(stun.write(stun.REQUEST, self._asked, self._attributes, self._remote))
-
     def _take_answer(self, data: bytes) -> bool:
-        if not self._asked or data[8:20] != self._asked:
+        if not self.is_answer(data):
             return False
         answer = stun.read(data, self._remote)
         if answer is None or answer.kind != stun.RESPONSE:

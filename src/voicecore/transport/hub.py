@@ -69,6 +69,14 @@ class MediaThreads(Protocol):
         """STUN requests with the user name ``<ufrag>:...``, at any port, are this peer's."""
         ...
 
+    def add_name(self, peer: int, ufrag: str) -> None:
+        """STUN requests with that name are this peer's too; four names at most at once."""
+        ...
+
+    def drop_name(self, peer: int, ufrag: str) -> None:
+        """They are nobody's any more; the peer's last name stays."""
+        ...
+
     def remove_peer(self, peer: int) -> None:
         """Nothing comes for it any more. Twice is fine."""
         ...
@@ -172,6 +180,15 @@ class MediaHub:
         peer = self._threads.add_peer(ufrag)
         self._handlers[peer] = handler
         return peer
+
+    def add_name(self, peer: int, ufrag: str) -> None:
+        """Hand what comes for another name to the peer's handler, too."""
+        self._threads.add_name(peer, ufrag)
+
+    def drop_name(self, peer: int, ufrag: str) -> None:
+        """Nothing comes for that name any more; a peer that is gone has none."""
+        if not self._closed and peer in self._handlers:
+            self._threads.drop_name(peer, ufrag)
 
     def remove_peer(self, peer: int) -> None:
         """Nothing comes for the peer any more, not even what waits. Twice is fine."""

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from voicecore.transport import aioice_seam as ice_seam
@@ -17,6 +18,7 @@ from voicecore.transport.hub_transport import HubTransport
 from voicecore.transport.ice_servers import StunServer, TurnServer
 from voicecore.transport.reflexive import Reflexive, ask_all
 from voicecore.transport.relays import allocate
+from voicecore.transport.remains import IceRemains
 from voicecore.transport.server_notes import ServerFault, ServerNotes
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ GATHER_S = 0.4
 
 RELAY_WAIT_S = 4.0
 """Where it can't: over TLS an allocation is five round trips, and a datagram may be lost."""
+
+_BEHIND_S = 0.2
+"""A direct way that answers within this is used, though there is a relay of ours."""
 
 RELAYED = -1
 """The port id of a pair whose datagrams go through a TURN server."""
@@ -88,31 +93,34 @@ class PathConfig:
 
 
 class MediaPath:
-    """Owns a call's peer id, its protocols' transports, and ports of its own if it has some."""
+    """Owns a call's peer id, its ways, and ports of its own if it has some.
+
+    ``connection`` is aiortc's, which reads and sends by it as long as the call lasts. An
+    ICE restart (``ice_restart``) makes another way beside the one in use; from its first
+    pair on it is the one in use, and its pair stands in ``connection``.
+    """
 
     def __init__(
         self, hub: MediaHub, connection: ice_seam.IceConnection, config: PathConfig
     ) -> None:
         self._hub = hub
         self._connection = connection
-        self._config = config
-        self._protocols: dict[int, ice_seam.CallProtocol] = {}
         self._own: list[Port] = []
         self._sink: PathSink | None = None
         self._closed = False
+        self._suspended = False
         self.dropped = 0
         """Datagrams of the call that were of no use."""
-        self.no_relay: ServerFault | None = None
-        """Why no TURN server gave a relay, once candidates are gathered."""
         ufrag = secrets.token_hex(_UFRAG_BYTES)
         self.peer = hub.add_peer(ufrag, self)
-        self._consent = ice_seam.prepare_ice(
-            connection, ufrag=ufrag, gather=self._gather, on_pair=self._on_pair
-        )
+        # The one in use, and behind it one that an ICE restart tries.
+        self._ways = [Way(hub, self, connection, config, ufrag, self._own)]
 
     @property
     def pair(self) -> SelectedPair | None:
         """The pair in use."""
+        if self._closed or self._suspended:
+            return None
         pair = ice_seam.nominated_pair(self._connection)
         if pair is None:
             return None
@@ -121,6 +129,11 @@ class MediaPath:
         types = (pair.local_candidate.type, pair.remote_candidate.type)
         return SelectedPair(port, *pair.remote_addr, *types)
 
+    @property
+    def no_relay(self) -> ServerFault | None:
+        """Why no TURN server gave a relay, once candidates are gathered."""
+        return self.way.no_relay if self._ways else None
+
     def attach(self, sink: PathSink) -> None:
         """Name who hears of the path; the pair in use is told at once."""
         self._sink = sink
@@ -128,7 +141,9 @@ class MediaPath:
 
     def send(self, data: bytes) -> bool:
         """Send one datagram on the pair in use, relayed or not; False if there is none."""
-        pair = None if self._closed else ice_seam.nominated_pair(self._connection)
+        if self._closed or self._suspended:
+            return False
+        pair = ice_seam.nominated_pair(self._connection)
         if pair is None:
             return False
         pair.protocol.transport.sendto(data, pair.remote_addr)
@@ -144,28 +159,112 @@ class MediaPath:
         for port in self._own:
             self._hub.close_port(port)
         self._own.clear()
-        self._protocols.clear()  # each has our methods
+        for way in self._ways:
+            way.let_go()
+        self._ways.clear()
+
+    # -- for ICE restarts -------------------------------------------------------------
+
+    @property
+    def way(self) -> Way:
+        """The one in use."""
+        return self._ways[0]
+
+    def ways_from_newest(self) -> list[Way]:
+        """One that is tried, then the one in use."""
+        return self._ways[::-1]
+
+    def another_way(self, far: ice_seam.FarIce, config: PathConfig) -> Way:
+        """One to the far end's new name, beside the one in use until it has a pair."""
+        connection = ice_seam.second_connection(self.way.connection, far)
+        ufrag = secrets.token_hex(_UFRAG_BYTES)
+        self._hub.add_name(self.peer, ufrag)
+        way = Way(self._hub, self, connection, config, ufrag, self._own, reader=self._connection)
+        self._ways.append(way)
+        return way
+
+    async def drop(self, way: Way) -> None:
+        """Close a way that isn't in use any more, or never was."""
+        self._ways.remove(way)
+        self._hub.drop_name(self.peer, way.ufrag)
+        await way.close()
+
+    async def close_ways(self) -> None:
+        """Close what restarts have made; after aiortc's connection is closed."""
+        for way in [way for way in self._ways if way.connection is not self._connection]:
+            self._ways.remove(way)
+            await way.close()
+
+    def suspend(self, suspended: bool) -> None:
+        """Whether to send nothing, for the pair in use leads nowhere; the voice is held."""
+        if suspended != self._suspended:
+            self._suspended = suspended
+            self._tell_pair()
+
+    async def go_back(self) -> None:
+        """No other way was found: the one in use goes on, if the far end still consents."""
+        if self.way.expired:
+            await self._connection.close()
+        else:
+            self.suspend(False)
 
     # -- the hub's handler ------------------------------------------------------------
 
     def on_datagram(self, port: int, data: bytes, source: Destination) -> None:
         """See :class:`~voicecore.transport.hub.PeerHandler`."""
-        protocol = self._protocols.get(port)
-        if protocol is not None:
-            protocol.datagram_received(data, source)
+        ways = self._ways
+        for way in ways:
+            if len(ways) == 1 or way.expects(port, data):
+                way.on_datagram(port, data, source)
+                return
+        self.dropped += 1
 
     def on_media(self, kind: int, *details: Any) -> None:
         """See :class:`~voicecore.transport.hub.PeerHandler`."""
         if self._sink is not None:
             self._sink.on_media(kind, *details)
 
-    # -- private ----------------------------------------------------------------------
+    # -- for its ways -----------------------------------------------------------------
 
-    def _on_packet(self, data: bytes) -> None:
+    def on_packet(self, data: bytes) -> None:
+        """SRTP or SRTCP came that the media threads don't see, by a relay."""
         if self._sink is not None:
             self._sink.on_packet(data)
 
-    def _on_pair(self) -> None:
+    def on_dropped(self) -> None:
+        """A datagram was of no use."""
+        self.dropped += 1
+
+    def on_pair(self) -> None:
+        """The pair in aiortc's connection changed."""
+        ours = ice_seam.nominated_pair(self._connection)
+        newest = ice_seam.nominated_pair(self.way.connection) if self._ways else None
+        if ours is not None and newest is not None and ours is not newest:
+            ice_seam.hand_on(self._connection, newest)  # a late check was about the old way
+        else:
+            self._tell_pair()
+
+    def on_way_pair(self, way: Way) -> None:
+        """The pair of a restart's way changed: that way is in use from now on."""
+        pair = ice_seam.nominated_pair(way.connection)
+        if pair is None or way not in self._ways:
+            return
+        if way is not self.way:
+            self._ways.reverse()
+            self._suspended = False
+        ice_seam.hand_on(self._connection, pair)
+
+    async def on_way_expired(self, way: Way) -> None:
+        """The far end has not consented for 30 s (RFC 7675)."""
+        way.expired = True
+        if self._ways == [way]:
+            await self._connection.close()
+        elif way is self.way:
+            self.suspend(True)  # the other way decides
+
+    # -- private ----------------------------------------------------------------------
+
+    def _tell_pair(self) -> None:
         if self._sink is None:
             return
         try:
@@ -173,13 +272,91 @@ class MediaPath:
         except Exception:  # called from the midst of aioice's state
             _LOG.exception("telling the pair of peer %d failed", self.peer)
 
-    def _on_dropped(self) -> None:
-        self.dropped += 1
+
+class Way:
+    """One ICE connection over the hub: its name, its candidates, a protocol for each port.
+
+    ``own`` are the call's own ports, opened by its first way if at all; ``reader`` is the
+    connection that DTLS reads from, if it is another one.
+    """
+
+    def __init__(
+        self,
+        hub: MediaHub,
+        path: MediaPath,
+        connection: ice_seam.IceConnection,
+        config: PathConfig,
+        ufrag: str,
+        own: list[Port],
+        *,
+        reader: ice_seam.IceConnection | None = None,
+    ) -> None:
+        self._hub = hub
+        self._path = path
+        self._connection = connection
+        self._config = config
+        self._reader = reader
+        self._protocols: dict[int, ice_seam.CallProtocol] = {}
+        self._own = own
+        self._closed = False
+        self.peer = path.peer
+        self.ufrag = ufrag
+        self.expired = False
+        """The far end's consent ran out (RFC 7675)."""
+        self.no_relay: ServerFault | None = None
+        """Why no TURN server gave a relay, once candidates are gathered."""
+        self.consent = ice_seam.prepare_ice(
+            connection,
+            ufrag=ufrag,
+            gather=self._gather,
+            on_pair=path.on_pair if reader is None else partial(path.on_way_pair, self),
+            on_expired=partial(path.on_way_expired, self),
+        )
+
+    @property
+    def connection(self) -> ice_seam.IceConnection:
+        """Its ICE connection."""
+        return self._connection
+
+    def expects(self, port: int, data: bytes) -> bool:
+        """Whether a datagram that came at ``port`` is for this way rather than another."""
+        protocol = self._protocols.get(port)
+        return protocol is not None and (data[0] > 3 or protocol.expects(data))
+
+    def on_datagram(self, port: int, data: bytes, source: Destination) -> None:
+        """Take a datagram."""
+        protocol = self._protocols.get(port)
+        if protocol is not None:
+            protocol.datagram_received(data, source)
+
+    async def close(self) -> None:
+        """Close what it sent by, and its connection unless that is aiortc's."""
+        remains = IceRemains(self._connection)
+        if self._reader is None:
+            await ice_seam.retire(self._connection)
+        else:
+            await self._connection.close()
+        ice_seam.close_latecomers(self._connection)
+        self.let_go()
+        remains.dissolve(also_connection=self._reader is not None)
+
+    def let_go(self) -> None:
+        """Forget the protocols, which have our methods. Twice is fine."""
+        self._closed = True
+        self._protocols.clear()
+
+    # -- private ----------------------------------------------------------------------
 
     def _new_protocol(self) -> ice_seam.CallProtocol:
+        path = self._path
         return ice_seam.CallProtocol(
-            self._connection, self._on_packet, self._on_dropped, self._consent
+            self._connection, path.on_packet, path.on_dropped, self.consent, self._reader
         )
+
+    def _new_relayed(self) -> ice_seam.CallProtocol:
+        made = self._new_protocol()
+        made.behind_s = 0.0 if self._config.relay_only else _BEHIND_S
+        return made
 
     async def _gather(self) -> list[Any]:
         if self._config.relay_only:
@@ -200,6 +377,8 @@ class MediaPath:
 
     def _open_own(self) -> list[Port]:
         assert self._config.ports is not None
+        if self._own:  # an ICE restart's: a range may be no larger than the calls
+            return self._own
         for host in self._hub.local_addresses():
             for _ in range(self._config.tries):
                 with contextlib.suppress(OSError):
@@ -263,7 +442,7 @@ class MediaPath:
         required = config.relay_only or config.relay_required
         found = await allocate(
             config.turn,
-            self._new_protocol,
+            self._new_relayed,
             config.notes,
             wait_s=RELAY_WAIT_S if required else GATHER_S,
             required=required,

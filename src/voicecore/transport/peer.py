@@ -28,10 +28,13 @@ from voicecore.errors import CapacityError, PeerError
 from voicecore.transport import aiortc_seam as seam
 from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
+from voicecore.transport.aioice_seam import IceCandidate
 from voicecore.transport.hub import MediaHub
+from voicecore.transport.ice_restart import IceRestarts
 from voicecore.transport.media_path import MediaPath, PathConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.remains import Remains, untie_receiving
+from voicecore.transport.restart_sdp import Negotiated, read_offer, write_answer
 from voicecore.transport.sctp_seam import DataSender
 from voicecore.transport.sdp_audio import (
     AudioFormat,
@@ -116,6 +119,7 @@ class PeerConfig:
     way, either, and no address of ours is told. ``turn_ca`` is a PEM file of the
     authorities for TURN over TLS; ``notes`` are of all calls of the process.
     ``now``: a monotonic clock (ns) for the milestones of a peer.
+    ``on_restart`` is told how an ICE restart went: ``connected``, ``failed`` or ``replaced``.
     """
 
     hub: MediaHub
@@ -133,6 +137,7 @@ class PeerConfig:
     turn_ca: str | None = None
     notes: ServerNotes = field(default_factory=ServerNotes)
     now: Callable[[], int] = time.monotonic_ns
+    on_restart: Callable[[str], None] = field(default=lambda result: None)
 
 
 class Peer:
@@ -152,12 +157,15 @@ class Peer:
         self._config = config
         transport = self._transceiver.receiver.transport
         self._path = MediaPath(config.hub, seam.ice_of(transport), _path_config(config))
+        self._restarts = IceRestarts(self._path, config.on_restart)
+        self._answers = 0  # to restarts
         seam.capture_keys(transport, self._on_keys)
         seam.forgive_late_data(transport)
         untie_receiving(transport)
         self._keys: SrtpKeys | None = None
         self._ours = AudioSection()
         self._theirs = AudioSection()
+        self._our_sdp = self._their_sdp = ""
         self._bundle: frozenset[str] = frozenset()
         self._channel: RTCDataChannel | None = None
         self._data: DataSender | None = None
@@ -194,7 +202,7 @@ class Peer:
         """
         self._take_channel(self._pc.createDataChannel(CHANNEL_LABEL))
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        self._check_relay()
+        _check_relay(self._config, self._path.no_relay)
         return self._describe(complete_offer(self._pc.localDescription.sdp, self._config.wants))
 
     async def answer(self, sdp: str) -> None:
@@ -226,11 +234,43 @@ class Peer:
             seam.be_dtls_server(self._transceiver.receiver.transport)
         with _as_peer_error("offer"):
             await self._pc.setLocalDescription(await self._pc.createAnswer())
-        self._check_relay()
+        _check_relay(self._config, self._path.no_relay)
         self.described_ns = self._config.now()
         made = self._pc.localDescription.sdp
         answer = complete_answer(made, self._theirs, self._config.wants)
         return self._describe(sdp_tools.in_order(answer, order, back=True))
+
+    async def restart(self, sdp: str, config: PeerConfig) -> str:
+        """Take an offer that restarts ICE, as the caller's network changed; return our answer.
+
+        ``config`` says how we are reached now. The call goes on by its old way until the
+        new one has a pair, and stays there if there will be none. Raises PeerError, which
+        changes nothing: ``not_connected`` or ``restart_under_way`` (409), or what an ICE
+        restart can't be (``restart_sdp.read_offer``, ``no_ice_restart``); CapacityError
+        as :meth:`offer`.
+        """
+        if self._link is None or self._closing:
+            raise PeerError(
+                "Only a connected session can restart ICE", code="not_connected", status=409
+            )
+        opened = seam.is_dtls_client(self._transceiver.receiver.transport)
+        payload_type = self._link.format.payload_type
+        agreed = Negotiated(self._our_sdp, self._their_sdp, payload_type, opened)
+        with _as_peer_error("offer"):
+            far = read_offer(sdp, agreed)
+        way = await self._restarts.begin(far, _path_config(config))
+        _check_relay(config, way.no_relay)
+        self._candidates = len(far.candidates)
+        self._answers += 1
+        connection = way.connection
+        return write_answer(
+            sdp,
+            agreed,
+            ufrag=connection.local_username,
+            password=connection.local_password,
+            candidates=connection.local_candidates,
+            version=self._answers,
+        )
 
     async def add_candidate(
         self, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
@@ -238,6 +278,7 @@ class Peer:
         """Take a trickled candidate. Those we can't reach are ignored; garbage raises.
 
         Those that overtake the description they belong to wait for it.
+        A ``ufrag`` in it says which ICE restart it belongs to; without one, to the newest.
         """
         text = candidate.strip().removeprefix("a=").removeprefix("candidate:")
         if not text or self._closing:
@@ -255,6 +296,10 @@ class Peer:
             return
         if not self._described:
             self._early.append((candidate, sdp_mid, sdp_mline_index))
+            return
+        if self._restarts.any:
+            known = IceCandidate.from_sdp(text)
+            await self._restarts.add_candidate(known, sdp_tools.ufrag_of(text))
             return
         parsed.sdpMid = sdp_mid if sdp_mid is not None else self._transceiver.mid
         parsed.sdpMLineIndex = sdp_mline_index
@@ -280,6 +325,7 @@ class Peer:
         if self._state:
             return
         self._pc.remove_all_listeners()
+        await self._restarts.stop()
         await self._connecting.cancel()
         remains = Remains(self._pc)
         try:
@@ -288,6 +334,7 @@ class Peer:
             _LOG.debug("closing a half-negotiated connection", exc_info=True)
             await seam.stop_ice(self._pc)
         finally:
+            await self._restarts.close()
             self._path.close()
         self._state = "closed"
         self._channel = None
@@ -298,18 +345,9 @@ class Peer:
 
     # -- private --------------------------------------------------------------
 
-    def _check_relay(self) -> None:
-        fault = self._path.no_relay
-        if self._config.relay_required and fault is not None:
-            raise CapacityError(
-                "Calls go through a TURN server here, and none gives a relay now:"
-                f" {fault.words}. Try again later; what to mend is in the server's log",
-                code=f"turn_{fault}",
-                retry_after_s=_RELAY_RETRY_AFTER_S,
-            )
-
     def _describe(self, sdp: str) -> str:
         self._ours = read_audio(sdp)
+        self._our_sdp = sdp
         return sdp
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
@@ -319,6 +357,7 @@ class Peer:
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
         self._theirs = read_audio(sdp)
+        self._their_sdp = sdp
         self._bundle = sdp_tools.bundled(sdp)
         self._described = True
         early, self._early = self._early, []
@@ -375,6 +414,16 @@ class Peer:
     def _on_text(self, message: str | bytes) -> None:
         if isinstance(message, str) and len(message) <= _MAX_MESSAGE_CHARS:
             self._events.on_message(message)
+
+
+def _check_relay(config: PeerConfig, fault: ServerFault | None) -> None:
+    if config.relay_required and fault is not None:
+        raise CapacityError(
+            "Calls go through a TURN server here, and none gives a relay now:"
+            f" {fault.words}. Try again later; what to mend is in the server's log",
+            code=f"turn_{fault}",
+            retry_after_s=_RELAY_RETRY_AFTER_S,
+        )
 
 
 @contextlib.contextmanager

@@ -64,6 +64,28 @@ class Remains:
         self._parts.clear()
 
 
+class IceRemains:
+    """What is left of one ICE connection, when a call has another one since. Made before it ends."""
+
+    def __init__(self, connection: IceConnection) -> None:
+        self._connection = connection
+        self._protocols = list(connection._protocols)
+
+    def dissolve(self, *, also_connection: bool) -> None:
+        """Undo the knot; after it has ended. aiortc's own connection goes on without the rest."""
+        insides: Any = self._connection
+        parts: list[Any] = [*self._protocols]
+        for pair in insides._check_list:
+            parts += [pair, pair.protocol]
+        for kept in (insides._protocols, insides._check_list, insides._remote_candidates):
+            kept.clear()
+        if also_connection:
+            parts.append(insides)
+        for part in parts:
+            vars(part).clear()
+        self._protocols.clear()
+
+
 def untie_receiving(transport: RTCDtlsTransport) -> None:
     """Let what ends the reception know only its own frames.
 

@@ -119,6 +119,12 @@ def with_candidates_everywhere(sdp: str) -> str:
     return "\r\n".join(line for part in parts for line in part)
 
 
+def ufrag_of(candidate: str) -> str:
+    """The ICE name in a candidate's extensions (RFC 8839, section 5.1), or ``""``."""
+    fields = candidate.split()[8:]
+    return dict(zip(fields[::2], fields[1::2], strict=False)).get("ufrag", "")
+
+
 def require_names(sdp: str) -> None:
     """Refuse sections that can't be told apart, and a BUNDLE of sections that aren't there.
 

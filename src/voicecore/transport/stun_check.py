@@ -72,6 +72,20 @@ def read(data: bytes, password: bytes) -> Binding | None:
     return Binding(kind, transaction, attributes)
 
 
+def receiver(data: bytes) -> str | None:
+    """The receiver's name in an unchecked request; None for any other message. Never raises."""
+    if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != REQUEST:
+        return None
+    at = _HEADER.size
+    while at + _ATTRIBUTE.size <= len(data):
+        name, length = _ATTRIBUTE.unpack_from(data, at)
+        at += _ATTRIBUTE.size
+        if name == USERNAME:
+            return data[at : at + length].partition(b":")[0].decode("utf-8", "replace")
+        at += length + (-length & 3)
+    return None
+
+
 def write(kind: int, transaction: bytes, attributes: bytes, password: bytes) -> bytes:
     """A message with ``attributes`` (:func:`attribute`), signed by ``password``."""
     length = len(attributes) + _INTEGRITY_BYTES

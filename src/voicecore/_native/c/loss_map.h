@@ -5,7 +5,8 @@
  * The newest LOSS_PACKETS packets are looked up when asked for, so that what comes late after
  * all is not lost. Of an older one the last word is kept in `lost`, the newest LOSS_MARKS
  * stretches: beyond, the oldest are forgotten. Lost is a packet of speech that feedback says
- * didn't come, that wasn't sent again, and that the packet after, if that came, can't make.
+ * didn't come, that wasn't sent again, and that the packet after, if that came, can't make. So is
+ * one of which feedback says nothing, once the way is given up by which it was sent.
  *
  * The caller owns the struct and serialises calls, under the lock of its struct rtcp. Nothing
  * allocates. */
@@ -26,6 +27,7 @@ typedef struct {
     uint16_t samples;  /* how many; 0: none */
     uint8_t repeats;   /* 1: the packet before can be made from it too */
     uint8_t again;     /* 1: was sent again */
+    uint8_t given_up;  /* 1: lost unless feedback says otherwise */
 } loss_packet;
 
 typedef struct {
@@ -45,7 +47,9 @@ static inline loss_packet *loss_at(loss_map *m, uint16_t number) {
 static inline int loss_of(loss_map *m, const rtcp *r, uint16_t number) {
     const loss_packet *packet = loss_at(m, number);
     const uint16_t after = (uint16_t)(number + 1);
-    if (packet->samples == 0 || packet->again || rtcp_fate(r, number) != CC_LOST) return 0;
+    const int fate = rtcp_fate(r, number);
+    if (packet->samples == 0 || packet->again || fate == CC_ARRIVED) return 0;
+    if (fate != CC_LOST && !packet->given_up) return 0;
     return after == m->next || !loss_at(m, after)->repeats || rtcp_fate(r, after) != CC_ARRIVED;
 }
 
@@ -79,6 +83,12 @@ static inline void loss_note(loss_map *m, const rtcp *r, uint16_t number, uint16
 static inline void loss_again(loss_map *m, uint16_t sequence) {
     const uint16_t number = (uint16_t)(sequence - m->lead);
     if ((uint16_t)(m->next - 1 - number) < m->known) loss_at(m, number)->again = 1;
+}
+
+/* The way of all that was sent so far is given up. */
+static inline void loss_give_up(loss_map *m) {
+    for (uint16_t left = m->known; left; left--)
+        loss_at(m, (uint16_t)(m->next - left))->given_up = 1;
 }
 
 /* Adds the part of a stretch that lies in [start, end). */

@@ -308,6 +308,22 @@ void plane_detach(plane *p, plane_peer *peer)
     peer_end_canceller(peer);
 }
 
+/* The way ends by which what was sent so far went; tx_lock is held. */
+static void give_up(plane_peer *peer)
+{
+    if (peer->port == NULL && !peer->relayed) return;
+    pthread_mutex_lock(&peer->rtcp_lock);
+    if (peer->losses) loss_give_up(peer->losses);
+    pthread_mutex_unlock(&peer->rtcp_lock);
+}
+
+static int is_route(const plane_peer *peer, const plane_port *port,
+                    const struct sockaddr_storage *to, socklen_t to_bytes, int relayed)
+{
+    if (port == NULL) return peer->port == NULL && peer->relayed == relayed;
+    return peer->port == port && peer->to_bytes == to_bytes && memcmp(&peer->to, to, to_bytes) == 0;
+}
+
 void plane_set_route(plane *p, plane_peer *peer, plane_port *port,
                      const struct sockaddr_storage *to, socklen_t to_bytes, int relayed)
 {
@@ -317,6 +333,7 @@ void plane_set_route(plane *p, plane_peer *peer, plane_port *port,
     }
     pthread_mutex_lock(&peer->tx_lock);
     plane_port *before = peer->port;
+    if (!is_route(peer, port, to, to_bytes, relayed)) give_up(peer);
     peer->port = port;
     peer->relayed = port == NULL && relayed;
     peer->to_bytes = to_bytes;

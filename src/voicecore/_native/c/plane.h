@@ -9,7 +9,7 @@
  *      network ◄─ TX thread: sendmmsg ◄ SRTP ◄ RTP, RTCP ◄ encoder ◄ playout ─────┘ started, drained
  *
  * Objects. A port is a UDP socket (one for each RX thread, by SO_REUSEPORT). A peer is who we
- * talk to: an ICE name, the addresses it is known by, and once DTLS is through, a session with
+ * talk to: its ICE names, the addresses it is known by, and once DTLS is through, a session with
  * its audio. All three are counted references; a thread of the plane that has looked one up
  * keeps it until it is done, so a call may end while its packet is in flight.
  *
@@ -44,6 +44,7 @@
 #define PLANE_VAD_STATE 256
 #define PLANE_LATE_BINS 64 /* of 1 ms */
 #define PLANE_MOST_LOST 769
+#define PLANE_MOST_NAMES 4 /* of a peer at once */
 #define PLANE_NEVER INT64_MAX
 
 typedef struct plane plane;
@@ -190,6 +191,13 @@ void plane_close_port(plane *p, plane_port *port);
 plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n, int *error);
 /* Detaches if need be; the peer may not be used afterwards. */
 void plane_remove_peer(plane *p, plane_peer *peer);
+/* Another name of the peer: after an ICE restart (RFC 8445, section 9) the old one and the new
+ * one are good until the new has a pair. 0, or an errno: EINVAL for a name that is empty or too
+ * long, EEXIST for one that is taken, ENOSPC beyond PLANE_MOST_NAMES, ENOMEM. */
+int plane_add_name(plane *p, plane_peer *peer, const uint8_t *name, size_t n);
+/* STUN for that name is nobody's any more: 0, or ENOENT if it isn't the peer's, EBUSY if it is
+ * his last, which stays as long as he does. */
+int plane_drop_name(plane *p, plane_peer *peer, const uint8_t *name, size_t n);
 /* Sends a datagram and knows its receiver from now on: 0, or an errno. */
 int plane_send(plane *p, plane_peer *peer, plane_port *port, const uint8_t *data, size_t n,
                const struct sockaddr_storage *to, socklen_t to_bytes);
@@ -198,8 +206,10 @@ int plane_send(plane *p, plane_peer *peer, plane_port *port, const uint8_t *data
 int plane_attach(plane *p, plane_peer *peer, const plane_session *session);
 /* Says BYE; afterwards nothing touches the session's audio. Twice is fine. */
 void plane_detach(plane *p, plane_peer *peer);
-/* Where media goes: port NULL and `relayed`: by PLANE_PACKET; neither: nowhere. What comes
- * from there is the peer's, unless another one has talked to that address before. */
+/* Where media goes: port NULL and `relayed`: by PLANE_PACKET; neither: nowhere, and what is to be
+ * played waits at its sample. What comes from there is the peer's, unless another one has talked
+ * to that address before. With the way ends what the far end may still say of packets that went
+ * by it: those it has said nothing of count as lost (plane_lost), unless it does yet. */
 void plane_set_route(plane *p, plane_peer *peer, plane_port *port,
                      const struct sockaddr_storage *to, socklen_t to_bytes, int relayed);
 /* One SRTP or SRTCP datagram that came by way of a relay. */

@@ -180,15 +180,23 @@ void peer_release(plane *p, plane_peer *peer)
     free(peer);
 }
 
+/* 0, or an errno. The plane's lock is held. */
+static int take_name(plane *p, plane_peer *peer, const map_key *name)
+{
+    if (map_get(&p->known, name) != NULL) return EEXIST;
+    return map_put(&p->known, name, peer) == 0 ? 0 : ENOMEM;
+}
+
 plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n, int *error)
 {
     plane_peer *peer = calloc(1, sizeof *peer);
     *error = peer == NULL ? ENOMEM : EINVAL;
-    if (peer == NULL || map_name_key(&peer->name, name, n) != 0) {
+    if (peer == NULL || map_name_key(&peer->names[0], name, n) != 0) {
         free(peer);
         return NULL;
     }
     peer->refs = 1;
+    peer->name_count = 1;
     peer->id = id;
     peer->slot = -1;
     peer->tokens = PEER_BURST;
@@ -200,11 +208,9 @@ plane_peer *plane_add_peer(plane *p, uint32_t id, const uint8_t *name, size_t n,
     pthread_mutex_init(&peer->tx_lock, NULL);
     pthread_mutex_init(&peer->rtcp_lock, NULL);
     pthread_mutex_lock(&p->lock);
-    const int taken = map_get(&p->known, &peer->name) != NULL;
-    const int status = taken ? -1 : map_put(&p->known, &peer->name, peer);
+    *error = take_name(p, peer, &peer->names[0]);
     pthread_mutex_unlock(&p->lock);
-    if (status != 0) {
-        *error = taken ? EEXIST : ENOMEM;
+    if (*error != 0) {
         peer_release(p, peer);
         return NULL;
     }
@@ -221,12 +227,44 @@ void plane_remove_peer(plane *p, plane_peer *peer)
 {
     plane_detach(p, peer);
     pthread_mutex_lock(&p->lock);
-    forget(p, peer, &peer->name);
+    for (int i = 0; i < peer->name_count; i++) forget(p, peer, &peer->names[i]);
+    peer->name_count = 0;
     for (int i = 0; i < peer->address_count; i++) forget(p, peer, &peer->addresses[i]);
     peer->address_count = 0;
     peer->removed = 1;
     pthread_mutex_unlock(&p->lock);
     peer_release(p, peer);
+}
+
+int plane_add_name(plane *p, plane_peer *peer, const uint8_t *name, size_t n)
+{
+    map_key key;
+
+    if (map_name_key(&key, name, n) != 0) return EINVAL;
+    pthread_mutex_lock(&p->lock);
+    const int full = peer->name_count == PLANE_MOST_NAMES;
+    const int status = full ? ENOSPC : take_name(p, peer, &key);
+    if (status == 0) peer->names[peer->name_count++] = key;
+    pthread_mutex_unlock(&p->lock);
+    return status;
+}
+
+int plane_drop_name(plane *p, plane_peer *peer, const uint8_t *name, size_t n)
+{
+    map_key key;
+    int at = 0;
+
+    if (map_name_key(&key, name, n) != 0) return ENOENT;
+    pthread_mutex_lock(&p->lock);
+    while (at < peer->name_count && memcmp(&peer->names[at], &key, sizeof key) != 0) at++;
+    /* By its names a peer is found when the plane ends. */
+    const int status = at == peer->name_count ? ENOENT : peer->name_count == 1 ? EBUSY : 0;
+    if (status == 0) {
+        map_remove(&p->known, &key);
+        peer->names[at] = peer->names[--peer->name_count];
+    }
+    pthread_mutex_unlock(&p->lock);
+    return status;
 }
 
 static int is_media_address(const plane_peer *peer, int at)

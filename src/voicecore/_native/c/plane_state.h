@@ -65,7 +65,8 @@ struct plane_peer {
     int hearing;     /* atomic: index of the RX thread that its packets come to */
 
     /* Under the plane's lock. */
-    map_key name;
+    map_key names[PLANE_MOST_NAMES];
+    int name_count;
     map_key addresses[MOST_ADDRESSES];
     int address_count, next_address;
     map_key media_address; /* where its media goes: never forgotten while it does */

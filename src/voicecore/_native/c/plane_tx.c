@@ -207,7 +207,7 @@ static void serve(plane *p, tx_batch *b, plane_peer *peer, int64_t due_ns, int64
 {
     pthread_mutex_lock(&peer->tx_lock);
     if (peer->sending) {
-        if (!peer->silent) {
+        if (!peer->silent && (peer->relayed || has_way(peer))) {
             keep_time(peer, due_ns);
             send_audio(p, b, peer, now_ns);
         }

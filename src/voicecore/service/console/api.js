@@ -1,4 +1,4 @@
-/** Signaling: the five requests of a call whose offer the server makes. */
+/** Signaling: the six requests of a call whose offer the server makes. */
 
 const BASE = '/api/voice';
 const PATIENCE_MS = 10_000;
@@ -67,9 +67,16 @@ export function sendCandidate({ session_id, token }, candidate) {
       candidate: candidate.candidate,
       sdpMid: candidate.sdpMid,
       sdpMLineIndex: candidate.sdpMLineIndex,
+      usernameFragment: candidate.usernameFragment,
     },
   };
   return request('PATCH', `/session/${encodeURIComponent(session_id)}`, { token, body });
+}
+
+/** Send an offer that restarts ICE: {sdp, type, session_id, ice_servers}. */
+export function sendRestart({ session_id, token }, { type, sdp }) {
+  const path = `/session/${encodeURIComponent(session_id)}/restart`;
+  return request('POST', path, { token, body: { type, sdp } });
 }
 
 /** End the session. `leaving`: the page is being closed, so outlive it. */

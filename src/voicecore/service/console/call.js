@@ -2,14 +2,24 @@
  * The life of one call: microphone, signaling, peer connection, data channel.
  *
  *     start() ─ microphone ─ session ─ answer ─ ICE/DTLS ─ connected … end()
+ *                                                 ▲            │ the network changed
+ *                                                 └─ restart ◄─┘
  *
  * `end` may come at any moment, also while start() awaits something; start()
  * then returns quietly and leaves nothing behind. A call is used once.
  */
 
-import { ApiError, closeSession, openSession, sendAnswer, sendCandidate } from './api.js';
+import {
+  ApiError,
+  closeSession,
+  openSession,
+  sendAnswer,
+  sendCandidate,
+  sendRestart,
+} from './api.js';
 import { openMicrophone } from './capture.js';
 import { CallProblem, iceProblem, problem, serverProblem, tellingRelayError } from './problems.js';
+import { Reconnect } from './reconnect.js';
 
 const CONNECT_MS = 25_000;
 const CHANNEL = 'voicecore';
@@ -27,6 +37,7 @@ export class Call {
   #ended = false;
   #connected = false;
   #answered = false;
+  #reconnect = null;
   #waiting = [];
   #trickle = Promise.resolve();
   #ownCandidates = 0;
@@ -39,7 +50,7 @@ export class Call {
   /**
    * @param {object} hooks onStep(text), onMicrophone(stream), onRemote(stream),
    *   onMessage(text), onConnection(state), onConnected(),
-   *   onEnd(problem|null): once, however the call ends
+   *   onReconnecting(reconnecting), onEnd(problem|null): once, however the call ends
    */
   constructor(hooks) {
     this.#hooks = hooks;
@@ -69,6 +80,7 @@ export class Call {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#timer);
+    this.#reconnect?.stop();
     // A page on its way out may lose its request; one of the two will arrive.
     if (leaving) this.tell({ type: 'hangup' });
     this.#microphone?.getTracks().forEach((track) => track.stop());
@@ -193,10 +205,37 @@ export class Call {
     if (state === 'connected' && !this.#connected) {
       this.#connected = true;
       clearTimeout(this.#timer);
+      this.#reconnect = new Reconnect(
+        () => this.#restart(),
+        (reconnecting) => this.#hooks.onReconnecting(reconnecting),
+        () => this.end(problem('call_lost')),
+      );
       this.#hooks.onConnected();
-    } else if (state === 'failed') {
-      this.end(this.#connected ? problem('call_lost') : this.#noPath());
+    } else if (state === 'failed' && !this.#connected) {
+      this.end(this.#noPath());
     }
+    this.#reconnect?.changed(state);
+  }
+
+  /** One attempt at another way through the network; see Reconnect. */
+  async #restart() {
+    const pc = this.pc;
+    this.#answered = false;
+    this.#waiting = [];
+    try {
+      // An offer that the server may have taken without our knowing is of no use twice.
+      if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
+      await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+      const answer = await sendRestart(this.#session, pc.localDescription);
+      if (this.#ended) return 'gone';
+      pc.setConfiguration({ ...pc.getConfiguration(), iceServers: answer.ice_servers ?? [] });
+      await pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
+    } catch (fault) {
+      return this.#ended ? 'gone' : afterRefusal(fault);
+    }
+    this.#answered = true;
+    for (const candidate of this.#waiting.splice(0)) this.#send(candidate);
+    return 'sent';
   }
 
   get #relayedOnly() {
@@ -210,6 +249,12 @@ export class Call {
       error: this.#ownRelays > 0 ? null : this.#relayError,
     });
   }
+}
+
+function afterRefusal(fault) {
+  console.warn('voicecore: not reconnected yet:', fault.code ?? fault.name);
+  const final = fault instanceof ApiError && [401, 403, 404, 422].includes(fault.status);
+  return final ? 'gone' : 'later';
 }
 
 function describe(fault) {

@@ -33,6 +33,7 @@ function hooks() {
     onMessage: receive,
     onConnection: setConnection,
     onConnected,
+    onReconnecting: state.setReconnecting,
     onEnd,
   };
 }
@@ -75,6 +76,7 @@ function onEnd(why) {
   levels.agent.attach(null);
   byId('remote').srcObject = null;
   state.setNetwork(null);
+  state.setReconnecting(false);
   if (why && !goodbye) {
     report(why);
     state.setPhase('failed', why.title);
@@ -144,6 +146,9 @@ function expose() {
   const view = {
     get state() {
       return state.model.phase;
+    },
+    get reconnecting() {
+      return state.model.reconnecting;
     },
     get turns() {
       return structuredClone(state.model.turns);

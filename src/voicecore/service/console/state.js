@@ -37,6 +37,7 @@ export const model = {
   note: '',
   hello: null,
   muted: false,
+  reconnecting: false,
   network: null,
   errors: [],
   get turns() {
@@ -81,6 +82,12 @@ export function setMuted(muted) {
   tell('phase');
 }
 
+/** Whether the call waits for another way through the network; its phase stays. */
+export function setReconnecting(reconnecting) {
+  model.reconnecting = reconnecting;
+  tell('phase');
+}
+
 /** What the statistics said a moment ago, or null when there is no call. */
 export function setNetwork(network) {
   model.network = network;
@@ -100,6 +107,7 @@ export function reset() {
   turns.clear();
   model.hello = null;
   model.network = null;
+  model.reconnecting = false;
   tell('turn', null);
   tell('hello');
   tell('network');

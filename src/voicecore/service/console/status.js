@@ -21,17 +21,21 @@ function tick() {
   byId('clock').textContent = startedAt_ms === null ? '' : clock(performance.now() - startedAt_ms);
 }
 
+const AWAY = ['Reconnecting', 'The network changed or is away. The call goes on when it is back.'];
+
 function show() {
   const { phase, note, muted } = model;
-  const [name, hint] = WORDS[phase];
+  const away = inCall() && model.reconnecting;
+  const [name, hint] = away ? AWAY : WORDS[phase];
   const talking = inCall();
   const state = byId('state');
   state.dataset.state = phase;
+  state.toggleAttribute('data-reconnecting', away);
   document.documentElement.dataset.phase = phase;
   document.documentElement.toggleAttribute('data-incall', talking);
   byId('state-name').textContent = name;
   const silenced = talking && muted && phase !== 'connecting';
-  byId('state-hint').textContent = silenced ? 'You are muted.' : note || hint;
+  byId('state-hint').textContent = away ? hint : silenced ? 'You are muted.' : note || hint;
   byId('call').hidden = talking;
   byId('hangup').hidden = !talking;
   byId('hangup-label').textContent = phase === 'connecting' ? 'Cancel' : 'Hang up';

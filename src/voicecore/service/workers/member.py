@@ -24,11 +24,11 @@ from voicecore.service import bodies
 from voicecore.service.crew import WorkerView
 from voicecore.service.directory import Directory
 from voicecore.service.forwarded import from_worker
-from voicecore.service.health import Readiness
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.passing_on import opens_call
 from voicecore.service.problems import problem
+from voicecore.service.readiness import Readiness
 from voicecore.service.session_ids import SessionIds, owner_of
 from voicecore.service.workers import inner, sums
 from voicecore.service.workers.board import Board, Slot, WorkerState

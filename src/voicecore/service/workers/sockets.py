@@ -15,10 +15,10 @@ from voicecore.service.listening import cannot_listen
 BACKLOG = 128
 
 
-def listen_on(host: str, port: int) -> list[socket.socket]:
+def open_listeners(host: str, port: int, flag: str = "") -> list[socket.socket]:
     """Listening sockets for all addresses of ``host``; ``port`` 0: the same free one on all.
 
-    Raises ConfigError. The caller closes them.
+    Raises ConfigError (``flag``: see :func:`cannot_listen`). The caller closes them.
     """
     opened: list[socket.socket] = []
     try:
@@ -31,7 +31,7 @@ def listen_on(host: str, port: int) -> list[socket.socket]:
             sock.close()
         if isinstance(error, socket.gaierror):
             raise ConfigError([f"can't listen on {host} port {port}: {error.strerror}"]) from None
-        raise cannot_listen(error, host, port) from None
+        raise cannot_listen(error, host, port, flag) from None
     return opened
 
 

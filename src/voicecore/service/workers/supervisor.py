@@ -26,7 +26,7 @@ from voicecore.service.workers.board import Board, WorkerState
 from voicecore.service.workers.division import CERTIFICATE, worker_count
 from voicecore.service.workers.place import ADMIN, PUBLIC, Place, descriptors, inner_socket
 from voicecore.service.workers.restarts import Backoff, verdict
-from voicecore.service.workers.sockets import listen_on
+from voicecore.service.workers.sockets import open_listeners
 
 WATCH_PERIOD_S = 0.1
 HUNG_PERIODS = 300
@@ -47,10 +47,10 @@ def supervise(settings: Settings, argv: Sequence[str], report: Callable[[str], N
     count = worker_count(settings)
     with ExitStack() as stack:
         folder = _private_folder(stack, count)
-        public = listen_on(settings.host, settings.port)
+        public = open_listeners(settings.host, settings.port)
         sockets = [(PUBLIC, sock) for sock in public]
         if settings.admin_port:
-            admin = listen_on(settings.admin_host, settings.admin_port)
+            admin = open_listeners(settings.admin_host, settings.admin_port, "admin-")
             sockets += [(ADMIN, sock) for sock in admin]
         for _, sock in sockets:
             stack.callback(sock.close)

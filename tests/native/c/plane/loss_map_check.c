@@ -1,5 +1,5 @@
 /* The loss map against plain arrays of all packets there were: speech, rests, redundancy, numbers
- * left out, feedback in any order and late, packets sent again.
+ * left out, feedback in any order and late, packets sent again, ways given up.
  *
  *     loss_map_check SEED PACKETS */
 #include "loss_map.h"
@@ -37,7 +37,8 @@ int rtcp_fate(const rtcp *r, uint16_t number)
 static int is_lost(int i)
 {
     const past *p = &packets[i], *after = p + 1;
-    if (!p->sent || !p->packet.samples || p->packet.again || p->fate != CC_LOST) return 0;
+    if (!p->sent || !p->packet.samples || p->packet.again || p->fate == CC_ARRIVED) return 0;
+    if (p->fate != CC_LOST && !p->packet.given_up) return 0;
     return !(i < newest && after->sent && after->packet.repeats && after->fate == CC_ARRIVED);
 }
 
@@ -48,7 +49,7 @@ static void note(int64_t *position)
         if (i >= 0) packets[i].settled = is_lost(i);
     for (int i = newest + 1; i < number; i++) memset(&packets[i], 0, sizeof packets[i]);
     past *p = &packets[number];
-    *p = (past){{*position, (uint16_t)(below(3) ? 1 + below(960) : 0), below(3) == 0, 0},
+    *p = (past){{*position, (uint16_t)(below(3) ? 1 + below(960) : 0), below(3) == 0, 0, 0},
                 CC_FLYING, 0, 1};
     *position += p->packet.samples + (below(40) ? 0 : below(500)); /* a quiet frame lies between */
     loss_note(&map, NULL, (uint16_t)(first + number), (uint16_t)(first + number + 777), &p->packet);
@@ -68,6 +69,13 @@ static void send_again(void)
     if (i < 0) return;
     if (i > newest - LOSS_PACKETS) packets[i].packet.again = 1;
     loss_again(&map, (uint16_t)(first + i + 777));
+}
+
+static void give_up(void)
+{
+    for (int i = newest > LOSS_PACKETS - 1 ? newest - LOSS_PACKETS + 1 : 0; i <= newest; i++)
+        packets[i].packet.given_up = 1;
+    loss_give_up(&map);
 }
 
 static int clip(mark *out, int n, int64_t from, int64_t to, int64_t start, int64_t end)
@@ -121,6 +129,7 @@ int main(int count, char **arguments)
             note(&position);
             for (int k = below(4); k >= 0; k--) tell(loss_percent);
             if (below(20) == 0) send_again();
+            if (below(500) == 0) give_up();
             if (below(newest < 3000 ? 40 : 2000) == 0) compare(position);
         }
         compare(position);

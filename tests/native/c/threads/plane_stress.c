@@ -186,6 +186,17 @@ static void add_peer(int i)
     MUST(plane_add_peer(p, next_id++, (const uint8_t *)name, (size_t)n, &error) == NULL);
 }
 
+/* Names of an ICE restart come and go; STUN for "peer<PEERS>" is nobody's without them. */
+static void rename_peer(slot *s, uint32_t *random)
+{
+    char name[16];
+    const int n = snprintf(name, sizeof name, "peer%u", PEERS + next_random(random) % 6);
+    if (next_random(random) % 2)
+        plane_add_name(p, s->peer, (const uint8_t *)name, (size_t)n);
+    else
+        plane_drop_name(p, s->peer, (const uint8_t *)name, (size_t)n);
+}
+
 static void attach(slot *s, uint32_t *random)
 {
     static const uint8_t key[4] = { 1, 2, 3, 4 };
@@ -314,6 +325,8 @@ static void act(uint32_t *random)
         s->in = calloc(1, sizeof *s->in); /* not again: once for a peer */
     } else if (what == 13 && next_random(random) % 4 == 0) {
         remove_peer(s);
+    } else if (what == 15) {
+        rename_peer(s, random);
     } else if (what == 14 && next_random(random) % 20 == 0) {
         const int port = (int)(next_random(random) % PORTS);
         plane_close_port(p, ports[port]);
