@@ -1,10 +1,12 @@
 """What ``service/Containerfile`` would give, measured without a container engine.
 
-    python scripts/image_figures.py        # -> build/image.json; minutes, some 700 MB for a while
+    python scripts/image_figures.py            # -> build/image.json; minutes, 700 MB for a while
+    python scripts/image_figures.py FOLDER     # the environment stays there, for another time
 
 The same wheel, the same pip line in an environment of its own, compiled like there; then how
-much it is, what of it is most, and how long the service takes from its start to ``/readyz``.
-The base image (python:slim) comes on top of it.
+much it is, what of it is most, and how long the service takes from its start to ``/readyz``:
+wall time, which is the machine's load, too, and CPU time, which is not. The base image
+(python:slim) comes on top of it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,7 +22,6 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -62,8 +62,8 @@ def run(*command: str) -> None:
     subprocess.run(command, check=True)
 
 
-def start_s(python: Path, flags: list[str], folder: Path) -> tuple[float, int]:
-    """Seconds to ``/readyz``, and resident bytes of the process and its children then."""
+def start(python: Path, flags: list[str], folder: Path) -> tuple[float, float, int]:
+    """Seconds to ``/readyz``; CPU seconds and resident bytes of all its processes by then."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -76,7 +76,8 @@ def start_s(python: Path, flags: list[str], folder: Path) -> tuple[float, int]:
         while not ready(f"http://127.0.0.1:{port}/readyz"):
             assert process.poll() is None, "the service ended"
             time.sleep(0.01)
-        return time.monotonic() - began_s, sum(map(resident_bytes, family(process.pid)))
+        took_s, all_of_it = time.monotonic() - began_s, family(process.pid)
+        return took_s, sum(map(cpu_s, all_of_it)), sum(map(resident_bytes, all_of_it))
     finally:
         process.terminate()
         process.wait(30)
@@ -97,6 +98,12 @@ def family(pid: int) -> list[int]:
     return [pid, *(one for child in children for one in family(int(child)))]
 
 
+def cpu_s(pid: int) -> float:
+    """What it has used, itself."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident_bytes(pid: int) -> int:
     """What it holds, shared pages by their share."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -104,30 +111,40 @@ def resident_bytes(pid: int) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
+def measured(folder: Path) -> dict[str, Any]:
+    """All figures of the environment in ``folder``, which is made if it isn't there."""
+    environment = folder / "voicecore"
+    if not environment.is_dir():
+        installed(folder)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    parts = {path.name: size_bytes(path) for path in packages.iterdir() if path.is_dir()}
+    figures: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "extras": extras(),
+        "environment_bytes": size_bytes(environment),
+        "wheel_bytes": size_bytes(folder / "wheels"),
+        "largest_bytes": dict(sorted(parts.items(), key=lambda item: -item[1])[:10]),
+        "load": os.getloadavg()[0],
+    }
+    for what, flags in STARTS.items():
+        runs = [start(environment / "bin/python", flags, folder) for _ in range(RUNS)]
+        wall_s, used_s, held = (sorted(column)[RUNS // 2] for column in zip(*runs, strict=True))
+        figures[what] = {
+            "start_s": round(wall_s, 2),
+            "fastest_start_s": round(min(run[0] for run in runs), 2),
+            "start_cpu_s": round(used_s, 2),
+            "resident_bytes": held,
+        }
+    return figures
+
+
 def main() -> int:
     """Measure, print, write."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        environment = installed(folder)
-        (packages,) = environment.glob("lib/python*/site-packages")
-        parts = {path.name: size_bytes(path) for path in packages.iterdir() if path.is_dir()}
-        largest = dict(sorted(parts.items(), key=lambda item: -item[1])[:10])
-        figures: dict[str, Any] = {
-            "python": sys.version.split()[0],
-            "extras": extras(),
-            "environment_bytes": size_bytes(environment),
-            "wheel_bytes": size_bytes(folder / "wheels"),
-            "largest_bytes": largest,
-            "load": os.getloadavg()[0],
-        }
-        for what, flags in STARTS.items():
-            runs = [start_s(environment / "bin/python", flags, folder) for _ in range(RUNS)]
-            figures[what] = {
-                "start_s": round(median(s for s, _ in runs), 2),
-                "first_start_s": round(runs[0][0], 2),
-                "resident_bytes": round(median(held for _, held in runs)),
-            }
-        shutil.rmtree(environment)
+    if sys.argv[1:]:
+        figures = measured(Path(sys.argv[1]).resolve())
+    else:
+        with tempfile.TemporaryDirectory() as name:
+            figures = measured(Path(name))
     target = ROOT / "build" / "image.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(figures, indent=2) + "\n")
