@@ -13,7 +13,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.kustomize import Manifest, documents, identity, merged, render
+from voicecore.service.__main__ import HARD_EXIT_S
 from voicecore.service.access_fields import AccessFields
+from voicecore.service.calls import GOODBYES_S
 from voicecore.service.config import Settings
 from voicecore.service.config_load import load, variable_name
 from voicecore.service.metrics import Metrics
@@ -33,7 +35,6 @@ FIELDS = {
     "metadata.name": "voicecore-7d9f8b6c5-x2x9z",
 }
 PROBE_VARIABLES = {cli.KEY_VARIABLE, f"{cli.KEY_VARIABLE}_FILE", "VOICECORE_CONFIG"}
-GOODBYES_S, CLOSING_S = 10, 5
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -268,7 +269,7 @@ def test_ports_are_the_same_everywhere(settings: Settings, overlay: list[Manifes
 
 def test_a_drain_has_the_time_it_takes(settings: Settings, overlay: list[Manifest]) -> None:
     pre_stop_s = container(overlay)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    needed_s = pre_stop_s + settings.drain_timeout_s + GOODBYES_S + CLOSING_S
+    needed_s = pre_stop_s + settings.drain_timeout_s + GOODBYES_S + HARD_EXIT_S
     assert pod_of(one(overlay, "Deployment"))["spec"]["terminationGracePeriodSeconds"] >= needed_s
 
 
