@@ -59,8 +59,11 @@ async def place_call(wanted: Wanted, now_ns: Callable[[], int] = time.monotonic_
         stage, reason = call.overdue(watch.under_way)
         report.failed_stage = stage
         report.reason = f"{reason} (given up after {wanted.timeout_s:g} s)"
+    except Exception as error:  # what aiortc raises at what a service sent
+        report.failed_stage = watch.under_way or "probe"
+        report.reason = f"the client's own {type(error).__name__}: {error}"
     finally:
-        with contextlib.suppress(TimeoutError, StageFailed):
+        with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSING_S):
                 await call.close()
         watch.stop()
