@@ -41,45 +41,55 @@ KNOWN = {
 """Of those whose metadata say none, or not all: read in what they come with or come from."""
 
 LIBRARIES = {
-    "libSvtAv1Enc": "BSD-3-Clause-Clear",
-    "libXau": "MIT",
-    "libasound": "LGPL-2.1-or-later",
-    "libavcodec": "LGPL-3.0-or-later; with x264 and x265 in it GPL-3.0-or-later",
-    "libavdevice": "as libavcodec",
-    "libavfilter": "as libavcodec",
-    "libavformat": "as libavcodec",
-    "libavutil": "LGPL-3.0-or-later",
-    "libcrc32c": "BSD-3-Clause",
-    "libdav1d": "BSD-2-Clause",
-    "libdrm": "MIT",
-    "libespeak-ng": "GPL-3.0-or-later",
-    "libgfortran": "GPL-3.0-or-later WITH GCC-exception-3.1",
-    "libgmp": "LGPL-3.0-or-later OR GPL-2.0-or-later",
-    "libgnutls": "LGPL-2.1-or-later",
-    "libhogweed": "LGPL-3.0-or-later OR GPL-2.0-or-later",
-    "libmp3lame": "LGPL-2.0-or-later",
-    "libnettle": "LGPL-3.0-or-later OR GPL-2.0-or-later",
-    "libopencore-amrnb": "Apache-2.0",
-    "libopencore-amrwb": "Apache-2.0",
-    "libopus": "BSD-3-Clause",
-    "libquadmath": "LGPL-2.0-or-later",
-    "libscipy_openblas64_": "BSD-3-Clause",
-    "libsharpyuv": "BSD-3-Clause",
-    "libswresample": "LGPL-3.0-or-later",
-    "libswscale": "LGPL-3.0-or-later",
-    "libunistring": "LGPL-3.0-or-later OR GPL-2.0-or-later",
-    "libvpl": "MIT",
-    "libvpx": "BSD-3-Clause",
-    "libwebp": "BSD-3-Clause",
-    "libwebpmux": "BSD-3-Clause",
-    "libx264": "GPL-2.0-or-later",
-    "libx265": "GPL-2.0-or-later",
-    "libxcb": "MIT",
-    "libxcb-shape": "MIT",
-    "libxcb-shm": "MIT",
-    "libxcb-xfixes": "MIT",
+    "av": {
+        "libSvtAv1Enc": "BSD-3-Clause-Clear",
+        "libXau": "MIT",
+        "libasound": "LGPL-2.1-or-later",
+        "libavcodec": "LGPL-3.0-or-later; with x264 and x265 in it GPL-3.0-or-later",
+        "libavdevice": "as libavcodec",
+        "libavfilter": "as libavcodec",
+        "libavformat": "as libavcodec",
+        "libavutil": "LGPL-3.0-or-later",
+        "libdav1d": "BSD-2-Clause",
+        "libdrm": "MIT",
+        "libgmp": "LGPL-3.0-or-later OR GPL-2.0-or-later",
+        "libgnutls": "LGPL-2.1-or-later",
+        "libhogweed": "LGPL-3.0-or-later OR GPL-2.0-or-later",
+        "libmp3lame": "LGPL-2.0-or-later",
+        "libnettle": "LGPL-3.0-or-later OR GPL-2.0-or-later",
+        "libopencore-amrnb": "Apache-2.0",
+        "libopencore-amrwb": "Apache-2.0",
+        "libopus": "BSD-3-Clause",
+        "libsharpyuv": "BSD-3-Clause",
+        "libswresample": "LGPL-3.0-or-later",
+        "libswscale": "LGPL-3.0-or-later",
+        "libunistring": "LGPL-3.0-or-later OR GPL-2.0-or-later",
+        "libvmaf": "BSD-2-Clause-Patent",
+        "libvpl": "MIT",
+        "libvpx": "BSD-3-Clause",
+        "libwebp": "BSD-3-Clause",
+        "libwebpmux": "BSD-3-Clause",
+        "libx264": "GPL-2.0-or-later",
+        "libx265": "GPL-2.0-or-later",
+        "libxcb": "MIT",
+        "libxcb-shape": "MIT",
+        "libxcb-shm": "MIT",
+        "libxcb-xfixes": "MIT",
+    },
+    "espeakng-loader": {
+        "libespeak-ng": "GPL-3.0-or-later",
+    },
+    "google-crc32c": {
+        "libcrc32c": "BSD-3-Clause",
+    },
+    "numpy": {
+        "libgfortran": "GPL-3.0-or-later WITH GCC-exception-3.1",
+        "libquadmath": "LGPL-2.0-or-later",
+        "libscipy_openblas64_": "BSD-3-Clause",
+    },
 }
-"""Of the libraries in the wheels, by their file's name; as their projects state it."""
+"""Of the libraries in the wheels, by their file's name; as their projects state it. Some are in
+one of the versions alone that the extras allow (PyAV 18 for Python 3.11, 19 from 3.12 on)."""
 
 MARKS = ("<!-- {} -->", "<!-- end of {} -->")
 
@@ -128,18 +138,17 @@ def library_of(file: str) -> str:
     return re.sub(r"(-[0-9a-f]{8})*\.so.*", "", file)
 
 
-def libraries(names: set[str]) -> dict[str, tuple[str, str]]:
-    """Of the libraries in their wheels: whose, and the licence."""
-    found = {}
-    for name in sorted(names):
+def unknown_libraries(names: set[str]) -> list[str]:
+    """What lies in their wheels and is not in LIBRARIES."""
+    found = set()
+    for name in names:
         for file in metadata.files(name) or []:
             inside = file.parts[0].endswith(".libs") or "espeak-ng" in file.name
             if inside and ".so" in file.name:
                 library = library_of(file.name)
-                if library not in LIBRARIES:
-                    raise LookupError(f"{library} in {name}: write its licence into LIBRARIES")
-                found[library] = (name, LIBRARIES[library])
-    return found
+                if library not in LIBRARIES.get(name, {}):
+                    found.add(f"{library} in {name}")
+    return sorted(found)
 
 
 @cache
@@ -150,13 +159,13 @@ def tables() -> dict[str, list[str]]:
         f"| {name} | {licence_of(name)} | {', '.join(sorted(by)) or 'the service'} |"
         for name, by in sorted(wanted.items())
     ]
-    inside = libraries(set(wanted))
+    inside = sorted((n, licence, by) for by, of in LIBRARIES.items() for n, licence in of.items())
     return {
         "distributions": ["| distribution | licence | wanted by |", "|---|---|---|", *rows],
         "libraries": [
             "| library | licence | in the wheel of |",
             "|---|---|---|",
-            *(f"| {n} | {licence} | {by} |" for n, (by, licence) in sorted(inside.items())),
+            *(f"| {name} | {licence} | {by} |" for name, licence, by in inside),
         ],
     }
 
@@ -169,14 +178,19 @@ def between(page: str, name: str) -> tuple[int, int]:
 
 def missing(page: str) -> list[str]:
     """What is installed and does not stand in the page with this licence."""
-    problems = []
+    problems = unknown_libraries(set(closure()))
     for name, lines in tables().items():
         start, end = between(page, name)
-        there = {tuple(cells(line)[:2]) for line in page[start:end].splitlines()}
-        problems += [
-            " ".join(cells(line)[:2]) for line in lines if tuple(cells(line)[:2]) not in there
-        ]
+        there = [cells(line)[:2] for line in page[start:end].splitlines()]
+        problems += [" ".join(row) for row in map(cells, lines) if row[:2] not in there]
     return problems
+
+
+def with_others(lines: list[str], before: str) -> list[str]:
+    """``lines`` and the rows of ``before`` about what isn't installed here."""
+    ours = {cells(line)[0] for line in lines}
+    others = [line for line in before.splitlines() if cells(line)[0] not in ours]
+    return [*lines[:2], *sorted([*lines[2:], *others])]
 
 
 def cells(line: str) -> list[str]:
@@ -194,7 +208,7 @@ def main() -> int:
         return 1 if problems else 0
     for name, lines in tables().items():
         start, end = between(page, name)
-        page = page[:start] + "\n".join(lines) + "\n" + page[end:]
+        page = page[:start] + "\n".join(with_others(lines, page[start:end])) + "\n" + page[end:]
     PAGE.write_text(page)
     return 0
 

@@ -31,6 +31,14 @@ def test_what_is_not_in_the_page_is_noticed() -> None:
         assert licences.missing(page.replace(row, row.replace("BSD", "GPL").replace("2.0", "1")))
 
 
+def test_a_library_that_nobody_looked_at_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert licences.unknown_libraries({"av", "espeakng-loader", "numpy"}) == []
+    known = {name: dict(of) for name, of in licences.LIBRARIES.items()}
+    del known["av"]["libx264"]
+    monkeypatch.setattr(licences, "LIBRARIES", known)
+    assert licences.unknown_libraries({"av", "numpy"}) == ["libx264 in av"]
+
+
 def test_every_extra_of_the_image_is_followed() -> None:
     wanted = licences.closure()
     of_service = {"aiohttp", "limits", "onnxruntime"}
