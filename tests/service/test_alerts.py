@@ -92,6 +92,11 @@ def answers(within_2_s: float) -> Series:
     return histogram("voicecore_response_seconds", counts)
 
 
+def deep_checks(result: str, stage: str, by: float) -> Series:
+    labels = f'result="{result}",stage="{stage}"'
+    return grows("voicecore_deep_checks_total", by, labels)
+
+
 CASES: list[tuple[set[str], Series]] = [
     ({"VoicecoreDown"}, stays("up", 0)),
     (set(), stays("up", 1)),
@@ -123,6 +128,9 @@ CASES: list[tuple[set[str], Series]] = [
     (set(), stays("voicecore_directory_up", 1)),
     ({"VoicecoreWorkersRestart"}, grows("voicecore_worker_restarts_total", 1)),
     (set(), stays("voicecore_worker_restarts_total", 5)),
+    ({"VoicecoreDeepCheckFails"}, deep_checks("failed", "ice", 1)),
+    (set(), deep_checks("ok", "none", 1)),
+    (set(), deep_checks("failed", "stt", 0.1)),
 ]
 
 

@@ -17,6 +17,8 @@ from voicecore.core.speech_gate import EdgeKind
 from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.metrics import Metrics
+from voicecore.service.probe.deep_metrics import DeepMetrics
+from voicecore.service.probe.report import Report
 from voicecore.service.recording import Recordings
 from voicecore.service.workers import sums
 
@@ -67,6 +69,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
     recordings = Recordings(tmp_path_factory.mktemp("recordings"), "a test")
     metrics.watch_recordings(lambda: recordings.counts)
     recordings.close()
+    DeepMetrics(metrics.registry).take(Report(failed_stage="ice", answer_ms=1.0))
     return metrics
 
 

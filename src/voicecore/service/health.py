@@ -63,7 +63,7 @@ class HealthRoutes:
         ``engines`` which engines of a chain are down, and why; ``directory`` how the one of
         all instances is, where there is one. Of several workers one that takes calls is
         enough, and ``workers`` tells how each is. ``?deep=1`` looks deeper: a real call to
-        ourselves must have been answered lately, and ``deep`` tells of it.
+        this process must have been answered lately, and ``deep`` tells of it.
         """
         deep = self._deep_check(request)
         reasons, told = self._own() if self._crew is None else self._of_all(self._crew)
@@ -77,7 +77,7 @@ class HealthRoutes:
                 elsewhere = await self._crew.in_turn(request, deep.period_s)
                 if elsewhere is not None:
                     return elsewhere
-            look = await deep.look()
+            look = await deep.look(may_begin=not self._own().reasons)
             if look.trouble is not None:
                 code, reason, wait_s = look.trouble
                 return problem(503, code, masked(reason), {"Retry-After": str(wait_s)})

@@ -171,7 +171,7 @@ class Server:
         if member is not None:
             ways.append(member.pass_on)
         deep = self._deep = DeepCheck(
-            OwnCall(lambda: self._runner, lambda: ""),
+            OwnCall(lambda: self._runner),
             settings.deep_check_s,
             on_result=DeepMetrics(self.metrics.registry).take,
         )
