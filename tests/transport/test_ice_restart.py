@@ -74,8 +74,7 @@ class Talk:
         if not self.server_offers:
             self.our_sdp, self.their_sdp = answer, offer
         for notes in (self.notes, self.caller_notes):
-            while not (notes.link and notes.opened):
-                await asyncio.sleep(0.01)
+            await until(lambda notes=notes: notes.link and notes.opened)  # type: ignore[misc]
         assert self.server.link is not None
         self.server.link.path.attach(self.pairs)
         self.mover = Mover(self.caller, self.their_sdp)
@@ -92,23 +91,20 @@ class Talk:
     async def moved(self) -> None:
         """Wait until both ends have settled it."""
         await self.mover.moved()
-        async with asyncio.timeout(PATIENCE_S):
-            while len(self.hubs[0].threads.names) > 1:  # type: ignore[attr-defined]
-                await asyncio.sleep(0.01)
+        threads: Any = self.hubs[0].threads
+        await until(lambda: len(threads.names) == 1)
 
     async def texts_flow(self) -> None:
         """Both ways, over the data channel of the first minute; what was sent before, too."""
-        for peer, notes in ((self.server, self.caller_notes), (self.caller, self.notes)):
+        for mouth, notes in ((self.server, self.caller_notes), (self.caller, self.notes)):
             text = f"text {len(notes.texts)}"
-            assert peer.send_texts([text])
-            async with asyncio.timeout(5):
-                while text not in notes.texts:
-                    await asyncio.sleep(0.01)
+            assert mouth.send_texts([text])
+            await until(lambda heard=notes.texts, text=text: text in heard, 5)  # type: ignore[misc]
 
     async def close(self) -> None:
         await self.mover.close()
-        for peer in (self.server, self.caller):
-            await peer.close()
+        await self.server.close()
+        await self.caller.close()
         for hub in self.hubs:
             assert hub.peers == 0
             hub.close()
@@ -163,8 +159,6 @@ def test_restarts_may_follow_one_another(server_offers: bool) -> None:
                 assert len(call.results) == number + 1
             assert call.pairs.hosts() == [CALLER, ELSEWHERE, CALLER, ELSEWHERE, CALLER]
             assert set(call.results) == {"connected"}
-            threads: Any = call.hubs[0].threads
-            assert len(threads.names) == 1, "old names are nobody's"
 
     virtually(main())
 
@@ -376,7 +370,7 @@ async def test_audio_goes_on_by_another_address() -> None:
         await server.answer(described)
         await until(lambda: near.link and far.link and near.opened and far.opened)
         with plane(near) as ours, plane(far) as theirs:
-            mover = Mover(caller, described)
+            mover, pcm = Mover(caller, described), tone(0.3)
             for number, host in enumerate((first, then, first)):
                 if number:
                     addresses[:], now[0] = [host], now[0] + 60
@@ -386,7 +380,6 @@ async def test_audio_goes_on_by_another_address() -> None:
                 await until(lambda host=host: near.link.path.pair.host == host)  # type: ignore[misc]
                 for mouth, ear in ((ours, theirs), (theirs, ours)):
                     before, played = ear.ring.position, mouth.played
-                    pcm = tone(0.3)
                     mouth.play(pcm, mouth.generation)
                     await until(lambda ear=ear, at=before: loud_since(ear, at))  # type: ignore[misc]
                     await until(lambda m=mouth, at=played: m.played >= at + len(pcm))  # type: ignore[misc]

@@ -50,10 +50,10 @@ class CallProtocol(ice.StunProtocol):
     """One way of a call's datagrams (a port, or a relay) that survives what strangers send.
 
     ``on_media`` gets SRTP and SRTCP as they came, ``reader`` what is DTLS's: the
-    connection from which aiortc reads, another one after an ICE restart. An empty datagram would end
-    aiortc's DTLS task, which reads the first byte unseen, and with it the call;
-    a checked request without PRIORITY, or an attribute of the wrong length,
-    raises out of aioice.
+    connection from which aiortc reads, another one after an ICE restart. An empty
+    datagram would end aiortc's DTLS task, which reads the first byte unseen, and
+    with it the call; a checked request without PRIORITY, or an attribute of the
+    wrong length, raises out of aioice.
     """
 
     behind_s = 0.0
