@@ -38,12 +38,19 @@ StunProtocol = ice.StunProtocol
 
 @dataclass(frozen=True, slots=True)
 class FarIce:
-    """What the far end's description says of its ICE; ``lite``: it makes no checks itself."""
+    """What the far end's description says of its ICE; ``lite``: it makes no checks itself.
+
+    Raises ValueError for a name or password that is none (RFC 8839, section 5.4).
+    """
 
     ufrag: str
     password: str = field(repr=False)
     candidates: tuple[Candidate, ...] = ()
     lite: bool = False
+
+    def __post_init__(self) -> None:
+        ice.validate_username(self.ufrag)
+        ice.validate_password(self.password)
 
 
 class CallProtocol(ice.StunProtocol):
