@@ -23,7 +23,8 @@ from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_restart import PATIENCE_S
 from voicecore.transport.media_path import SelectedPair
 from voicecore.transport.native_plane import NativePlane
-from voicecore.transport.peer import Peer, PeerConfig
+from voicecore.transport.peer import Peer
+from voicecore.transport.peer_config import PeerConfig
 
 SERVER, CALLER, ELSEWHERE = "192.0.2.1", "192.0.2.2", "198.51.100.7"
 SEED = 20_261_130

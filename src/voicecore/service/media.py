@@ -35,7 +35,8 @@ from voicecore.transport.media_setup import (
     send_limits,
 )
 from voicecore.transport.native_plane import NativePlane
-from voicecore.transport.peer import AudioLink, PeerConfig
+from voicecore.transport.peer import AudioLink
+from voicecore.transport.peer_config import PeerConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.scored_vad import ScoredHearing
 from voicecore.transport.sdp_audio import AudioWants
