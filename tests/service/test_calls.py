@@ -22,7 +22,8 @@ from voicecore.service.config import Settings
 from voicecore.service.engine_factory import build_engines
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
-from voicecore.transport.peer import Peer, PeerConfig
+from voicecore.transport.peer import Peer
+from voicecore.transport.peer_config import PeerConfig
 
 
 @asynccontextmanager

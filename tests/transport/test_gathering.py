@@ -16,7 +16,8 @@ from transport.path_kit import Rig, offered, rig, seconds, silence
 from voicecore.transport import reflexive
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_servers import StunServer, TurnServer
-from voicecore.transport.media_path import MediaPath, PathConfig
+from voicecore.transport.ice_way import PathConfig
+from voicecore.transport.media_path import MediaPath
 from voicecore.transport.server_notes import ServerFault, ServerNotes
 
 SILENT = StunServer("127.0.0.1", 9)

@@ -35,7 +35,8 @@ from voicecore.transport.media_setup import (
     send_limits,
 )
 from voicecore.transport.native_plane import NativePlane
-from voicecore.transport.peer import AudioLink, PeerConfig
+from voicecore.transport.peer import AudioLink
+from voicecore.transport.peer_config import PeerConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.scored_vad import ScoredHearing
 from voicecore.transport.sdp_audio import AudioWants
@@ -67,8 +68,9 @@ class Media:
     """Belongs to the event loop; made when the engines have started, closed after the calls.
 
     ``on_no_relay`` is told of each call for which no TURN server gave a relay, and why;
-    ``on_restart`` how each ICE restart went. Raises :class:`ConfigError` for an echo canceller without a native VAD,
-    :class:`~voicecore.errors.MissingLibraryError` without its library.
+    ``on_restart`` how each ICE restart went. Raises :class:`ConfigError` for an echo
+    canceller without a native VAD, :class:`~voicecore.errors.MissingLibraryError` without
+    its library.
     """
 
     def __init__(

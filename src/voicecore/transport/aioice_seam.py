@@ -38,22 +38,29 @@ StunProtocol = ice.StunProtocol
 
 @dataclass(frozen=True, slots=True)
 class FarIce:
-    """What the far end's description says of its ICE; ``lite``: it makes no checks itself."""
+    """What the far end's description says of its ICE; ``lite``: it makes no checks itself.
+
+    Raises ValueError for a name or password that is none (RFC 8839, section 5.4).
+    """
 
     ufrag: str
     password: str = field(repr=False)
     candidates: tuple[Candidate, ...] = ()
     lite: bool = False
 
+    def __post_init__(self) -> None:
+        ice.validate_username(self.ufrag)
+        ice.validate_password(self.password)
+
 
 class CallProtocol(ice.StunProtocol):
     """One way of a call's datagrams (a port, or a relay) that survives what strangers send.
 
     ``on_media`` gets SRTP and SRTCP as they came, ``reader`` what is DTLS's: the
-    connection from which aiortc reads, another one after an ICE restart. An empty datagram would end
-    aiortc's DTLS task, which reads the first byte unseen, and with it the call;
-    a checked request without PRIORITY, or an attribute of the wrong length,
-    raises out of aioice.
+    connection from which aiortc reads, another one after an ICE restart. An empty
+    datagram would end aiortc's DTLS task, which reads the first byte unseen, and
+    with it the call; a checked request without PRIORITY, or an attribute of the
+    wrong length, raises out of aioice.
     """
 
     behind_s = 0.0
