@@ -60,8 +60,8 @@ class HealthRoutes:
         """200 when a call would be taken and answered now, else 503 with all reasons.
 
         ``overload`` other than ``normal`` says that something is spared already;
-        ``engines`` which engines of a chain are down, and why; ``directory`` how the one of
-        all instances is, where there is one. Of several workers one that takes calls is
+        ``engines`` which engines of a chain are down, and why; ``turn`` the same of TURN
+        servers, ``directory`` how the one of all instances is, where there are any. Of several workers one that takes calls is
         enough, and ``workers`` tells how each is. ``?deep=1`` looks deeper: a real call to
         ourselves must have been answered lately, and ``deep`` tells of it.
         """
@@ -80,12 +80,14 @@ class HealthRoutes:
             told["deep"] = look.told()
         if directory := self._ready.directory():
             told["directory"] = directory
+        if turn := self._ready.turn():
+            told["turn"] = turn
         shown = {"status": "ready", **told, "engines": self._ready.engines()}
         return web.json_response(shown, headers={"Cache-Control": "no-store"})
 
     def _own(self) -> _Verdict:
         manager = self._manager
-        reasons = self._ready.reasons() or self._ready.engines_down()
+        reasons = self._ready.reasons() or self._ready.impaired()
         if manager.draining:
             reasons.append("the server is draining: it is about to stop and takes no more calls")
         if manager.active >= manager.limit:
@@ -104,7 +106,7 @@ class HealthRoutes:
         limit = sum(one.limit for one in taking)
         free = [one for one in taking if one.active < one.limit]
         if not any(one.state == "ready" for one in free):
-            reasons = self._ready.reasons() or self._ready.engines_down()
+            reasons = self._ready.reasons() or self._ready.impaired()
             if taking and not free:
                 reasons.append(f"all {limit} places are taken")
             reasons += [
