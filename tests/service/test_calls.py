@@ -23,6 +23,7 @@ from voicecore.service.engine_factory import build_engines
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.peer import Peer, PeerConfig
+from voicecore.transport.server_notes import ServerFault, TurnState
 
 
 @asynccontextmanager
@@ -265,13 +266,28 @@ NOWHERE: dict[str, Any] = {"turn_urls": ["turn:127.0.0.1:9"], "turn_secret": "s"
 """Nobody answers there."""
 
 
-def test_a_call_without_the_relay_it_should_have_is_counted() -> None:
+def test_calls_while_no_turn_server_works_are_counted_and_cost_nothing() -> None:
     async def main() -> None:
         metrics = Metrics()
+        found = metrics.registry.get_sample_value
+        counted = ("voicecore_ice_no_relay_total", {"reason": "timeout"})
         async with calls(metrics=metrics, **NOWHERE) as manager:
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
             await manager.open()
-            found = metrics.registry.get_sample_value
-            assert found("voicecore_ice_no_relay_total", {"reason": "timeout"}) == 1
+            assert loop.time() == began_s
+            assert found(*counted) == 0, "nobody knows yet"
+            assert [state.up for state in manager.turn()] == [None]
+            await asyncio.sleep(5)
+            before, began_s = descriptors(), loop.time()
+            for number in (1, 2, 3):
+                await manager.open()
+                assert found(*counted) == number
+            assert loop.time() == began_s
+            assert descriptors() == before
+            assert manager.turn() == [TurnState(1, "udp", up=False, fault=ServerFault.TIMEOUT)]
+        async with calls(start=False) as manager:
+            assert manager.turn() == []
 
     virtually(main())
 

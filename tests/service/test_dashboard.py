@@ -17,6 +17,7 @@ from voicecore.core.speech_gate import EdgeKind
 from voicecore.engines.resilience.provider import ProviderHealth
 from voicecore.service.metrics import Metrics
 from voicecore.service.recording import Recordings
+from voicecore.transport.server_notes import TurnState
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCRAPED = {"job", "instance"}
@@ -70,6 +71,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
 def engines(metrics: Metrics) -> None:
     """What only engines that fail, and a machine that is busy, have to tell."""
     metrics.watch_engines(lambda: {"stt": [ProviderHealth("near", "up")]})
+    metrics.watch_turn(lambda: [TurnState(1, "udp", up=True)])
     metrics.vad_backend("native", "avx2")
     metrics.engines.first_byte("llm", "near", 0.1)
     metrics.engines.finalised("stt", "near", 0.1)
