@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -62,9 +63,10 @@ async def running(
     core: int | None = None,
     log: Path | None = None,
     module: str = "voicecore.service",
+    port: int = 0,
 ) -> AsyncIterator[Server]:
     """``python -m module`` with ``flags``, ready, on ``core``; stopped at the end."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", module, "--port", str(port), *flags]
     output = log.open("wb") if log else subprocess.DEVNULL
     process = subprocess.Popen(  # noqa: ASYNC220 -- starting takes a millisecond
@@ -84,7 +86,8 @@ async def running(
 
 async def stop(process: subprocess.Popen[bytes]) -> None:
     """Ask the process to end, and see to it."""
-    process.terminate()
+    # SIGTERM would let calls go on for a while.
+    process.send_signal(signal.SIGINT)
     try:
         await asyncio.to_thread(process.wait, 10)
     except subprocess.TimeoutExpired:

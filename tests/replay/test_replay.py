@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakes.recorded_call import CONSENT, PLAY_HZ, conversation, plain, write
+from fakes.recorded_call import CONSENT, PLAY_HZ, RecordedCall, conversation, plain, write
 from voicecore._native.ring import AudioRing
 from voicecore.core import actions as act
 from voicecore.core import events as ev
@@ -142,6 +142,24 @@ def test_a_simulation_with_the_recorded_settings_is_the_recorded_call(
     recording = read(lived(tmp_path, **settings))
     outcomes = Simulation(recording, recording.header.settings).run()
     assert [o.line for o in outcomes] == [o.line for o in replay(recording)]
+
+
+@pytest.mark.parametrize("settings", [{}, STAGED], ids=str)
+def test_a_goodbye_is_the_servers_wish_and_comes_again(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    call = RecordedCall(**plain(**settings))
+    call.caller_says("tell me about the weather", 1000, 2000)
+    call.reply("The weather is fine today.")
+    call.at(3000).play_to(1 << 30)
+    call.at(3500)
+    call.speak(call.send(ev.Farewell("Goodbye to you.")))
+    call.at(4000).play_to(1 << 30)
+    recording = read(write(tmp_path, call.steps, plain(**settings)))
+    assert differences(recording, replay(recording)) == []
+    *_, last = Simulation(recording, recording.header.settings).run()
+    assert last.actions is not None
+    assert act.End("server_drained") in last.actions
 
 
 def told(path: Path, capsys: pytest.CaptureFixture[str], *changes: str) -> Any:

@@ -160,6 +160,20 @@ def test_goodbyes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     virtually(main())
 
 
+@pytest.mark.parametrize(("seconds", "is_told"), [(5.4, False), (5.6, True)])
+def test_a_goodbye_that_may_be_cut_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    seconds: float,
+    is_told: bool,
+) -> None:
+    async def main() -> None:
+        async with manager_of(monkeypatch, stub_tts_seconds=seconds):
+            assert ("drain_goodbye lasts 5.6 s" in caplog.text) == is_told
+
+    virtually(main())
+
+
 def test_who_has_not_connected_yet_keeps_his_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with manager_of(monkeypatch, answer_timeout_s=15) as manager:
@@ -276,6 +290,16 @@ def test_an_ending_is_asked_for_once() -> None:
     assert ending.left_s == 0
     ending.stop()
     assert ending.at_once.is_set()
+
+
+def test_what_a_drain_is_to_give_may_be_told_before() -> None:
+    clock = Clock()
+    ending = Ending(20, clock)
+    ending.allow(3)
+    assert not ending.asked.is_set()
+    ending.drain()
+    ending.allow(60)
+    assert ending.left_s == 3
 
 
 def test_what_ends_at_once_is_not_drained() -> None:

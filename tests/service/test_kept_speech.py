@@ -20,6 +20,8 @@ def test_it_lasts_as_long_at_every_rate(rate_hz: int) -> None:
     for text in ("sorry", "bye"):
         for hz in RATES_HZ:
             assert len(kept.pcm(text, hz)) == pytest.approx(hz / 2, abs=hz * 0.005)
+        assert kept.seconds(text) == pytest.approx(0.5, abs=0.005)
+    assert kept.seconds("else") == 0
 
 
 def test_a_voice_whose_rate_can_not_be_converted_is_refused() -> None:

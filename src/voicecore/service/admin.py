@@ -102,7 +102,8 @@ class AdminRoutes:
     async def drain(self, request: web.Request) -> web.Response:
         """Begin to stop. 202, also when that has begun already."""
         body = await bodies.read_json(request, may_be_empty=True)
-        self._administered.drain(None if body is None else _timeout_s(bodies.as_object(body)))
+        timeout_s = None if body is None else _timeout_s(bodies.as_object(body))
+        await self._administered.drain(timeout_s)
         seen = await self._administered.overview()
         told = {name: seen[name] for name in ("status", "drain_left_s", "calls")}
         return web.json_response(told, status=202)

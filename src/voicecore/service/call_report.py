@@ -56,6 +56,11 @@ class CallReport:
         took_ms = {f"{name}_ms": round(1000 * took, 1) for name, took in seconds.items()}
         tell(_LOG, "call connected", local=local, remote=remote, codec=link.format.codec, **took_ms)
 
+    @property
+    def mos(self) -> dict[str, float | None]:
+        """How it has sounded so far, ``in`` and ``out``: the mean MOS, None as long as unknown."""
+        return {direction: self._mos(direction) for direction in ("in", "out")}
+
     def step(self, event: ev.Event, now_ns: int, actions: Sequence[act.Action]) -> None:
         """The session took ``event`` and answered with ``actions``."""
         self._trace.step(event, now_ns, actions)

@@ -57,6 +57,9 @@ class Crew(Protocol):
         """End the call, whoever has it. PeerError 404 when nobody has it."""
         ...
 
-    def drain_all(self) -> None:
-        """Have the service stop as by SIGTERM: all drain, and exit. Doesn't wait."""
+    async def drain_all(self, timeout_s: float | None = None) -> None:
+        """Have the service stop as by SIGTERM: all drain, and exit. Twice is once.
+
+        ``timeout_s``: what calls get, if not what the settings say; no longer than that.
+        """
         ...

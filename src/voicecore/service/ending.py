@@ -31,6 +31,10 @@ class Ending:
         """What calls still get; 0 once it is over, or where none get anything."""
         return 0.0 if self._until_s is None else max(self._until_s - self._clock_s(), 0.0)
 
+    def allow(self, timeout_s: float) -> None:
+        """A drain that isn't asked for yet is to give calls so long."""
+        self._timeout_s = timeout_s
+
     def drain(self, timeout_s: float | None = None) -> None:
         """Calls may go on for ``timeout_s``; asked for again it changes nothing."""
         if self._until_s is None and not self.at_once.is_set():

@@ -49,6 +49,11 @@ class KeptSpeech:
         """Mono int16 of a text that is kept; the caller must not write to it."""
         return self._kept[text][rate_hz]
 
+    def seconds(self, text: str) -> float:
+        """How long it lasts; 0: it isn't kept."""
+        by_rate = self._kept.get(text, {})
+        return max((len(pcm) / rate_hz for rate_hz, pcm in by_rate.items()), default=0.0)
+
 
 def _at_rate(pcm: NDArray[np.int16], from_hz: int, to_hz: int) -> NDArray[np.int16]:
     if from_hz == to_hz:

@@ -14,7 +14,7 @@ from voicecore.service.readiness import Readiness
 from voicecore.service.version import version
 
 _MOST_SHOWN = ("state", "connection", "age_s", "turn", "codec", "pair")
-_IF_THERE = ("mos", "round_trip_ms", "remote_jitter_ms", "concealed_ms")
+_IF_THERE = ("round_trip_ms", "remote_jitter_ms", "concealed_ms")
 
 
 class Administered(Protocol):
@@ -28,8 +28,11 @@ class Administered(Protocol):
         """End the call; PeerError 404 when there is no such call."""
         ...
 
-    def drain(self, timeout_s: float | None) -> None:
-        """As SIGTERM does; None: for as long as the settings say. Twice changes nothing."""
+    async def drain(self, timeout_s: float | None) -> None:
+        """As SIGTERM does; None: for as long as the settings say. Twice changes nothing.
+
+        PeerError 422 for a time that can't be given.
+        """
         ...
 
     async def metrics(self) -> tuple[bytes, str]:
@@ -73,7 +76,7 @@ class OneProcess:
         """See :class:`Administered`."""
         await self._manager.hang_up(session_id)
 
-    def drain(self, timeout_s: float | None) -> None:
+    async def drain(self, timeout_s: float | None) -> None:
         """See :class:`Administered`."""
         # From this answer on nobody is taken: who drains is woken by it only after that.
         self._manager.draining = True
@@ -98,7 +101,8 @@ def as_row(described: Mapping[str, Any]) -> dict[str, object]:
     """One call as the page shows it, of :meth:`CallManager.describe`.
 
     ``loss_percent``: of the caller's packets that were due, how many never came;
-    ``sent_loss_percent``: the same of ours, as far as the far end has said.
+    ``sent_loss_percent``: the same of ours, as far as the far end has said. ``mos_in`` and
+    ``mos_out``: the mean estimate so far, None while it is unknown.
     """
     media: Mapping[str, Any] = described.get("media") or {}
     row: dict[str, object] = {"session_id": described["session_id"]}
@@ -107,10 +111,8 @@ def as_row(described: Mapping[str, Any]) -> dict[str, object]:
         "loss_percent": _percent(media.get("lost"), media.get("received")),
         "sent_loss_percent": _percent(media.get("remote_lost"), media.get("sent"), of_all=True),
     }
-    for name in _IF_THERE:
-        value = described.get(name, media.get(name))
-        if value is not None:
-            row[name] = round(value, 2)
+    row |= {f"mos_{way}": score for way, score in (described.get("mos") or {}).items()}
+    row |= {name: round(media[name], 2) for name in _IF_THERE if name in media}
     return row
 
 

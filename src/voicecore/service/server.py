@@ -42,6 +42,7 @@ from voicecore.service.secret_text import masked
 from voicecore.service.sites import listen_on, runner_of
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
+from voicecore.service.traced_meter import TracedMeter
 from voicecore.service.version import version
 from voicecore.service.workers.administered import AllWorkers
 from voicecore.service.workers.member import Member
@@ -129,7 +130,7 @@ class Server:
         MissingLibraryError or EngineError (what waiting doesn't mend).
         """
         context, self._fingerprint = ssl_context(self.settings)
-        self._engines = build_engines(self.settings, self.metrics.engines)
+        self._engines = build_engines(self.settings, TracedMeter(self.metrics.engines))
         self._directory = self._build_directory()
         self._manager = self._manager_factory(
             self.settings, self._engines, self.metrics, self._directory
@@ -205,7 +206,7 @@ class Server:
             settings, manager, self.metrics, self.ready, self.ending
         )
         if member is not None:
-            administered = AllWorkers(member, administered)
+            administered = AllWorkers(member, administered, settings.drain_timeout_s)
         self._admin_runner = await runner_of(build_admin_app(settings, administered))
         host, port = settings.admin_host, settings.admin_port
         # Within the machine nobody listens in; elsewhere the token is worth as much as a call.

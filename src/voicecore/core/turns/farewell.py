@@ -35,6 +35,9 @@ CLAUSE_CAP_MS = 4000
 CALL_CAP_MS = 9500
 """The end of the call, from when the goodbye was asked for; its driver waits 10 s."""
 
+SAFE_S = (CALL_CAP_MS - CLAUSE_CAP_MS) / 1000
+"""A goodbye of this length is heard whole, unless a long protected passage comes before it."""
+
 _LOOK_MS = (10, 100)
 """When is looked again whether a clause is over: not before, not later."""
 

@@ -87,7 +87,9 @@ class Row {
     const worst = Math.max(call.loss_percent ?? 0, call.sent_loss_percent ?? 0);
     set(cells.loss, `${percent(call.loss_percent)} / ${percent(call.sent_loss_percent)}`, worst >= 5);
     set(cells.trip, whole(call.round_trip_ms, 'ms'), call.round_trip_ms >= 400);
-    set(cells.mos, call.mos?.toFixed(2) ?? '–', call.mos < 3);
+    const scores = [call.mos_in, call.mos_out];
+    const mos = scores.map((score) => score?.toFixed(1) ?? '–').join(' / ');
+    set(cells.mos, mos, scores.some((score) => score && score < 3));
   }
 }
 

@@ -94,13 +94,21 @@ export function serverProblem(fault) {
       retryAfterS: fault.retryAfterS ?? 15,
     };
   }
+  if (fault.code === 'draining') {
+    return {
+      code: 'draining',
+      title: 'The server is about to stop',
+      advice: 'Its successor takes calls in a moment.',
+      retryAfterS: fault.retryAfterS ?? 5,
+    };
+  }
   if (fault.status === 503 || fault.status === 429) {
     const starting = fault.code === 'not_ready';
     return {
       code: starting ? 'not_ready' : 'server_full',
       title: starting ? 'The server is not ready' : 'All lines are busy',
       advice: starting
-        ? 'It is still loading its engines, or is about to stop.'
+        ? 'It is still loading its engines.'
         : 'The server takes no more calls just now.',
       retryAfterS: fault.retryAfterS ?? 5,
     };

@@ -15,9 +15,11 @@ class AllWorkers:
     What it tells of engines is of this worker.
     """
 
-    def __init__(self, crew: Crew, own: Administered) -> None:
+    def __init__(self, crew: Crew, own: Administered, timeout_s: float) -> None:
+        """``timeout_s``: ``drain_timeout_s``, which is what their supervisor waits."""
         self._crew = crew
         self._own = own
+        self._timeout_s = timeout_s
 
     async def overview(self) -> dict[str, object]:
         """See :class:`Administered`; ``workers`` tells how each is."""
@@ -33,7 +35,7 @@ class AllWorkers:
             "sessions": [as_row(described) for described in sessions],
             "workers": [one.describe() for one in workers],
         }
-        if taking:
+        if taking and own["status"] != "draining":
             free = any(one.active < one.limit for one in taking)
             shown |= {"status": "ready" if free else "full", "reasons": []}
         return shown
@@ -42,15 +44,17 @@ class AllWorkers:
         """See :class:`Administered`."""
         await self._crew.hang_up(session_id)
 
-    def drain(self, timeout_s: float | None) -> None:
-        """See :class:`Administered`; PeerError 422 for a time of one's own."""
-        if timeout_s is not None:
+    async def drain(self, timeout_s: float | None) -> None:
+        """See :class:`Administered`; PeerError 422 for longer than the settings say."""
+        if timeout_s is not None and timeout_s > self._timeout_s:
             raise PeerError(
-                "several workers drain for drain_timeout_s: leave timeout_s out",
+                f"calls of several workers get drain_timeout_s = {self._timeout_s:g} at most",
                 code="wrong_value",
                 status=422,
             )
-        self._crew.drain_all()
+        await self._crew.drain_all(timeout_s)
+        # The others begin a moment later; the answer to this tells of a drain already.
+        await self._own.drain(timeout_s)
 
     async def metrics(self) -> tuple[bytes, str]:
         """See :class:`Administered`."""

@@ -9,13 +9,18 @@ from aiohttp import web
 from voicecore.service.manager import CallManager
 from voicecore.service.problems import problems_middleware
 
-SESSIONS, METRICS = "/sessions", "/metrics"
+SESSIONS, METRICS, DRAIN_S = "/sessions", "/metrics", "/drain_s"
 
 
 def build_inner_app(
-    manager: CallManager, metrics: Callable[[], Awaitable[bytes]]
+    manager: CallManager,
+    metrics: Callable[[], Awaitable[bytes]],
+    allow: Callable[[float], None],
 ) -> web.Application:
-    """Routes about one worker's calls and counts; ``metrics`` gives those for the wire."""
+    """Routes about one worker's calls and counts; ``metrics`` gives those for the wire.
+
+    ``allow`` is told what a drain that follows is to give calls, in seconds.
+    """
 
     async def sessions(request: web.Request) -> web.Response:
         return web.json_response(manager.describe_all())
@@ -27,8 +32,13 @@ def build_inner_app(
     async def counts(request: web.Request) -> web.Response:
         return web.Response(body=await metrics())
 
+    async def drain_s(request: web.Request) -> web.Response:
+        allow(float(request.match_info["seconds"]))
+        return web.Response(status=204)
+
     app = web.Application(middlewares=[problems_middleware])
     app.router.add_get(SESSIONS, sessions)
     app.router.add_delete(SESSIONS + "/{session_id}", hang_up)
     app.router.add_get(METRICS, counts)
+    app.router.add_put(DRAIN_S + "/{seconds}", drain_s)
     return app

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -34,7 +33,12 @@ from voicecore.service.workers import inner, sums
 from voicecore.service.workers.board import Board, Slot, WorkerState
 from voicecore.service.workers.choice import best
 from voicecore.service.workers.counted import Counted
-from voicecore.service.workers.place import Place, inner_socket, requests_socket
+from voicecore.service.workers.place import (
+    DRAIN_SIGNAL,
+    Place,
+    inner_socket,
+    requests_socket,
+)
 from voicecore.service.workers.wire import Wire, WorkerGone, WorkerSilent
 
 TELL_PERIOD_S = 0.25
@@ -49,7 +53,8 @@ class Member:
     """What a process is among the service's workers; a :class:`~voicecore.service.crew.Crew`.
 
     In this order: :meth:`directory` goes into the manager, :meth:`begin` once that is
-    made, :meth:`listen`, at the end :meth:`close`. Belongs to the event loop.
+    made, :meth:`listen`, at the end :meth:`close`. Belongs to the event loop. ``allow`` is
+    told what a drain that follows is to give calls, in seconds.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Member:
         board: Board,
         instance: str = "",
         now: Callable[[], int] = time.monotonic_ns,
+        allow: Callable[[float], None] = lambda timeout_s: None,
     ) -> None:
         self.index = place.index
         self.count = board.count
@@ -65,6 +71,7 @@ class Member:
         self._board = board
         self._instance = instance
         self._now = now
+        self._allow = allow
         self._wire = Wire(place.folder)
         self._kept = sums.Kept(place.folder, place.index)
         self._keeping = asyncio.Lock()
@@ -100,7 +107,7 @@ class Member:
         """Take what other workers pass on to ``runner``'s app, and answer their questions."""
         folder = self._place.folder
         await _unix_site(runner, str(requests_socket(folder, self.index)))
-        app = inner.build_inner_app(self._manager, self._own_counts)
+        app = inner.build_inner_app(self._manager, self._own_counts, self._allow)
         self._inner = web.AppRunner(app, handle_signals=False, access_log=None)
         await self._inner.setup()
         await _unix_site(self._inner, str(inner_socket(folder, self.index)))
@@ -268,9 +275,21 @@ class Member:
         if status == 404:
             raise _unknown()
 
-    def drain_all(self) -> None:
+    async def drain_all(self, timeout_s: float | None = None) -> None:
         """See :class:`Crew`."""
-        os.kill(self._board.supervisor_pid, signal.SIGTERM)
+        if timeout_s is not None:
+            # Told beforehand: who has no calls is gone as soon as he drains.
+            path = f"{inner.DRAIN_S}/{timeout_s}"
+
+            async def own() -> bytes:
+                self._allow(timeout_s)
+                return b""
+
+            async def tell(worker: int) -> bytes:
+                return (await self._wire.ask(worker, path, "PUT"))[1]
+
+            await self._of_all(tell, own())
+        os.kill(self._board.supervisor_pid, DRAIN_SIGNAL)
 
     async def _of_all(
         self,

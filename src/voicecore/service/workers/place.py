@@ -14,6 +14,10 @@ from voicecore.service.config_load import ConfigError
 
 WORKER, FOLDER, SOCKETS = "VOICECORE_WORKER", "VOICECORE_WORKER_DIR", "VOICECORE_WORKER_SOCKETS"
 PUBLIC, ADMIN = "public", "admin"
+DRAIN_SIGNAL = signal.SIGUSR1
+"""By which a worker tells the supervisor that a drain was asked for over the admin listener.
+Unlike SIGTERM it doesn't count as the first signal: that often follows, and the second
+ends all at once."""
 
 _PR_SET_PDEATHSIG = 1
 

@@ -24,7 +24,14 @@ from voicecore.service.listening import where_to_look
 from voicecore.service.version import version
 from voicecore.service.workers.board import Board, WorkerState
 from voicecore.service.workers.division import CERTIFICATE, worker_count
-from voicecore.service.workers.place import ADMIN, PUBLIC, Place, descriptors, inner_socket
+from voicecore.service.workers.place import (
+    ADMIN,
+    DRAIN_SIGNAL,
+    PUBLIC,
+    Place,
+    descriptors,
+    inner_socket,
+)
 from voicecore.service.workers.restarts import Backoff, verdict
 from voicecore.service.workers.sockets import open_listeners
 
@@ -129,6 +136,7 @@ class Supervisor:
         self._codes: list[int] = []
         self._checked = asyncio.Event()
         self._stop = asyncio.Event()
+        self._signalled = False
         self._how = signal.SIGTERM
         self._verdict: int | None = None
         self._welcomed = False
@@ -141,6 +149,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number, grace_s)
+        loop.add_signal_handler(DRAIN_SIGNAL, self._on_wish, grace_s)
         watching = asyncio.create_task(self._watch(), name="watch")
         keeping: list[asyncio.Task[None]] = []
         try:
@@ -256,16 +265,23 @@ class Supervisor:
                 self._report(line)
 
     def _on_signal(self, number: signal.Signals, grace_s: float) -> None:
-        if self._stop.is_set():
+        if self._signalled:
             self._verdict = INTERRUPTED
             self._kill_all()
             return
+        self._signalled = True
         if number == signal.SIGTERM:
+            self._on_wish(grace_s)
+            return
+        self._report("stopping: calls are hung up; again to stop at once")
+        self._begin_stop(number, grace_s)
+
+    def _on_wish(self, grace_s: float) -> None:
+        """Calls are to come to their end. Once: who stops a container asks twice."""
+        if not self._stop.is_set():
             self._report("stopping: no new calls, those there are come to their end;")
             self._report("  again to stop at once")
-        else:
-            self._report("stopping: calls are hung up; again to stop at once")
-        self._begin_stop(number, grace_s)
+            self._begin_stop(signal.SIGTERM, grace_s)
 
     def _begin_stop(self, number: signal.Signals, grace_s: float) -> None:
         self._how = number

@@ -32,7 +32,7 @@ def build_worker(
         raise _orphaned() from None
     if not end_with(board.supervisor_pid):
         raise _orphaned()
-    member = Member(place, board, settings.instance)
+    member = Member(place, board, settings.instance, allow=ending.allow)
     part = part_of(settings, place.index, board.count, place.folder)
 
     def manager(
