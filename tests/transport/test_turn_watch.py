@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -45,7 +46,7 @@ class Looked:
     def pauses_s(self) -> list[float]:
         """Between the looks; the first call was for the names alone."""
         looks = self.at_s[1:]
-        return [round(b - a, 3) for a, b in zip(looks, looks[1:], strict=False)]
+        return [round(b - a, 3) for a, b in pairwise(looks)]
 
 
 def watch_of(servers: Callable[[], list[TurnServer]], **options: Any) -> TurnWatch:

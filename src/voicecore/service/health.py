@@ -61,9 +61,10 @@ class HealthRoutes:
 
         ``overload`` other than ``normal`` says that something is spared already;
         ``engines`` which engines of a chain are down, and why; ``turn`` the same of TURN
-        servers, ``directory`` how the one of all instances is, where there are any. Of several workers one that takes calls is
-        enough, and ``workers`` tells how each is. ``?deep=1`` looks deeper: a real call to
-        ourselves must have been answered lately, and ``deep`` tells of it.
+        servers, ``directory`` how the one of all instances is, where there are any. Of
+        several workers one that takes calls is enough, and ``workers`` tells how each is.
+        ``?deep=1`` looks deeper: a real call to ourselves must have been answered lately,
+        and ``deep`` tells of it.
         """
         deep = self._deep_check(request)
         reasons, told = self._own() if self._crew is None else self._of_all(self._crew)

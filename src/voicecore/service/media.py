@@ -69,8 +69,8 @@ class Media:
     """Belongs to the event loop; made when the engines have started, closed after the calls.
 
     ``on_no_relay`` is told of each call that came while no TURN server gave relays, and why;
-    ``on_restart`` how each ICE restart went. Raises :class:`ConfigError` for an echo canceller without a native VAD,
-    :class:`~voicecore.errors.MissingLibraryError` without its library.
+    ``on_restart`` how each ICE restart went. Raises :class:`ConfigError` for an echo canceller
+    without a native VAD, :class:`~voicecore.errors.MissingLibraryError` without its library.
     """
 
     def __init__(
