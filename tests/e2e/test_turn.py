@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -106,6 +105,11 @@ async def turn_states(http: Any, base: str = "") -> Any:
     async with http.get(f"{base}/readyz") as reply:
         assert reply.status == 200, await reply.text()
         return (await reply.json())["turn"]
+
+
+def held() -> int:
+    """Descriptors of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # -- callers that are relayed ------------------------------------------------------------
@@ -350,7 +354,7 @@ async def test_calls_that_need_no_relay_of_ours_leave_the_server_alone(
                 async with client.post("/api/voice/session") as reply:
                     assert reply.status == 200, await reply.text()
                     assert " typ relay" not in (await reply.json())["offer"]["sdp"]
-                descriptors.add(len(os.listdir("/proc/self/fd")))
+                descriptors.add(held())
             assert len(descriptors) == 1
             assert [each["state"] for each in await turn_states(client)] == ["up"] * 3
         assert alone.logged(GIVEN) == 3

@@ -14,6 +14,7 @@ import pytest
 
 from fakes.media_threads import HandThreads
 from fakes.virtual_loop import virtually
+from transport.networks import turn_server
 from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.tts.stub import TtsStub
 from voicecore.errors import CapacityError, EngineError, PeerError, VoicecoreError
@@ -308,6 +309,26 @@ def test_where_calls_go_by_a_relay_alone_none_is_taken_without(policy: str) -> N
             found = metrics.registry.get_sample_value
             assert found("voicecore_calls_refused_total", {"reason": "turn_timeout"}) == 2
             assert found("voicecore_calls_ended_total", {"reason": "no_relay"}) == 2
+
+    virtually(main())
+
+
+def test_a_server_that_calls_find_wanting_is_looked_at_soon() -> None:
+    async def main() -> None:
+        async with turn_server() as (port, server):
+            entry = {
+                "urls": [f"turn:127.0.0.1:{port}"], "username": "user", "credential": "secret",
+            }  # fmt: skip
+            both = {"ice_transport_policy": "relay_both", "ice_servers": [entry]}
+            async with calls(**both) as manager:
+                assert "typ relay" in (await manager.open()).sdp
+                await asyncio.sleep(10)
+                key, server.key = server.key, b"another"
+                assert (await code_of(manager.open()))[0] == "turn_refused"
+                assert [state.up for state in manager.turn()] == [False]
+                server.key = key
+                await asyncio.sleep(1)
+                assert [state.up for state in manager.turn()] == [True]
 
     virtually(main())
 
