@@ -21,6 +21,7 @@ from voicecore.service.probe.deep_metrics import DeepMetrics
 from voicecore.service.probe.report import Report
 from voicecore.service.recording import Recordings
 from voicecore.service.workers import sums
+from voicecore.transport.server_notes import TurnState
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCRAPED = {"job", "instance"}
@@ -76,6 +77,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
 def engines(metrics: Metrics) -> None:
     """What only engines that fail, a busy machine and several instances have to tell."""
     metrics.watch_engines(lambda: {"stt": [ProviderHealth("near", "up")]})
+    metrics.watch_turn(lambda: [TurnState(1, "udp", up=True)])
     metrics.vad_backend("native", "avx2")
     metrics.engines.first_byte("llm", "near", 0.1)
     metrics.engines.finalised("stt", "near", 0.1)

@@ -138,6 +138,9 @@ class Server:
         self.ready.watch_engines(self._engines.health)
         self.metrics.watch_engines(self._engines.health)
         self.ready.watch_directory(self._directory.describe)
+        required = self.settings.ice_transport_policy != "all"
+        self.ready.watch_turn(self._manager.turn, required=required)
+        self.metrics.watch_turn(self._manager.turn)
         await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
         await until_it_works(self._manager.start, self._not_yet)

@@ -230,7 +230,7 @@ class Member:
             return WorkerState.DRAINING
         if self._ready.reasons():
             return WorkerState.LOADING
-        return WorkerState.IMPAIRED if self._ready.engines_down() else WorkerState.READY
+        return WorkerState.IMPAIRED if self._ready.impaired() else WorkerState.READY
 
     async def _keep_telling(self) -> None:
         while True:
