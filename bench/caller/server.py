@@ -94,9 +94,10 @@ async def running(
     core: int | None = None,
     log: Path | None = None,
     module: str = "voicecore.service",
+    port: int = 0,
 ) -> AsyncIterator[Server]:
     """``python -m module`` with ``flags``, ready (all its workers), on ``core``; then stopped."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", module, "--port", str(port), *flags]
     output = log.open("wb") if log else subprocess.DEVNULL
     process = subprocess.Popen(  # noqa: ASYNC220 -- starting takes a millisecond

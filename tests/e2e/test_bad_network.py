@@ -14,7 +14,7 @@ import pytest
 from caller.server import Server
 from e2e.aiortc_caller import AiortcCaller, Arrival
 from e2e.patience import timely
-from e2e.spoken import command, media
+from e2e.spoken import command, counter, media
 from e2e.udp_proxy import UdpProxy
 from voicecore._native.inbound import Inbound
 
@@ -62,6 +62,22 @@ def longest_loss_s(arrivals: list[Arrival]) -> float:
     return (max(steps) - 1) * 0.02
 
 
+async def check_figures(http: aiohttp.ClientSession, server: Server) -> None:
+    """What the metrics say of the one call so far: 5% of loss each way, and how that sounds."""
+
+    async def mean(name: str, **labels: str) -> float:
+        count = await counter(http, server.url, f"voicecore_{name}_count", **labels)
+        assert count >= 1, f"no {name} {labels}"
+        return await counter(http, server.url, f"voicecore_{name}_sum", **labels) / count
+
+    for direction in ("in", "out"):
+        loss = await mean("loss_ratio", direction=direction, kind="network")
+        score = await mean("mos", direction=direction)
+        print(f"{direction}: loss {loss:.1%}, MOS {score:.2f}")
+        assert 0.01 < loss < 0.12
+        assert 1 < score < 4.2
+
+
 async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Server) -> None:
     print(f"seed {SEED}")
     async with UdpProxy(SEED, loss=0.05, jitter_ms=3.0, reorder=0.03, duplicate=0.01) as proxy:
@@ -83,6 +99,7 @@ async def test_no_gap_and_no_lost_turn(http: aiohttp.ClientSession, server: Serv
         timely(proxy.dropped_full == 0, "the proxy could not keep up")
         assert stats["lost"] > 0
         assert stats["replayed"] > 0, "doubled packets fail the replay check"
+        await check_figures(http, server)
         gap_s, tone_s = longest_silence_s(caller)
         print(f"longest gap {gap_s * 1000:.0f} ms in {tone_s:.1f} s of tone")
         assert tone_s > TONE_S - 0.5

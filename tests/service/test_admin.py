@@ -17,15 +17,18 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from fakes.calls import FakeManager
 from fakes.site import MakeSite
 from fakes.virtual_loop import virtually
-from voicecore.errors import CapacityError
+from voicecore.core.overload import OverloadLevel
+from voicecore.errors import PeerError
 from voicecore.service import admin_door
 from voicecore.service.admin import PAGE_DIR, build_admin_app
 from voicecore.service.admin_door import WRONG_AT_ONCE, WRONG_TOKEN_S, AdminDoor
 from voicecore.service.config import Settings
+from voicecore.service.crew import WorkerView
 from voicecore.service.ending import Ending
 from voicecore.service.metrics import Metrics
 from voicecore.service.overview import OneProcess, as_row
 from voicecore.service.readiness import Readiness
+from voicecore.service.workers.administered import AllWorkers
 
 TOKEN = "a-token-nobody-guesses-ü"
 SESSIONS, DRAIN = "/admin/sessions", "/admin/drain"
@@ -140,9 +143,10 @@ def test_guessing_is_slow_and_never_keeps_the_right_one_out() -> None:
         began_s = loop.time()
         guesses = [asyncio.create_task(knock(f"guess {n}")) for n in range(WRONG_AT_ONCE)]
         await asyncio.sleep(0.5)
-        with pytest.raises(CapacityError) as caught:
+        with pytest.raises(PeerError) as caught:
             await knock("another")
-        assert caught.value.retry_after_s >= 1
+        assert (caught.value.status, caught.value.code) == (429, "rate_limited")
+        assert caught.value.retry_after_s
         assert await knock(TOKEN) == 200
         assert loop.time() - began_s == 0.5
         assert await asyncio.gather(*guesses) == [401] * WRONG_AT_ONCE
@@ -364,6 +368,57 @@ async def test_bodies_are_small_json(admin: Admin) -> None:
         async with admin.client.post(DRAIN, headers=headers, data=data) as reply:
             assert reply.status == status
     assert not admin.manager.draining
+
+
+# -- several workers as one ------------------------------------------------------------------
+
+
+class FakeCrew:
+    """Two workers with one call each; notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def workers(self) -> list[WorkerView]:
+        return [
+            WorkerView(n, "ready", OverloadLevel.NORMAL, 1, limit, takes_calls=True)
+            for n, limit in enumerate((1, 2))
+        ]
+
+    async def sessions_of_all(self) -> list[dict[str, object]]:
+        return [{"session_id": "v-0-a"}, {"session_id": "v-1-b"}]
+
+    async def hang_up(self, session_id: str) -> None:
+        self.told.append(session_id)
+
+    async def drain_all(self, timeout_s: float | None = None) -> None:
+        self.told.append(timeout_s)
+
+    async def metrics(self) -> tuple[bytes, str]:
+        return b"all of them", "text/plain"
+
+
+async def test_workers_are_shown_and_led_as_one(admin: Admin) -> None:
+    settings = Settings(admin_port=1, admin_token=TOKEN)
+    one = OneProcess(settings, admin.manager, Metrics(), admin.ready, admin.ending)
+    crew = FakeCrew()
+    workers = AllWorkers(crew, one, timeout_s=20)
+    for _ in range(3):
+        await admin.manager.open()
+    seen: Any = await workers.overview()
+    assert seen["status"] == "ready", "there is room, though not in the worker that was asked"
+    assert seen["calls"] == {"active": 2, "limit": 3}
+    assert [row["session_id"] for row in seen["sessions"]] == ["v-0-a", "v-1-b"]
+    assert [one["worker"] for one in seen["workers"]] == [0, 1]
+    assert await workers.metrics() == (b"all of them", "text/plain")
+    await workers.hang_up("v-1-b")
+    with pytest.raises(PeerError, match="drain_timeout_s = 20 at most"):
+        await workers.drain(21)
+    assert not admin.ending.drains
+    await workers.drain(5)
+    assert crew.told == ["v-1-b", 5]
+    seen = await workers.overview()
+    assert (seen["status"], seen["drain_left_s"]) == ("draining", pytest.approx(5, abs=1))
 
 
 # -- the public listener -----------------------------------------------------------------------

@@ -292,6 +292,16 @@ def test_an_ending_is_asked_for_once() -> None:
     assert ending.at_once.is_set()
 
 
+def test_what_a_drain_is_to_give_may_be_told_before() -> None:
+    clock = Clock()
+    ending = Ending(20, clock)
+    ending.allow(3)
+    assert not ending.asked.is_set()
+    ending.drain()
+    ending.allow(60)
+    assert ending.left_s == 3
+
+
 def test_what_ends_at_once_is_not_drained() -> None:
     ending = Ending(20)
     ending.stop()

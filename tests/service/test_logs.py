@@ -11,13 +11,8 @@ from collections.abc import Iterator
 import aiohttp.http_exceptions
 import pytest
 
-from voicecore.service.logs import (
-    JsonFormatter,
-    TextFormatter,
-    configure_logging,
-    of_call,
-    tell,
-)
+from voicecore.service.call_scope import CallScope, within
+from voicecore.service.logs import JsonFormatter, TextFormatter, configure_logging, tell
 
 
 @pytest.fixture
@@ -87,9 +82,9 @@ async def test_lines_of_a_call_name_it_also_from_its_tasks(
     async def work() -> None:
         logger.warning("from a task")
 
-    with of_call("id-1"):
+    with within(CallScope("id-1")):
         task = asyncio.create_task(work())
-        with of_call("id-2"):
+        with within(CallScope("id-2")):
             tell(logger, "call ended", turns=3, mos_in=None)
         logger.warning("here")
     logger.warning("elsewhere")
@@ -109,7 +104,7 @@ async def test_lines_of_a_call_name_it_also_from_its_tasks(
 def test_text_names_the_call_and_its_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "text")
     logger = logging.getLogger("voicecore.x")
-    with of_call("id-1"):
+    with within(CallScope("id-1")):
         tell(logger, "call ended", reason="hung_up", turns=3)
         tell(logging.getLogger("other"), "nothing", turns=1)
         try:

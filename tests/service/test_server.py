@@ -20,7 +20,7 @@ from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.directory import Directory
 from voicecore.service.engine_factory import Engines
-from voicecore.service.listening import admin_url
+from voicecore.service.listening import admin_url_of
 from voicecore.service.metrics import Metrics
 from voicecore.service.server import Server
 
@@ -202,12 +202,12 @@ async def test_banner_tells_where_and_hints_at_https_for_other_machines() -> Non
 async def test_the_admin_listener_comes_and_goes_with_the_server(unused_tcp_port: int) -> None:
     one = server(FakeManager(), admin_port=unused_tcp_port, admin_token="x")
     await one.start()
-    assert admin_url(one.settings) == f"http://127.0.0.1:{unused_tcp_port}/admin/sessions"
-    assert f"live calls: {admin_url(one.settings)}" in "\n".join(one.banner())
-    assert await status_of(admin_url(one.settings)) == 401
+    assert admin_url_of(one.settings) == f"http://127.0.0.1:{unused_tcp_port}/admin/sessions"
+    assert f"live calls: {admin_url_of(one.settings)}" in "\n".join(one.banner())
+    assert await status_of(admin_url_of(one.settings)) == 401
     await one.close()
     with pytest.raises(aiohttp.ClientConnectorError):
-        await status_of(admin_url(one.settings))
+        await status_of(admin_url_of(one.settings))
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -215,8 +215,8 @@ async def test_the_admin_listener_comes_and_goes_with_the_server(unused_tcp_port
 def test_the_admin_token_leaves_the_machine_encrypted(host: str, scheme: str) -> None:
     """Where the public listener has a certificate, that is."""
     one = server(FakeManager(), tls="self", admin_host=host, admin_port=9, admin_token="x")
-    assert admin_url(one.settings) == f"{scheme}://{host}:9/admin/sessions"
-    assert admin_url(server(FakeManager()).settings) == ""
+    assert admin_url_of(one.settings) == f"{scheme}://{host}:9/admin/sessions"
+    assert admin_url_of(server(FakeManager()).settings) == ""
 
 
 async def test_tls_self_warns_and_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,3 +135,14 @@ def test_turns_that_come_to_nothing_are_no_trees_and_do_not_pile_up() -> None:
         turns.step(event, number, [act.FinishListening(number, 0)])
     turns.end(2000)
     assert found == []
+
+
+def test_sounds_over_a_long_answer_do_not_displace_it() -> None:
+    found: list[Span] = []
+    turns = TurnSpans(ENGINES, found.append)
+    event: Any = ev.Connected()
+    turns.step(event, 1, [act.StartReply(1)])
+    for number in range(2, 20):
+        turns.step(event, number, [act.FinishListening(number, 0)])
+    turns.step(event, 100, [act.CancelReply(1)])
+    assert [(span.attributes["voicecore.turn"], span.end_ns) for span in found] == [(1, 100)]

@@ -175,9 +175,15 @@ def test_a_section_that_was_rejected_stays_rejected() -> None:
         (lambda sdp: "nonsense", ("bad_sdp", 400)),
         (lambda sdp: sdp.partition("m=audio")[0], ("no_audio", 422)),
         (lambda sdp: re.sub("m=audio [0-9]+", "m=audio 0", sdp), ("no_audio", 422)),
-        (lambda sdp: sdp.partition("m=application")[0], ("other_sections", 422)),
-        (lambda sdp: sdp + sdp[sdp.index("m=application") :], ("other_sections", 422)),
-        (lambda sdp: re.sub("a=mid:[^\r]*", "a=mid:z", sdp, count=1), ("other_sections", 422)),
+        (
+            lambda sdp: sdp.replace("BUNDLE 0 1", "BUNDLE 0").partition("m=application")[0],
+            ("other_sections", 422),
+        ),
+        (lambda sdp: sdp + sdp[sdp.index("m=application") :], ("bad_sdp", 400)),
+        (
+            lambda sdp: sdp.replace("BUNDLE 0", "BUNDLE z").replace("a=mid:0", "a=mid:z"),
+            ("other_sections", 422),
+        ),
         (lambda sdp: sdp.replace("m=application", "m=video"), ("other_sections", 422)),
         (
             lambda sdp: re.sub("sha-256 ..", "sha-256 00", sdp),

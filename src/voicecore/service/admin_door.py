@@ -17,7 +17,7 @@ from collections.abc import Collection
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from voicecore.errors import CapacityError, PeerError
+from voicecore.errors import PeerError
 from voicecore.service.guard import origin_is_ours
 from voicecore.service.problems import problem
 
@@ -62,8 +62,11 @@ class AdminDoor:
         if self._token and hmac.compare_digest(self._token, shown):
             return True
         if self._wrong >= WRONG_AT_ONCE:
-            raise CapacityError(
-                "too many wrong tokens just now; try again soon", retry_after_s=1, code="busy"
+            raise PeerError(
+                "too many wrong tokens just now; try again soon",
+                code="rate_limited",
+                status=429,
+                retry_after_s=1,
             )
         self._wrong += 1
         try:

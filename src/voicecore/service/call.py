@@ -26,11 +26,11 @@ from voicecore.core.units import NS_PER_S
 from voicecore.errors import MisuseError
 from voicecore.service.call_engines import CallEngines
 from voicecore.service.call_report import CallReport
+from voicecore.service.call_scope import CallScope, within
 from voicecore.service.client_events import ClientEvents
 from voicecore.service.ears import Ears
 from voicecore.service.engine_factory import Engines
 from voicecore.service.kept_speech import KeptSpeech
-from voicecore.service.logs import of_call
 from voicecore.service.metrics import Metrics
 from voicecore.service.pause_judge import PauseJudge
 from voicecore.service.record import record
@@ -107,6 +107,7 @@ class Call:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns: int | None = None
         trace = context.tracer.call(session_id, context.engines.names, self._began_ns)
+        self.scope = CallScope(session_id, trace)
         self._report = CallReport(context.metrics, trace, self._began_ns)
         self._client = ClientEvents(self.peer.send_texts, now=context.now, loop=loop)
         self._client.push(
@@ -165,7 +166,7 @@ class Call:
         """End the call now (twice is fine)."""
         if self.end_reason:
             return
-        with of_call(self.session_id):
+        with within(self.scope):
             if self._session is not None:
                 self._dispatch(ev.Hangup(reason))
             else:
@@ -189,7 +190,7 @@ class Call:
     async def close(self) -> None:
         """Free everything and wait until all of it is gone."""
         self.hang_up("closed")
-        with of_call(self.session_id):
+        with within(self.scope):
             try:
                 await self._release()
             finally:
@@ -218,7 +219,7 @@ class Call:
         """Media can flow: build the plane and begin."""
         if self.end_reason:
             return
-        with of_call(self.session_id):
+        with within(self.scope):
             self._begin(link)
 
     def _begin(self, link: AudioLink) -> None:
@@ -316,7 +317,7 @@ class Call:
 
     def on_plane_failed(self, error: Exception) -> None:
         """Without voice activity there is no call."""
-        with of_call(self.session_id):
+        with within(self.scope):
             _LOG.error("voice activity failed: %s", type(error).__name__)
         self._context.metrics.engine_failed("vad", getattr(error, "code", "vad_failed"))
         self.hang_up("vad_failed")
@@ -333,7 +334,7 @@ class Call:
             return
         self._dispatching = True
         try:
-            with of_call(self.session_id):
+            with within(self.scope):
                 while self._events:
                     self._handle(session, self._events.popleft())
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -15,6 +16,8 @@ CONNECT_BUCKETS_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 
 _STAGES = ("signalling", "ice", "dtls", "total")
 _FLOWS = ("server_offers", "client_offers")
 _REASONS = ("at_capacity", "overloaded", "not_ready", "draining", "rate_limited")
+_CANDIDATES = ("host", "srflx", "prflx", "relay")
+_RESTARTED = ("connected", "failed", "replaced")
 _WITHOUT_PAIR = ("failed", "timeout", "abandoned", "unanswered")
 
 
@@ -74,8 +77,12 @@ class CallMetrics:
             self._connect.labels(stage)
         for reason in _REASONS:
             self._refused.labels(reason)
+        for result in _RESTARTED:
+            self._restarts.labels(result)
         for result in _WITHOUT_PAIR:
             self._ice.labels(result, "none", "none")
+        for local, remote in product(_CANDIDATES, repeat=2):
+            self._ice.labels("connected", local, remote)
         for fault in ServerFault:
             self._no_relay.labels(fault)
             self._refused.labels(f"turn_{fault}")

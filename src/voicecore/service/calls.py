@@ -12,11 +12,12 @@ from voicecore.core.turns import farewell
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service.call import Call, CallContext
+from voicecore.service.call_scope import within
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.engine_factory import Engines
 from voicecore.service.kept_speech import KeptSpeech
-from voicecore.service.logs import of_call, tell
+from voicecore.service.logs import tell
 from voicecore.service.manager import Opened
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
@@ -135,7 +136,7 @@ class Calls:
         """See :class:`CallManager`."""
         call = await self._admit("server_offers")
         try:
-            with of_call(call.session_id):
+            with within(call.scope):
                 sdp = await call.peer.offer()
         except BaseException as error:
             self._abandon(call, error, "offer_failed")
@@ -144,14 +145,15 @@ class Calls:
 
     async def answer(self, session_id: str, sdp: str) -> None:
         """See :class:`CallManager`."""
-        with of_call(session_id):
-            await self._find(session_id).peer.answer(sdp)
+        call = self._find(session_id)
+        with within(call.scope):
+            await call.peer.answer(sdp)
 
     async def accept(self, offer_sdp: str) -> Opened:
         """See :class:`CallManager`."""
         call = await self._admit("client_offers")
         try:
-            with of_call(call.session_id):
+            with within(call.scope):
                 sdp = await call.peer.accept(offer_sdp)
         except BaseException as error:
             self._abandon(call, error, "offer_refused")
@@ -160,14 +162,17 @@ class Calls:
 
     async def restart(self, session_id: str, offer_sdp: str) -> str:
         """See :class:`CallManager`."""
-        return await self._find(session_id).restart(offer_sdp)
+        call = self._find(session_id)
+        with within(call.scope):
+            return await call.restart(offer_sdp)
 
     async def add_candidate(
         self, session_id: str, candidate: str, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:
         """See :class:`CallManager`."""
-        with of_call(session_id):
-            await self._find(session_id).peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
+        call = self._find(session_id)
+        with within(call.scope):
+            await call.peer.add_candidate(candidate, sdp_mid, sdp_mline_index)
 
     def authorize(self, session_id: str, token: str) -> None:
         """See :class:`CallManager`."""
@@ -232,8 +237,8 @@ class Calls:
             self._metrics.call_refused(error.code)
             raise
         try:
-            with of_call(session_id):
-                call = Call(session_id, context, self._on_over)
+            call = Call(session_id, context, self._on_over)
+            with within(call.scope):
                 tell(_LOG, "call opened", flow=flow, active=self.active + 1, limit=self.limit)
         except BaseException:
             self._directory.release(session_id)

@@ -1,8 +1,8 @@
 """Logging to standard error, as text or as one JSON object a line.
 
-What is logged while something is done for a call carries its session id: ``of_call`` says
-which call that is, and the tasks that are begun meanwhile inherit it. Messages are static
-text with ids and numbers, never what was said or where a caller is (docs/metrics.md).
+What is logged while something is done for a call carries its session id
+(``service/call_scope.py``). Messages are static text with ids and numbers, never what was
+said or where a caller is (docs/metrics.md).
 """
 
 from __future__ import annotations
@@ -10,29 +10,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from voicecore.service.call_scope import current
 from voicecore.service.secret_text import masked
 
 Field = str | int | float | bool | None
 
-_CALL: ContextVar[str] = ContextVar("voicecore_call", default="")
 _FIELDS = "voicecore_fields"
-
-
-@contextmanager
-def of_call(session_id: str) -> Iterator[None]:
-    """What is logged within belongs to that call."""
-    token = _CALL.set(session_id)
-    try:
-        yield
-    finally:
-        _CALL.reset(token)
 
 
 def tell(logger: logging.Logger, message: str, **fields: Field) -> None:
@@ -64,7 +52,7 @@ class JsonFormatter(logging.Formatter):
             "message": masked(record.getMessage()),
             **self._fixed,
         }
-        if call := _CALL.get():
+        if call := current().session_id:
             entry["call"] = call
         entry.update(_fields(record))
         if record.exc_info:
@@ -81,7 +69,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without a traceback: the call in front of the message, fields behind it."""
-        if call := _CALL.get():
+        if call := current().session_id:
             record.message = f"call {call}: {record.message}"
         fields = _fields(record).items()
         return " ".join([super().formatMessage(record), *(f"{k}={v}" for k, v in fields)])

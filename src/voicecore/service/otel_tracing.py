@@ -10,6 +10,7 @@ touches no call. The SDK's own variables hold here too (``OTEL_EXPORTER_OTLP_HEA
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
@@ -26,8 +27,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from voicecore.core import actions as act
 from voicecore.core import events as ev
 from voicecore.service.tracing import Value
-from voicecore.service.turn_spans import Span, TurnSpans
+from voicecore.service.turn_spans import Note, Span, TurnSpans
 from voicecore.service.version import version
+from voicecore.service.workers.place import WORKER
 
 QUEUE_SPANS = 4096
 """Some 700 turns; a minute of 50 calls while the collector restarts."""
@@ -39,9 +41,31 @@ CLOSE_S = 1.0
 """Of the time that a process has to end."""
 
 
+class Seldom(logging.Filter):
+    """Lets one record pass in ``every_s``: a collector that is away has several for each batch."""
+
+    def __init__(self, every_s: float = 60.0, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._now = now
+        self._next_s = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is time for another."""
+        now_s = self._now()
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + self._every_s
+        return True
+
+
+_SELDOM = Seldom()
+
+
 def exporting_to(endpoint: str) -> SpanProcessor:
     """Sends to the collector at ``endpoint``, a base URL or that of its ``/v1/traces``."""
     url = endpoint.rstrip("/")
+    logging.getLogger(OTLPSpanExporter.__module__).addFilter(_SELDOM)
     exporter = OTLPSpanExporter(
         url if url.endswith("/v1/traces") else f"{url}/v1/traces", timeout=_EXPORT_TIMEOUT_S
     )
@@ -75,6 +99,8 @@ class OtelTracer:
             "service.version": version(),
             "service.instance.id": instance or socket.gethostname(),
         }
+        if worker := os.environ.get(WORKER):
+            resource["voicecore.worker"] = worker
         # Its own end at the interpreter's exit would wait for a collector that is away.
         self._provider = TracerProvider(resource=Resource.create(resource), shutdown_on_exit=False)
         self._provider.add_span_processor(processor)
@@ -87,7 +113,7 @@ class OtelTracer:
     def call(self, session_id: str, engines: Mapping[str, str], now_ns: int) -> OtelCallTrace:
         """See :class:`~voicecore.service.tracing.Tracer`."""
         offset_ns = self._wall() - self._monotonic()
-        return OtelCallTrace(self._tracer, session_id, engines, now_ns, offset_ns)
+        return OtelCallTrace(self._tracer, session_id, engines, now_ns, offset_ns, self._monotonic)
 
     async def close(self) -> None:
         """See :class:`~voicecore.service.tracing.Tracer`."""
@@ -123,8 +149,10 @@ class OtelCallTrace:
         engines: Mapping[str, str],
         now_ns: int,
         offset_ns: int,
+        monotonic: Callable[[], int],
     ) -> None:
         self._tracer = tracer
+        self._monotonic = monotonic
         self._id = {"voicecore.session_id": session_id}
         self._offset_ns = offset_ns
         names = {f"voicecore.engine.{stage}": name for stage, name in engines.items()}
@@ -149,6 +177,10 @@ class OtelCallTrace:
         """See :class:`~voicecore.service.tracing.CallTrace`."""
         self._turns.step(event, now_ns, actions)
 
+    def note(self, stage: str, what: str, attributes: Mapping[str, Value]) -> None:
+        """See :class:`~voicecore.service.tracing.CallTrace`."""
+        self._turns.note(Note(stage, what, self._monotonic(), attributes))
+
     def end(self, now_ns: int, attributes: Mapping[str, Value | None]) -> None:
         """See :class:`~voicecore.service.tracing.CallTrace`."""
         if self._over:
@@ -169,6 +201,8 @@ class OtelCallTrace:
         )
         if span.failed:
             made.set_status(Status(StatusCode.ERROR, span.failed))
+        for note in span.notes:
+            made.add_event(note.what, dict(note.attributes), note.at_ns + self._offset_ns)
         for child in span.children:
             self._send(child, made)
         made.end(span.end_ns + self._offset_ns)

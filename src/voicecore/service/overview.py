@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from voicecore.core.overload import OverloadLevel
-from voicecore.errors import PeerError
 from voicecore.service.config import Settings
-from voicecore.service.crew import Crew, WorkerView
 from voicecore.service.ending import Ending
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
@@ -97,54 +95,6 @@ class OneProcess:
         if manager.active >= manager.limit or manager.overload_level is OverloadLevel.REFUSING:
             return "full"
         return "ready"
-
-
-class WholeCrew:
-    """The :class:`Administered` of all workers of a host, as one of them shows it."""
-
-    def __init__(self, one: OneProcess, crew: Crew, timeout_s: float) -> None:
-        """``timeout_s``: the settings' own; calls can't get longer than the supervisor waits."""
-        self._one = one
-        self._crew = crew
-        self._timeout_s = timeout_s
-
-    async def overview(self) -> dict[str, object]:
-        """See :class:`Administered`."""
-        workers = self._crew.workers()
-        active = sum(one.active for one in workers)
-        limit = sum(one.limit for one in workers)
-        seen = await self._one.overview()
-        if seen["status"] == "full" and any(_has_room(one) for one in workers):
-            seen["status"] = "ready"
-        return seen | {
-            "calls": {"active": active, "limit": limit},
-            "overload": max(workers, key=lambda one: one.level).overload,
-            "workers": [one.describe() for one in workers],
-            "sessions": [as_row(call) for call in await self._crew.sessions_of_all()],
-        }
-
-    async def hang_up(self, session_id: str) -> None:
-        """See :class:`Administered`."""
-        await self._crew.hang_up(session_id)
-
-    async def drain(self, timeout_s: float | None) -> None:
-        """See :class:`Administered`."""
-        if timeout_s is not None and timeout_s > self._timeout_s:
-            raise PeerError(
-                f"of several workers calls get drain_timeout_s = {self._timeout_s:g} at most",
-                code="wrong_value",
-                status=422,
-            )
-        await self._crew.drain_all(timeout_s)
-        await self._one.drain(timeout_s)
-
-    async def metrics(self) -> tuple[bytes, str]:
-        """See :class:`Administered`."""
-        return await self._crew.metrics()
-
-
-def _has_room(worker: WorkerView) -> bool:
-    return worker.takes_calls and worker.active < worker.limit
 
 
 def as_row(described: Mapping[str, Any]) -> dict[str, object]:

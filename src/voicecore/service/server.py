@@ -22,6 +22,7 @@ from voicecore.errors import EngineError, MisuseError
 from voicecore.service.access.door import Access
 from voicecore.service.access.keys import SelfKey
 from voicecore.service.access.rates import Rates
+from voicecore.service.addresses import is_loopback
 from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
@@ -29,15 +30,10 @@ from voicecore.service.directory import Alone, Directory
 from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
-from voicecore.service.listening import (
-    ADMIN_FLAGS,
-    admin_by_tls,
-    urls_of,
-    where_to_look,
-)
+from voicecore.service.listening import urls_of, where_to_look
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
-from voicecore.service.overview import OneProcess, WholeCrew
+from voicecore.service.overview import Administered, OneProcess
 from voicecore.service.passing_on import PassOn, to_owner
 from voicecore.service.probe.deep_check import DeepCheck
 from voicecore.service.probe.deep_metrics import DeepMetrics
@@ -47,7 +43,9 @@ from voicecore.service.secret_text import masked
 from voicecore.service.sites import listen_on, runner_of
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
+from voicecore.service.traced_meter import TracedMeter
 from voicecore.service.version import version
+from voicecore.service.workers.administered import AllWorkers
 from voicecore.service.workers.member import Member
 from voicecore.service.workers.place import ADMIN, PUBLIC
 
@@ -128,7 +126,7 @@ class Server:
         MissingLibraryError or EngineError (what waiting doesn't mend).
         """
         context, self._fingerprint = ssl_context(self.settings)
-        self._engines = build_engines(self.settings, self.metrics.engines)
+        self._engines = build_engines(self.settings, TracedMeter(self.metrics.engines))
         self._directory = self._build_directory()
         self._manager = self._manager_factory(
             self.settings, self._engines, self.metrics, self._directory
@@ -193,7 +191,7 @@ class Server:
         else:
             await listen_on(self._runner, settings.host, settings.port, context)
         if settings.admin_port:
-            await self._listen_to_admins(context, manager)
+            await self._listen_for_admin(context, manager)
 
     def _rates(self) -> Rates | None:
         """Counted by all workers together; None: as the settings say."""
@@ -202,17 +200,21 @@ class Server:
             return None
         return Rates(settings.rate_per_key, settings.rate_per_address, self._member.windows)
 
-    async def _listen_to_admins(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
+    async def _listen_for_admin(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         settings, member = self.settings, self._member
-        one = OneProcess(settings, manager, self.metrics, self.ready, self.ending)
-        administered = one if member is None else WholeCrew(one, member, settings.drain_timeout_s)
-        self._admin_runner = await runner_of(build_admin_app(settings, administered))
-        context = context if admin_by_tls(settings) else None
+        administered: Administered = OneProcess(
+            settings, manager, self.metrics, self.ready, self.ending
+        )
         if member is not None:
-            await member.listen(self._admin_runner, ADMIN, ssl_context=context)
-            return
+            administered = AllWorkers(member, administered, settings.drain_timeout_s)
+        self._admin_runner = await runner_of(build_admin_app(settings, administered))
         host, port = settings.admin_host, settings.admin_port
-        await listen_on(self._admin_runner, host, port, context, ADMIN_FLAGS)
+        # Within the machine nobody listens in; elsewhere the token is worth as much as a call.
+        safe = None if is_loopback(host) else context
+        if member is not None:
+            await member.listen(self._admin_runner, ADMIN, ssl_context=safe)
+        else:
+            await listen_on(self._admin_runner, host, port, safe, "admin-")
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""

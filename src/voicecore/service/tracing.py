@@ -31,6 +31,9 @@ class CallTrace(Protocol):
     def step(self, event: ev.Event, now_ns: int, actions: Sequence[act.Action]) -> None:
         """The session took ``event`` and answered with ``actions``."""
 
+    def note(self, stage: str, what: str, attributes: Mapping[str, Value]) -> None:
+        """Something happened now to an engine of ``stage`` that works for the call."""
+
     def end(self, now_ns: int, attributes: Mapping[str, Value | None]) -> None:
         """The call is over; None is left out. Twice is fine."""
 
@@ -55,18 +58,22 @@ class NullTrace:
     def step(self, event: ev.Event, now_ns: int, actions: Sequence[act.Action]) -> None:
         """See :class:`CallTrace`."""
 
+    def note(self, stage: str, what: str, attributes: Mapping[str, Value]) -> None:
+        """See :class:`CallTrace`."""
+
     def end(self, now_ns: int, attributes: Mapping[str, Value | None]) -> None:
         """See :class:`CallTrace`."""
+
+
+NO_TRACE = NullTrace()
 
 
 class NullTracer:
     """A :class:`Tracer` where nobody collects."""
 
-    _trace = NullTrace()
-
     def call(self, session_id: str, engines: Mapping[str, str], now_ns: int) -> CallTrace:
         """See :class:`Tracer`."""
-        return self._trace
+        return NO_TRACE
 
     async def close(self) -> None:
         """See :class:`Tracer`."""

@@ -25,8 +25,22 @@ from voicecore.core.units import NS_PER_S, ns_to_ms
 
 Value = str | int | float | bool
 
+_MOST_NOTES = 64
+"""Of a turn; further ones are left out."""
+
 _OPEN_TURNS = 4
-"""One is answered and one is heard; what is beyond came to no answer, and the oldest goes."""
+"""One is answered and one is heard. Sounds that turned out to be nothing are beyond: of those
+without an answer the oldest goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that happened at a moment (ns): to an engine of ``stage``."""
+
+    stage: str
+    what: str
+    at_ns: int
+    attributes: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class Span:
     children: Sequence[Span] = ()
     failed: str = ""
     """The error code, ``""`` if all went well."""
+    notes: Sequence[Note] = ()
 
 
 @dataclass(slots=True)
@@ -66,6 +81,11 @@ class _Turn:
     failures: dict[str, str] = field(default_factory=dict)
     stages: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a reply was begun."""
+        return self.asked is not None or self.spoken is not None
+
     def begin_again(self) -> None:
         """The reply that was begun came to nothing."""
         self.wasted += 1
@@ -82,6 +102,12 @@ class TurnSpans:
         self._on_turn = on_turn
         self._turns: dict[int, _Turn] = {}
         self._speaking: _Turn | None = None
+        self._notes: list[Note] = []
+
+    def note(self, note: Note) -> None:
+        """Keep ``note`` for the turn that is over next: its stage's span, if it has one."""
+        if len(self._notes) < _MOST_NOTES:
+            self._notes.append(note)
 
     def step(self, event: ev.Event, now_ns: int, actions: Sequence[act.Action]) -> None:
         """The session took ``event`` and answered with ``actions``."""
@@ -155,7 +181,8 @@ class TurnSpans:
         if turn is None:
             turn = self._turns[number] = _Turn(number)
             if len(self._turns) > _OPEN_TURNS:
-                del self._turns[min(self._turns)]
+                unanswered = [n for n, open_ in self._turns.items() if not open_.is_answered]
+                del self._turns[min(unanswered or self._turns)]
         return turn
 
     # -- the tree -----------------------------------------------------------------------
@@ -181,7 +208,10 @@ class TurnSpans:
         failed = next(iter(turn.failures.values()), "")
         children = self._stages(turn, now_ns)
         start_ns = min([*begins, *(child.start_ns for child in children)])
-        self._on_turn(Span("turn", start_ns, now_ns, attributes, children, failed))
+        stages = {child.name for child in children}
+        left = [note for note in self._notes if note.stage not in stages]
+        self._notes.clear()
+        self._on_turn(Span("turn", start_ns, now_ns, attributes, children, failed, left))
 
     def _stages(self, turn: _Turn, now_ns: int) -> list[Span]:
         spans = []
@@ -212,7 +242,12 @@ class TurnSpans:
         known = {"voicecore.engine": self._engines.get(stage, ""), **(attributes or {})}
         # A pause that wasn't the end asks twice: the final text may be of the part before.
         return Span(
-            stage, start_ns, max(start_ns, end_ns), known, failed=turn.failures.get(stage, "")
+            stage,
+            start_ns,
+            max(start_ns, end_ns),
+            known,
+            failed=turn.failures.get(stage, ""),
+            notes=[note for note in self._notes if note.stage == stage],
         )
 
 

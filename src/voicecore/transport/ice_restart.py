@@ -64,24 +64,11 @@ class IceRestarts:
                 code="restart_under_way",
                 status=409,
             )
-        loop = asyncio.get_running_loop()
-        ready = self._ready = loop.create_future()
-        await self._end_trial()
-        if self._stopped:
-            ready.cancel()
-            raise _over()
-        self.any = True
-        way = self._trial = self._path.another_way(far, config)
-        self._task = loop.create_task(self._try(way, far, ready), name="ice-restart")
-        self._task.add_done_callback(let_go)
+        ready = self._ready = asyncio.get_running_loop().create_future()
         try:
-            await ready
-        except asyncio.CancelledError:
-            if self._stopped:
-                raise _over() from None
-            self._task.cancel()  # who asked has gone
-            raise
-        return way
+            return await self._begin(far, config, ready)
+        finally:
+            ready.cancel()  # whatever happened: another one may come
 
     async def add_candidate(self, candidate: IceCandidate, ufrag: str) -> None:
         """Take a candidate of the far end's for the way of that name, ``""``: for the newest.
@@ -104,6 +91,26 @@ class IceRestarts:
         await self._path.close_ways()
 
     # -- private --------------------------------------------------------------------
+
+    async def _begin(self, far: FarIce, config: PathConfig, ready: asyncio.Future[None]) -> Way:
+        await self._end_trial()
+        if self._stopped:
+            raise _over()
+        way = self._trial = self._path.another_way(far, config)
+        self.any = True
+        task = asyncio.get_running_loop().create_task(
+            self._try(way, far, ready), name="ice-restart"
+        )
+        task.add_done_callback(let_go)
+        self._task = task
+        try:
+            await ready
+        except asyncio.CancelledError:
+            if self._stopped:
+                raise _over() from None
+            task.cancel()  # who asked has gone
+            raise
+        return way
 
     async def _end_trial(self) -> None:
         task, self._task = self._task, None

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -125,7 +126,10 @@ class Provider(Generic[E]):
             self.meter.circuit(self.stage, self.name, Circuit.OPEN.value)
             if self._prober is None:
                 loop = asyncio.get_running_loop()
-                self._prober = loop.create_task(self._ask_again(), name=f"probe-{self.name}")
+                # For all calls, not for the one that happened to notice.
+                self._prober = loop.create_task(
+                    self._ask_again(), name=f"probe-{self.name}", context=Context()
+                )
 
     async def _ask_again(self) -> None:
         while self._breaker.state is not Circuit.CLOSED:

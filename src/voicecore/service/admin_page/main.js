@@ -28,24 +28,24 @@ function tell(text) {
   byId('notice').hidden = !text;
 }
 
-function engineItem(stage, name, health) {
+const KINDS = { up: 'up', ready: 'up', down: 'down', silent: 'down', unknown: 'stage', absent: 'stage' };
+
+/** What it is, its name, and its state in that state's colour. */
+function chip(what, name, state, reason) {
   const item = document.createElement('li');
-  const words = [['stage', `${stage} `], ['', `${name} `]];
-  const kind = { up: 'up', down: 'down', unknown: 'stage' }[health.state] ?? 'other';
-  words.push([kind, health.reason ? `${health.state}: ${health.reason}` : health.state]);
-  for (const [kindOf, text] of words) {
+  const words = [['stage', `${what} `], ['', `${name} `]];
+  words.push([KINDS[state] ?? 'other', reason ? `${state}: ${reason}` : state]);
+  for (const [kind, text] of words) {
     const span = document.createElement('span');
-    if (kindOf) span.className = kindOf;
+    if (kind) span.className = kind;
     span.textContent = text;
     item.append(span);
   }
   return item;
 }
 
-function showEngines(engines) {
-  const items = Object.entries(engines).flatMap(([stage, of]) =>
-    Object.entries(of).map(([name, health]) => engineItem(stage, name, health)));
-  const list = byId('engines');
+function showChips(list, items) {
+  list.hidden = items.length === 0;
   const text = items.map((item) => item.textContent).join('\n');
   if (list.dataset.shown === text) return;
   list.dataset.shown = text;
@@ -64,11 +64,10 @@ function show(seen) {
   byId('share').value = limit ? active / limit : 0;
   byId('overload').textContent = seen.overload;
   byId('overload').dataset.level = seen.overload;
-  const workers = (seen.workers ?? []).map((one) =>
-    `${one.worker}: ${one.calls.active} of ${one.calls.limit}, ${one.state}`);
-  byId('workers').textContent = `Workers ${workers.join(' · ')}`;
-  byId('workers').hidden = workers.length === 0;
-  showEngines(seen.engines);
+  showChips(byId('engines'), Object.entries(seen.engines).flatMap(([stage, of]) =>
+    Object.entries(of).map(([name, { state, reason }]) => chip(stage, name, state, reason))));
+  showChips(byId('workers'), (seen.workers ?? []).map(({ worker, calls, state }) =>
+    chip(`worker ${worker}`, `${calls.active} of ${calls.limit}`, state)));
   const more = rows.show(seen.sessions);
   byId('none').hidden = seen.sessions.length > 0;
   byId('more').hidden = more <= 0;

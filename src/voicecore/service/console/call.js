@@ -96,6 +96,11 @@ export class Call {
     if (this.#channel?.readyState === 'open') this.#channel.send(JSON.stringify(message));
   }
 
+  /** So many of the agent's packets have come; to be told each second. */
+  received(packets) {
+    this.#reconnect?.received(packets);
+  }
+
   setMuted(muted) {
     for (const track of this.#microphone?.getAudioTracks() ?? []) track.enabled = !muted;
   }

@@ -61,6 +61,7 @@ function onConnected() {
   const playout = new PlayoutReport();
   stopWatching = watch(call.pc, (network) => {
     state.setNetwork(network);
+    call?.received(network.received);
     const message = playout.take(network.buffer, performance.now());
     if (message) call?.tell(message);
   });

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
-from voicecore.service.listening import ADMIN_FLAGS, where_to_look
+from voicecore.service.listening import where_to_look
 from voicecore.service.version import version
 from voicecore.service.workers.board import Board, WorkerState
 from voicecore.service.workers.division import CERTIFICATE, worker_count
@@ -61,7 +61,7 @@ def supervise(settings: Settings, argv: Sequence[str], report: Callable[[str], N
         public = open_listeners(settings.host, settings.port)
         sockets = [(PUBLIC, sock) for sock in public]
         if settings.admin_port:
-            admin = open_listeners(settings.admin_host, settings.admin_port, ADMIN_FLAGS)
+            admin = open_listeners(settings.admin_host, settings.admin_port, "admin-")
             sockets += [(ADMIN, sock) for sock in admin]
         for _, sock in sockets:
             stack.callback(sock.close)
