@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -12,11 +13,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
+from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.crew import FakeCrew, Worker, crew
 from voicecore.core.overload import OverloadLevel
 from voicecore.errors import PeerError
+from voicecore.service.forwarded import from_worker
 from voicecore.service.session_ids import owner_of
 from voicecore.service.workers.member import TRY_NEXT
 
@@ -500,3 +504,34 @@ async def test_the_inner_routes_are_not_served_to_the_world(make_crew: MakeCrew)
     (worker,) = (await make_crew(1)).workers
     async with worker.client.get("/sessions") as reply:
         assert reply.status == 404
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_worker_is_known_by_its_socket_on_either_loop(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    known = web.Application()
+
+    async def tell(request: web.Request) -> web.Response:
+        return web.Response(text=str(from_worker(request)))
+
+    async def ask(connector: aiohttp.BaseConnector, url: str) -> str:
+        async with aiohttp.ClientSession(connector=connector) as client, client.get(url) as reply:
+            return await reply.text()
+
+    async def main() -> tuple[str, str]:
+        runner = web.AppRunner(known)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+            with tempfile.TemporaryDirectory(prefix="crew-") as folder:
+                await web.UnixSite(runner, f"{folder}/0.sock").start()
+                by_socket = await ask(aiohttp.UnixConnector(f"{folder}/0.sock"), "http://worker/")
+                return by_socket, await ask(aiohttp.TCPConnector(), url)
+        finally:
+            await runner.cleanup()
+
+    known.router.add_get("/", tell)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(main()) == ("True", "False")
