@@ -22,6 +22,7 @@ from voicecore.core.overload import OverloadLevel
 from voicecore.errors import PeerError
 from voicecore.service.forwarded import from_worker
 from voicecore.service.session_ids import owner_of
+from voicecore.service.workers.board import FRESH_NS
 from voicecore.service.workers.member import TRY_NEXT
 
 MakeCrew = Callable[..., Awaitable[FakeCrew]]
@@ -61,6 +62,13 @@ async def error_of(reply: aiohttp.ClientResponse) -> tuple[int, str]:
 def socket_of(worker: Worker) -> str:
     """Where it takes what others pass on."""
     return str(worker.runner.addresses[1])
+
+
+def vacated(worker: Worker) -> str:
+    """Where it took what others pass on; somebody else may take it there from now on."""
+    path = socket_of(worker)
+    Path(path).unlink()
+    return path
 
 
 @contextmanager
@@ -280,6 +288,35 @@ async def test_a_dead_worker_is_passed_over(make_crew: MakeCrew) -> None:
     await opened(workers[0])
     await workers[1].die()  # by the board it is there and has fewer calls
     assert whose(await opened(workers[0])) == 0
+
+
+async def test_who_hangs_with_a_request_is_passed_over(
+    make_crew: MakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicecore.service.workers.wire.LOOK_S", 0.01)
+    made = await make_crew(5, 5)
+    asked, hung = made.workers
+    call = await opened(hung)
+    await opened(asked)
+    await opened(asked)  # so the other one is the better choice
+    path = vacated(hung)
+    await hung.die()
+    came = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read(-1)  # until whoever asks gives up
+        writer.close()
+
+    async with await asyncio.start_unix_server(hang, path):
+        opening = asyncio.create_task(opened(asked))
+        await came.wait()
+        made.pass_time(FRESH_NS / 1e9)
+        assert whose(await opening) == 0
+        async with asked.client.get(
+            f"/api/voice/session/{call['session_id']}", headers=bearer(call)
+        ) as reply:
+            assert await error_of(reply) == (503, "worker_silent")
 
 
 async def test_a_body_that_is_too_large_is_passed_to_nobody(make_crew: MakeCrew) -> None:
