@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiortc import RTCIceServer
 
 from fakes.virtual_loop import virtually
 from fakes.wire import Wire
 from loopback import LOOPBACK
 from transport.kit import media_hub, tone, until
+from transport.networks import turn_server
 from transport.peer_kit import Notes, peer, plane, refusal
 from transport.restarting import Mover
 from voicecore._native.plane import MediaThreads
@@ -50,13 +52,13 @@ class Pairs:
 class Talk:
     """A server's peer and a caller's, connected; the caller is first reached at CALLER alone."""
 
-    def __init__(self, *, server_offers: bool) -> None:
+    def __init__(self, *, server_offers: bool, **config: Any) -> None:
         self.wire = Wire()
         self.wire.dead = {ELSEWHERE}
         self.hubs = [self.wire.hub(SERVER), self.wire.hub(CALLER, ELSEWHERE)]
         self.results: list[str] = []
         self.notes, self.caller_notes = Notes(), Notes()
-        self.config = PeerConfig(self.hubs[0], on_restart=self.results.append)
+        self.config = PeerConfig(self.hubs[0], on_restart=self.results.append, **config)
         self.server = Peer(self.config, self.notes)
         self.caller = Peer(PeerConfig(self.hubs[1]), self.caller_notes)
         self.server_offers = server_offers
@@ -115,8 +117,8 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(*, server_offers: bool = True) -> AsyncIterator[Talk]:
-    made = Talk(server_offers=server_offers)
+async def talk(*, server_offers: bool = True, **config: Any) -> AsyncIterator[Talk]:
+    made = Talk(server_offers=server_offers, **config)
     await made.connect()
     try:
         yield made
@@ -282,6 +284,26 @@ def test_the_newest_restart_replaces_one_that_has_no_pair_yet() -> None:
             await call.moved()
             assert call.results == ["replaced", "connected"]
             await call.texts_flow()
+
+    virtually(main())
+
+
+def test_a_relay_that_does_not_let_go_holds_no_restart_up() -> None:
+    async def main() -> None:
+        async with turn_server() as (port, server):
+            relay = RTCIceServer(f"turn:127.0.0.1:{port}", "user", "secret")
+            async with talk(ice_servers=(relay,)) as call:
+                assert server.relays
+                server.close()
+                loop = asyncio.get_running_loop()
+                for _ in range(3):
+                    call.move()
+                    began_s = loop.time()
+                    await call.restart()
+                    await call.mover.moved()
+                    assert loop.time() - began_s < 1
+                    await call.texts_flow()
+                assert call.results == ["connected"] * 3
 
     virtually(main())
 
