@@ -133,6 +133,51 @@ async def test_a_full_server_is_tried_again(console: Console, fake: FakeServer) 
     assert await console.page.is_hidden("#notice")
 
 
+async def test_a_server_with_locked_doors_asks_for_the_key(
+    console: Console, fake: FakeServer
+) -> None:
+    fake.key, fake.script = "k3y-0123456789abcdef", ()
+    await console.open()
+    page = console.page
+    await page.click("#call")
+    await page.wait_for_selector("#access[open]")
+    assert "given by whoever runs it" in await page.inner_text("#access-advice")
+    assert await page.evaluate("document.activeElement.id") == "access-key"
+    await page.keyboard.type("m wrong")
+    await page.keyboard.press("Enter")
+    assert fake.log == ["open"], "what can be no key is not sent"
+    await page.fill("#access-key", "another-key")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#access-title:has-text('not known')")
+    await page.fill("#access-key", f"  {fake.key} ")
+    await page.click("#access-go")
+    await console.state("listening")
+    assert fake.log[:4] == ["open", "open", "open", "answer"]
+    kept = "[JSON.stringify(sessionStorage), JSON.stringify(localStorage), location.href]"
+    in_tab, beyond, address = await page.evaluate(kept)
+    assert fake.key in in_tab
+    assert fake.key not in beyond + address + await page.content()
+    await page.keyboard.press("Escape")
+    await console.state("idle")
+    await page.reload()
+    await page.click("#call")
+    await console.state("listening")
+    assert not await page.query_selector("#access[open]"), "the tab remembers it"
+    errors = [text for text in console.printed if "401" not in text]
+    assert errors == []
+
+
+async def test_who_has_no_key_can_turn_back(console: Console, fake: FakeServer) -> None:
+    fake.key = "k3y-0123456789abcdef"
+    await console.open()
+    await console.page.click("#call")
+    await console.page.wait_for_selector("#access[open]")
+    await console.page.keyboard.press("Escape")
+    await console.page.wait_for_selector("#access:not([open])", state="attached")
+    await console.state("failed")
+    assert fake.log == ["open"]
+
+
 async def test_escape_stops_the_countdown(console: Console, fake: FakeServer) -> None:
     fake.refusals, fake.retry_after_s = 1, 1
     await console.open()

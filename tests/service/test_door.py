@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 
-from fakes.calls import OFFER_SDP
+from fakes.calls import OFFER_SDP, FakeManager
 from fakes.site import MakeSite, Site
 from service.test_tokens import RSA_KEY, SECRET, claims, hs256
-from voicecore.service.access.door import Access
+from voicecore.service.app import build_app
 from voicecore.service.config import Settings
+from voicecore.service.metrics import Metrics
+from voicecore.service.readiness import Readiness
 
 KEY = "k3y-0123456789abcdef"
 KEYS = {"api_keys": f"web={KEY},phone={KEY}2"}
@@ -134,13 +139,18 @@ async def test_a_key_has_its_rate_wherever_it_is_shown(make_site: MakeSite) -> N
     assert await opened(site, "/api/voice/session", None, **{"X-API-Key": f"{KEY}2"}) == (200, "")
 
 
-async def test_the_process_itself_is_let_in_without_limits() -> None:
-    access = Access(Settings(**KEYS, rate_per_key="1/hour", rate_per_address="1/hour"))
-    (ours,) = access.self_key.headers().values()
-    for _ in range(5):
-        assert not (await access.admit(ours, "192.0.2.1")).limited
-    assert (await access.admit(KEY, "192.0.2.1")).name == "key:web"
-    await access.close()
+async def test_who_comes_by_a_unix_socket_went_through_a_door(tmp_path: Path) -> None:
+    limits = {"rate_per_key": "1/hour", "rate_per_address": "1/hour"}
+    app = build_app(Settings(**KEYS, **limits), FakeManager(9), Metrics(), Readiness(), tmp_path)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    path = str(tmp_path / "inner.sock")
+    await web.UnixSite(runner, path).start()
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as inner:
+        for _ in range(3):
+            async with inner.post("http://localhost/api/voice/session") as reply:
+                assert reply.status == 200
+    await runner.cleanup()
 
 
 async def test_neither_keys_nor_tokens_are_logged(

@@ -19,6 +19,7 @@ from voicecore.transport.reflexive import Reflexive, ask_all
 from voicecore.transport.relays import allocate
 from voicecore.transport.remains import IceRemains
 from voicecore.transport.server_notes import ServerFault, ServerNotes
+from voicecore.transport.turn_watch import TurnWatch
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ class PathConfig:
 
     ``public`` addresses stand for our own behind a 1:1 NAT, at most one of
     each IP version. ``ports`` makes a port number of a call's own for each
-    try, of at most ``tries``; None: the hub's shared ports.
+    try, of at most ``tries``; None: the hub's shared ports. A relay is taken at one of
+    ``turn``. With ``turn_watch`` none is: the far end may have relays of these servers,
+    and from them it reaches our own addresses.
     """
 
     public: tuple[str, ...] = ()
@@ -48,13 +51,10 @@ class PathConfig:
     reflexive: Reflexive | None = None
     ports: Callable[[], int] | None = None
     tries: int = 1
+    turn_watch: TurnWatch | None = None
     on_no_relay: Callable[[ServerFault], None] | None = None
     relay_required: bool = False
-    """The far end uses nothing but a relay of the same servers, so they are seen to give one.
-
-    We take none then: through one of ours a packet would be relayed twice, and ICE
-    (aggressive nomination) uses the pair that answers first, not the shortest.
-    """
+    """The far end uses nothing but a relay: that none is to be had must be known, not guessed."""
     relay_only: bool = False
     """No candidate but a relay's: our own addresses stay unknown to the far end."""
     turn_ca: str | None = None
@@ -247,29 +247,31 @@ class Way:
 
     async def _relay(self) -> list[Any]:
         config = self._config
-        to_check = config.relay_required and not config.relay_only
-        if not config.turn or (to_check and self._relays_worked()):
+        if config.turn_watch is not None:
+            wait_s = RELAY_WAIT_S if config.relay_required else 0.0
+            self._note_relay(await config.turn_watch.fault(wait_s))
             return []
-        required = config.relay_only or config.relay_required
+        if not config.turn:
+            return []
         found = await allocate(
             config.turn,
             self._new_relayed,
             config.notes,
-            wait_s=RELAY_WAIT_S if required else GATHER_S,
-            required=required,
+            wait_s=RELAY_WAIT_S if config.relay_only else GATHER_S,
+            required=config.relay_only,
             hide_base=config.relay_only,
             ca_file=config.turn_ca,
         )
         if isinstance(found, ServerFault):
-            self.no_relay = found
-            if config.on_no_relay is not None:
-                config.on_no_relay(found)
+            self._note_relay(found)
             return []
-        if to_check or self._closed:
+        if self._closed:
             found.protocol.transport.close()
             return []
         ice_seam.add_protocol(self._connection, found.protocol, found.candidate)
         return [found.candidate]
 
-    def _relays_worked(self) -> bool:
-        return any(self._config.notes.worked(server.url) for server in self._config.turn)
+    def _note_relay(self, fault: ServerFault | None) -> None:
+        self.no_relay = fault
+        if fault is not None and self._config.on_no_relay is not None:
+            self._config.on_no_relay(fault)

@@ -313,6 +313,7 @@ class Peer:
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
         sdp_tools.require_names(sdp)
+        sdp_tools.require_fingerprint(sdp)
         theirs = sdp_tools.for_stack(sdp)
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
