@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
 import pytest
 from aiortc import RTCIceServer
 
 from fakes.virtual_loop import virtually
 from fakes.wire import Wire
 from loopback import LOOPBACK
-from transport.kit import media_hub, tone, until
+from transport.kit import loud, media_hub, tone, until
 from transport.networks import turn_server
 from transport.peer_kit import Notes, peer, plane, refusal
 from transport.restarting import Mover
@@ -24,7 +23,6 @@ from voicecore._native.plane import MediaThreads
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_restart import PATIENCE_S
 from voicecore.transport.media_path import SelectedPair
-from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import Peer
 from voicecore.transport.peer_config import PeerConfig
 
@@ -446,7 +444,7 @@ async def test_audio_goes_on_by_another_address() -> None:
                 for mouth, ear in ((ours, theirs), (theirs, ours)):
                     before, played = ear.ring.position, mouth.played
                     mouth.play(pcm, mouth.generation)
-                    await until(lambda ear=ear, at=before: loud_since(ear, at))  # type: ignore[misc]
+                    await until(lambda ear=ear, at=before: loud(ear, at))  # type: ignore[misc]
                     await until(lambda m=mouth, at=played: m.played >= at + len(pcm))  # type: ignore[misc]
             assert ours.stats()["rejected"] == theirs.stats()["rejected"] == 0
             await mover.close()
@@ -457,8 +455,3 @@ async def test_audio_goes_on_by_another_address() -> None:
 def _next(host: str, step: int) -> str:
     head, _, last = host.rpartition(".")
     return f"{head}.{(int(last) + step) % 256}"
-
-
-def loud_since(ear: NativePlane, position: int) -> bool:
-    held = ear.ring.position - position
-    return held > 0 and bool(np.abs(ear.ring.copy(position, held)).max() > 2000)
