@@ -41,12 +41,12 @@ _CODES: Mapping[int, tuple[str, Sequence[str]]] = {
     503: ("Not now; Retry-After says when.",
           ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable",
            "deep_check_failed", "deep_check_running", "deep_check_waits",
-           *(f"turn_{fault}" for fault in ServerFault))),
+           "worker_silent", *(f"turn_{fault}" for fault in ServerFault))),
 }  # fmt: skip
 _ALWAYS = (400, 403)
 _OF_BODIES = (408, 413, 415, 422)
 _TO_OPEN = (401, 429, 503)
-_OF_SESSIONS = (401, 404)
+_OF_SESSIONS = (401, 404, 503)
 
 
 def description(version: str) -> Json:

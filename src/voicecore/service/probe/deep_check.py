@@ -86,6 +86,11 @@ class DeepCheck:
         self._report: Report | None = None
         self._closed = False
 
+    @property
+    def period_s(self) -> float:
+        """From the beginning of one call to that of the next, at least."""
+        return self._period_s
+
     async def look(self, *, may_begin: bool = True) -> Look:
         """What the newest call came to; begins one if it is time, and waits for it a while.
 

@@ -61,7 +61,9 @@ class Wire:
         self._folder = folder
         self._sessions: dict[Path, aiohttp.ClientSession] = {}
 
-    async def pass_on(self, request: web.Request, worker: int) -> web.Response:
+    async def pass_on(
+        self, request: web.Request, worker: int, timeout_s: float | None = None
+    ) -> web.Response:
         """The answer of ``worker`` to the request, to be given as ours.
 
         Body and answer are whole, not streamed. Raises WorkerGone, WorkerSilent, and PeerError
@@ -76,9 +78,15 @@ class Wire:
         headers.update(as_told_to_a_worker(request[EXTERNAL]))
         url = URL(_OURS + request.rel_url.raw_path_qs, encoded=True)
         session = self._session(requests_socket(self._folder, worker))
+        timeout = aiohttp.ClientTimeout(total=timeout_s or PASS_ON_TIMEOUT_S)
         with _failures():
             async with session.request(
-                request.method, url, headers=headers, data=body or None, allow_redirects=False
+                request.method,
+                url,
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                timeout=timeout,
             ) as reply:
                 raw = await reply.read()
         kept = CIMultiDict(
@@ -88,12 +96,14 @@ class Wire:
         )
         return web.Response(status=reply.status, reason=reply.reason, headers=kept, body=raw)
 
-    async def ask(self, worker: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+    async def ask(
+        self, worker: int, path: str, method: str = "GET", body: bytes | None = None
+    ) -> tuple[int, bytes]:
         """Status and body of what ``worker`` says to other workers alone (``inner``)."""
         session = self._session(inner_socket(self._folder, worker))
         timeout = aiohttp.ClientTimeout(total=ASK_TIMEOUT_S)
         with _failures():
-            async with session.request(method, _OURS + path, timeout=timeout) as reply:
+            async with session.request(method, _OURS + path, data=body, timeout=timeout) as reply:
                 return reply.status, await reply.read()
 
     async def close(self) -> None:
@@ -108,7 +118,6 @@ class Wire:
             # and a new one costs next to nothing here.
             session = self._sessions[path] = aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(str(path), force_close=True, limit=AT_ONCE),
-                timeout=aiohttp.ClientTimeout(total=PASS_ON_TIMEOUT_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=(hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT,
                                    hdrs.CONTENT_TYPE),
