@@ -162,7 +162,7 @@ class Caller:
         self.answer = made
         body = {"session_id": self.session_id, "answer": {"type": "answer", "sdp": made.sdp}}
         url = f"{self._base_url}/api/voice/answer"
-        async with self._http.post(url, json=body, headers=self._auth) as reply:
+        async with self._http.post(url, json=body, headers=self.auth) as reply:
             reply.raise_for_status()
 
     def say(self, at_ns: int, voice: int) -> None:
@@ -178,7 +178,7 @@ class Caller:
         if self.session_id:
             url = f"{self._base_url}/api/voice/session/{self.session_id}"
             with contextlib.suppress(aiohttp.ClientError):
-                async with self._http.delete(url, headers=self._auth):
+                async with self._http.delete(url, headers=self.auth):
                     pass
         await self._close()
 
@@ -189,6 +189,11 @@ class Caller:
             dtls: Any = self._pc.getTransceivers()[0].receiver.transport
             dtls._write_ssl = _nothing
         await self._close()
+
+    @property
+    def auth(self) -> dict[str, str]:
+        """What shows that the session is this caller's."""
+        return {"Authorization": f"Bearer {self._token}"}
 
     @property
     def counts(self) -> Counts:
@@ -228,10 +233,6 @@ class Caller:
         self._protocols[number].datagram_received(data, _readable(address))
 
     # -- private --------------------------------------------------------------------
-
-    @property
-    def _auth(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token}"}
 
     def _on_channel(self, channel: Any) -> None:
         channel.on("message", self._on_message)

@@ -13,10 +13,12 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 
-from ops import fuzz, half_open, schema
+from ops import burst, fuzz, half_open, rolling, schema
 from report import Bar, Report, load
 
 PARTS: dict[str, Callable[[Report], Awaitable[None]]] = {
+    "burst": burst.measure,
+    "rolling": rolling.measure,
     "half-open": half_open.measure,
     "schema": schema.measure,
     "fuzz": fuzz.measure,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -11,7 +13,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.kustomize import Manifest, documents, identity, merged, render
+from voicecore.service.__main__ import HARD_EXIT_S
 from voicecore.service.access_fields import AccessFields
+from voicecore.service.calls import GOODBYES_S
 from voicecore.service.config import Settings
 from voicecore.service.config_load import load, variable_name
 from voicecore.service.metrics import Metrics
@@ -31,12 +35,15 @@ FIELDS = {
     "metadata.name": "voicecore-7d9f8b6c5-x2x9z",
 }
 PROBE_VARIABLES = {cli.KEY_VARIABLE, f"{cli.KEY_VARIABLE}_FILE", "VOICECORE_CONFIG"}
-GOODBYES_S, CLOSING_S = 10, 5
 
 
 @pytest.fixture(params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest) -> list[Manifest]:
     return render(K8S / "overlays" / request.param)
+
+
+IMAGES = r"(registry\.example\.org/voicecore|docker\.io/library/haproxy):[\d.]+"
+BALANCERS = {"app.kubernetes.io/name": "haproxy"}
 
 
 def one(manifests: list[Manifest], kind: str, name: str = "voicecore") -> Manifest:
@@ -111,7 +118,7 @@ def test_a_scaled_object_is_as_keda_wants_it() -> None:
 
 
 def test_every_pod_is_confined(overlay: list[Manifest]) -> None:
-    assert len(pods(overlay)) == 2
+    assert len(pods(overlay)) == 3
     for pod in pods(overlay):
         spec = pod["spec"]
         assert spec["automountServiceAccountToken"] is False
@@ -124,7 +131,9 @@ def test_every_pod_is_confined(overlay: list[Manifest]) -> None:
             assert context["readOnlyRootFilesystem"] is True
             assert context["allowPrivilegeEscalation"] is False
             assert context["capabilities"] == {"drop": ["ALL"]}
-            assert each["image"].startswith("registry.example.org/voicecore:")
+            assert re.match(
+                r"(registry\.example\.org/voicecore|docker\.io/library/haproxy):", each["image"]
+            )
             assert "cpu" not in each["resources"]["limits"]
             assert each["resources"]["limits"]["memory"]
             for mount in each["volumeMounts"]:
@@ -138,6 +147,8 @@ def test_selectors_find_the_pods_and_nothing_else(overlay: list[Manifest]) -> No
     selectors += [m["spec"]["selector"] for m in overlay if m["kind"] == "Service"]
     selectors.append(one(overlay, "Deployment")["spec"]["selector"]["matchLabels"])
     selectors.append(one(overlay, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"])
+    selectors = [s for s in selectors if s != BALANCERS]
+    assert len(selectors) >= 5
     for selector in selectors:
         assert selector.items() <= labels.items()
         assert not selector.items() <= probe.items()
@@ -148,6 +159,9 @@ def test_secrets_are_named_and_never_held(overlay: list[Manifest]) -> None:
     readme = (K8S / "README.md").read_text()
     for pod in pods(overlay):
         (volume,) = [v for v in pod["spec"]["volumes"] if "secret" in v]
+        if pod["metadata"]["labels"] == BALANCERS:
+            assert f"secret tls {volume['secret']['secretName']} " in readme
+            continue
         (only,) = pod["spec"]["containers"]
         (mount,) = [m for m in only["volumeMounts"] if m["name"] == volume["name"]]
         files = [e["value"] for e in only["env"] if e["name"].endswith("_FILE")]
@@ -196,10 +210,21 @@ def settings(overlay: list[Manifest], tmp_path: Path, monkeypatch: pytest.Monkey
     return loaded.settings
 
 
+def test_the_probe_may_name_the_balancer_so(settings: Settings, overlay: list[Manifest]) -> None:
+    (prober,) = pod_of(one(overlay, "CronJob", "voicecore-probe"))["spec"]["containers"]
+    name = urlsplit(prober["args"][0]).hostname
+    assert name in settings.allowed_hosts
+    service = one(overlay, "Service", str(name))["spec"]
+    assert service["selector"] == BALANCERS
+    assert [port["port"] for port in service["ports"]] == [80]
+
+
 def test_every_variable_is_a_setting(overlay: list[Manifest]) -> None:
     known = {variable_name(name) for name in Settings.model_fields}
     known |= {f"{name}_FILE" for name in known} | PROBE_VARIABLES
     for pod in pods(overlay):
+        if pod["metadata"]["labels"] == BALANCERS:
+            continue  # its own variables begin like ours: test_haproxy_k8s.py
         for each in pod["spec"]["containers"]:
             ours = {e["name"] for e in each["env"] if e["name"].startswith("VOICECORE_")}
             assert ours
@@ -244,7 +269,7 @@ def test_ports_are_the_same_everywhere(settings: Settings, overlay: list[Manifes
 
 def test_a_drain_has_the_time_it_takes(settings: Settings, overlay: list[Manifest]) -> None:
     pre_stop_s = container(overlay)["lifecycle"]["preStop"]["sleep"]["seconds"]
-    needed_s = pre_stop_s + settings.drain_timeout_s + GOODBYES_S + CLOSING_S
+    needed_s = pre_stop_s + settings.drain_timeout_s + GOODBYES_S + HARD_EXIT_S
     assert pod_of(one(overlay, "Deployment"))["spec"]["terminationGracePeriodSeconds"] >= needed_s
 
 

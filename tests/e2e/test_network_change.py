@@ -54,7 +54,7 @@ RESTART = """async () => {
 }"""
 PACKETS = """async () => {
   const inbound = [...(await pc.getStats()).values()].find((s) => s.type === 'inbound-rtp');
-  return pc.connectionState === 'connected' ? inbound.packetsReceived : 0;
+  return pc.connectionState === 'connected' ? (inbound?.packetsReceived ?? 0) : 0;
 }"""
 WATCH = """() => {
   const state = document.getElementById('state');

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,8 +18,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from caller.server import Server
+from e2e.coturn import SECRET, coturn
 from e2e.patience import until
 from e2e.spoken import counter
+from voicecore.service.ice import turn_credentials
 from voicecore.service.probe.report import STAGES
 
 STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub")
@@ -88,10 +91,20 @@ async def test_embedded_engines_are_found_to_answer(
     await until(gone, "the probe's call is over")
 
 
-async def test_by_an_offer_of_ours(stubs: Server) -> None:
-    status, told = await probe(stubs.url, "--client-offers", "--timeout", "60")
-    assert (status, told["flow"]) == (0, "client_offers"), told
-    check_figures(told)
+async def test_by_an_offer_of_ours_through_turn_alone(
+    stubs: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with coturn(tmp_path_factory.mktemp("coturn")) as turn:
+        user, password = turn_credentials(SECRET, "probe", int(time.time()) + 600)
+        flags = ("--client-offers", "--relay-only", "--turn-url", turn.url("udp"))
+        flags = (*flags, "--turn-username", user, "--timeout", "60")
+        status, told = await probe(stubs.url, *flags, VOICECORE_PROBE_TURN_CREDENTIAL=password)
+        assert (status, told["flow"]) == (0, "client_offers"), told
+        check_figures(told)
+        assert told["pair"]["local"] == "relay"
+        status, told = await probe(stubs.url, *flags, VOICECORE_PROBE_TURN_CREDENTIAL="wrong")
+    assert (status, told["failed_stage"]) == (1, "gathering")
+    assert "credentials" in told["reason"]
 
 
 async def test_a_broken_recogniser_is_named(broken: Server) -> None:
@@ -132,7 +145,7 @@ async def test_a_port_that_is_blocked_is_a_failure_of_ice(
             )
 
     async with serving(firewall) as url:
-        status, told = await probe(url, "--timeout", "4")
+        status, told = await probe(url, "--timeout", "3")
     assert (status, told["failed_stage"]) == (1, "ice"), told
     assert ":9" in told["reason"]
     assert "UDP port" in told["reason"]

@@ -52,6 +52,10 @@ def unanswered() -> Series:
     return grows("voicecore_ice_results_total", 100, 'result="unanswered"')
 
 
+def turn(up: int, position: int = 1) -> Series:
+    return stays("voicecore_turn_up", up, f'position="{position}",transport="udp"')
+
+
 def engine(state: str, stage: str = "stt", name: str = "near") -> Series:
     found: Series = {}
     for one in ("up", "down", "unknown"):
@@ -92,6 +96,11 @@ def answers(within_2_s: float) -> Series:
     return histogram("voicecore_response_seconds", counts)
 
 
+def deep_checks(result: str, stage: str, by: float) -> Series:
+    labels = f'result="{result}",stage="{stage}"'
+    return grows("voicecore_deep_checks_total", by, labels)
+
+
 CASES: list[tuple[set[str], Series]] = [
     ({"VoicecoreDown"}, stays("up", 0)),
     (set(), stays("up", 1)),
@@ -100,6 +109,8 @@ CASES: list[tuple[set[str], Series]] = [
     (set(), ice(0.5, 0.5)),
     ({"VoicecoreNoRelay"}, grows("voicecore_ice_no_relay_total", 1, 'reason="timeout"')),
     (set(), stays("voicecore_ice_no_relay_total", 7, 'reason="timeout"')),
+    ({"VoicecoreTurnDown"}, turn(0) | turn(1, position=2)),
+    (set(), turn(1)),
     ({"VoicecoreSlowAnswers"}, answers(50)),
     (set(), answers(99)),
     ({"VoicecoreEngineDown"}, engine("down") | engine("up", name="far")),
@@ -123,6 +134,9 @@ CASES: list[tuple[set[str], Series]] = [
     (set(), stays("voicecore_directory_up", 1)),
     ({"VoicecoreWorkersRestart"}, grows("voicecore_worker_restarts_total", 1)),
     (set(), stays("voicecore_worker_restarts_total", 5)),
+    ({"VoicecoreDeepCheckFails"}, deep_checks("failed", "ice", 1)),
+    (set(), deep_checks("ok", "none", 1)),
+    (set(), deep_checks("failed", "stt", 0.1)),
 ]
 
 

@@ -92,6 +92,22 @@ def test_a_wait_is_bounded_and_ends_with_what_is_known() -> None:
     virtually(main())
 
 
+def test_no_call_begins_where_none_would_be_taken() -> None:
+    async def main() -> None:
+        caller = Caller(2.0, GOOD)
+        deep = DeepCheck(caller, period_s=60.0)
+        look = await deep.look(may_begin=False)
+        assert (caller.began_s, look.running) == ([], False)
+        assert look.trouble is not None
+        assert look.trouble[0] == "deep_check_waits"
+        await deep.look()
+        await asyncio.sleep(100.0)
+        assert (await deep.look(may_begin=False)).trouble is None
+        assert len(caller.began_s) == 1
+
+    virtually(main())
+
+
 def test_a_failure_names_its_stage_until_the_next_call_does_better() -> None:
     async def main() -> None:
         deep = DeepCheck(Caller(2.0, BAD, GOOD), period_s=60.0)

@@ -12,7 +12,7 @@ import aiohttp.http_exceptions
 import pytest
 
 from voicecore.service.call_scope import CallScope, within
-from voicecore.service.logs import JsonFormatter, configure_logging, tell
+from voicecore.service.logs import JsonFormatter, TextFormatter, configure_logging, tell
 
 
 @pytest.fixture
@@ -29,6 +29,12 @@ def _restored() -> Iterator[None]:
 def record(message: str, error: BaseException | None = None) -> logging.LogRecord:
     info = None if error is None else (type(error), error, None)
     return logging.LogRecord("voicecore.x", logging.WARNING, "", 0, message, (), info)
+
+
+def test_lines_tell_which_worker_wrote_them() -> None:
+    assert json.loads(JsonFormatter(worker=0).format(record("x")))["worker"] == 0
+    assert "worker" not in json.loads(JsonFormatter().format(record("x")))
+    assert " worker 2 WARNING " in TextFormatter(worker=2).format(record("x"))
 
 
 def test_json_lines() -> None:

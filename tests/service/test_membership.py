@@ -66,6 +66,14 @@ def test_a_lease_is_renewed_three_times() -> None:
     assert one.wait_ns(100 + LEASE_NS) == 0
 
 
+def test_who_waits_for_all_to_come_back_asks_as_soon_as_they_have() -> None:
+    one = membership()
+    one.heard(word(settling_ms=9000), 0)
+    assert one.wait_ns(0) == LEASE_NS // 3
+    one.heard(word(settling_ms=70), 0)
+    assert one.wait_ns(0) == 71_000_000
+
+
 def test_attempts_get_rarer_but_never_so_rare_that_a_lease_is_lost() -> None:
     waits: list[int] = []
     one = membership(seed=2)

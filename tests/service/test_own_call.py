@@ -38,23 +38,23 @@ async def runner_of(handler: Any) -> web.AppRunner:
     return runner
 
 
-async def test_it_shows_the_key_and_tells_what_it_was_told(
+async def test_it_tells_what_it_was_told_and_shows_nobody_s_key(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VOICECORE_PROBE_KEY_FILE", "/of/somebody/else")
-    shown: list[str] = []
+    monkeypatch.setenv("VOICECORE_PROBE_KEY", "of somebody else")
+    shown: list[str | None] = []
 
     async def full(request: web.Request) -> web.Response:
-        shown.append(request.headers["Authorization"])
+        shown.append(request.headers.get("Authorization"))
         error = {"code": "at_capacity", "message": "full"}
         return web.json_response({"error": error}, status=503)
 
     runner = await runner_of(full)
     try:
-        report = await OwnCall(lambda: runner, lambda: "one time")()
+        report = await OwnCall(lambda: runner)()
     finally:
         await runner.cleanup()
-    assert shown == ["Bearer one time"]
+    assert shown == [None]
     assert (report.failed_stage, report.reason) == ("http", "HTTP status 503: at_capacity, full")
     assert left_in(folder) == []
 
@@ -69,7 +69,7 @@ async def test_who_is_broken_off_leaves_nothing(folder: Path) -> None:
 
     runner = await runner_of(silent)
     try:
-        call = asyncio.ensure_future(OwnCall(lambda: runner, lambda: "")())
+        call = asyncio.ensure_future(OwnCall(lambda: runner)())
         async with asyncio.timeout(60):
             await called.wait()
             assert len(left_in(folder)) == 1
@@ -82,5 +82,5 @@ async def test_who_is_broken_off_leaves_nothing(folder: Path) -> None:
 
 
 async def test_without_a_listener_there_is_no_call() -> None:
-    report = await OwnCall(lambda: None, lambda: "")()
+    report = await OwnCall(lambda: None)()
     assert (report.failed_stage, report.ok) == ("probe", False)

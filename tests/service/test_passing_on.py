@@ -58,6 +58,7 @@ async def reply(way: PassOn, method: str, path: str, **options: Any) -> str:
         ("DELETE", "/api/voice/session", {"cookies": {COOKIE: "a-0-1.token"}}, "a-0-1"),
         ("POST", "/api/voice/session", {"cookies": {COOKIE: "a-0-1.token"}}, ""),
         ("POST", "/api/voice/offer", {"json": {"sdp": "v=0"}}, ""),
+        ("POST", "/api/voice/session", {"json": {"session_id": "a-0-1"}}, ""),
         ("POST", "/api/voice/answer", {"data": b"\xff{", "headers": JSON}, ""),
         ("POST", "/api/voice/answer", {"data": b"[" * 100_000, "headers": JSON}, ""),
         ("POST", "/api/voice/answer", {"json": {"session_id": 7}}, ""),

@@ -272,6 +272,34 @@ async def test_replies_that_open_nothing(status: int, body: str, said: str) -> N
         await server.close()
 
 
+@pytest.mark.parametrize(
+    ("sdp", "said"),
+    [
+        ("nonsense", "no audio"),
+        ("m=audio nonsense\r\n", "can't take the server's offer"),
+        ("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", "no audio"),
+    ],
+)
+async def test_an_offer_that_is_none_is_hung_up(sdp: str, said: str) -> None:
+    hung_up: list[str] = []
+
+    async def reply(request: web.Request) -> web.Response:
+        if request.method == "DELETE":
+            hung_up.append(request.path)
+            return web.Response(status=204)
+        return web.json_response({**OPENED, "offer": {"type": "offer", "sdp": sdp}})
+
+    server = await answering(reply)
+    try:
+        target = Target(str(server.make_url("")).rstrip("/"))
+        report = await placing.place_call(placing.Wanted(target))
+    finally:
+        await server.close()
+    assert (report.failed_stage, report.session_id) == ("gathering", "s1"), report.reason
+    assert said in str(report.reason)
+    assert hung_up == ["/api/voice/session/s1"]
+
+
 def test_authorities_that_can_t_be_read(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("nothing")

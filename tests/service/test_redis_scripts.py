@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,15 +17,22 @@ import pytest
 pytest.importorskip("redis")
 
 import redis
+from prometheus_client import CollectorRegistry
 
 from caller.server import free_port
 from fakes.book import ModelBook, Server
-from fakes.redis_process import RedisProcess, redis_process
+from ops import redis_process as redis_server
+from ops.redis_process import RedisProcess, redis_process
+from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.redis_directory import scripts
 from voicecore.service.redis_directory.book import BookUnreachableError, Member, Word
+from voicecore.service.redis_directory.client import RedisDirectory
 from voicecore.service.redis_directory.redis_book import RedisBook
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not redis_server.available(), reason=redis_server.MISSING),
+]
 
 LEASE_MS = 600_000
 """Time passes by hand here: what Redis has of it is set back."""
@@ -200,6 +208,49 @@ async def test_all_keys_lie_in_one_slot_of_a_redis_cluster(tmp_path: Path) -> No
             assert await book.find("m-0", "one") == "http://m-0"
         finally:
             await book.close()
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_closing_ends_while_something_is_being_told(server: RedisProcess, turns: int) -> None:
+    me = member("m-0", "p", 0, 50)
+    book = RedisBook(server.url, PREFIX)
+    directory = RedisDirectory(book, me, DirectoryMetrics(CollectorRegistry()))
+    await directory.start(50)
+    await directory.reserve("one")
+    directory.release("one")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await directory.close()
+    assert not redis.Redis.from_url(server.url).exists(*scripts.keys(PREFIX)[1:])
+
+
+async def test_a_redis_that_stands_still_holds_nobody_up(server: RedisProcess) -> None:
+    redis.Redis.from_url(server.url).flushall()
+    me = replace(member("m-0", "p", 0, 50), lease_ms=2000)
+    directory = RedisDirectory(
+        RedisBook(server.url, PREFIX), me, DirectoryMetrics(CollectorRegistry())
+    )
+    await directory.start(50)
+    try:
+        await directory.reserve("before")
+        server.signal(signal.SIGSTOP)
+        began_s = time.monotonic()
+        await asyncio.gather(*(directory.reserve(f"while-{n}") for n in range(20)))
+        assert time.monotonic() - began_s < 5
+        assert directory.describe()["state"] == "away"
+        directory.release("before")
+        server.signal(signal.SIGCONT)
+        for _ in range(1000):
+            if directory.describe() == {"state": "up", "instances": 1, "calls": 20}:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            pytest.fail(f"it did not recover: {directory.describe()}")
+    finally:
+        server.signal(signal.SIGCONT)
+        await directory.close()
+    assert not redis.Redis.from_url(server.url).exists(*scripts.keys(PREFIX)[1:])
 
 
 async def test_who_is_away_is_told_so_without_address_or_key() -> None:

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from voicecore.errors import EngineError, MissingLibraryError
+from voicecore.errors import EngineError, MissingLibraryError, MisuseError
 from voicecore.service import cli, memory
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError, load
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = Place.find(os.environ)
     except ConfigError as error:
         return _complain([*error.problems, *_further_problems(error)])
+    except MisuseError as error:
+        return _complain([str(error)])
     if show:
         from voicecore.service.print_config import render
 
@@ -171,7 +173,8 @@ async def _run(settings: Settings, place: Place | None, report: Callable[[str], 
                 report(line)
             await ending.asked.wait()
             if ending.drains:
-                report("stopping: calls may end by themselves; again to stop at once")
+                if alone:
+                    report("stopping: calls may end by themselves; again to stop at once")
                 await _unless(server.drain(), ending.at_once)
     except ConfigError as error:
         code = _complain(error.problems)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aiohttp import web
+
 from voicecore.core.overload import OverloadLevel
 
 
@@ -24,6 +26,14 @@ class WorkerView:
     def overload(self) -> str:
         """What is given up there, as a word."""
         return self.level.name.lower()
+
+    @property
+    def why_not(self) -> str:
+        """Why it takes no calls, full or not; ``""``: it does."""
+        if self.takes_calls:
+            return ""
+        refuses = self.level is OverloadLevel.REFUSING
+        return "is too busy for more calls" if refuses else f"is {self.state}"
 
     def describe(self) -> dict[str, object]:
         """In plain JSON types."""
@@ -47,6 +57,14 @@ class Crew(Protocol):
 
     async def metrics(self) -> tuple[bytes, str]:
         """The exposition text of all and its content type."""
+        ...
+
+    async def in_turn(self, request: web.Request, period_s: float) -> web.StreamResponse | None:
+        """The answer to ``request`` of the worker whose turn this period is; None: it is ours.
+
+        Those that have room take turns, so what each does once a period the service does
+        once a period.
+        """
         ...
 
     async def sessions_of_all(self) -> list[dict[str, object]]:

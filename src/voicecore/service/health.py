@@ -56,14 +56,15 @@ class HealthRoutes:
         """200 as long as the event loop turns."""
         return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
 
-    async def admits(self, request: web.Request) -> web.Response:
+    async def admits(self, request: web.Request) -> web.StreamResponse:
         """200 when a call would be taken and answered now, else 503 with all reasons.
 
         ``overload`` other than ``normal`` says that something is spared already;
-        ``engines`` which engines of a chain are down, and why; ``directory`` how the one of
-        all instances is, where there is one. Of several workers one that takes calls is
-        enough, and ``workers`` tells how each is. ``?deep=1`` looks deeper: a real call to
-        ourselves must have been answered lately, and ``deep`` tells of it.
+        ``engines`` which engines of a chain are down, and why; ``turn`` the same of TURN
+        servers, ``directory`` how the one of all instances is, where there are any. Of
+        several workers one that takes calls is enough, and ``workers`` tells how each is.
+        ``?deep=1`` looks deeper: a real call to this process must have been answered
+        lately, and ``deep`` tells of it.
         """
         deep = self._deep_check(request)
         reasons, told = self._own() if self._crew is None else self._of_all(self._crew)
@@ -73,19 +74,25 @@ class HealthRoutes:
             code = "draining" if self._manager.draining else "not_ready"
             return problem(503, code, "; ".join(reasons), {"Retry-After": "2"})
         if deep is not None:
-            look = await deep.look()
+            if self._crew is not None:
+                elsewhere = await self._crew.in_turn(request, deep.period_s)
+                if elsewhere is not None:
+                    return elsewhere
+            look = await deep.look(may_begin=not self._own().reasons)
             if look.trouble is not None:
                 code, reason, wait_s = look.trouble
                 return problem(503, code, masked(reason), {"Retry-After": str(wait_s)})
             told["deep"] = look.told()
         if directory := self._ready.directory():
             told["directory"] = directory
+        if turn := self._ready.turn():
+            told["turn"] = turn
         shown = {"status": "ready", **told, "engines": self._ready.engines()}
         return web.json_response(shown, headers={"Cache-Control": "no-store"})
 
     def _own(self) -> _Verdict:
         manager = self._manager
-        reasons = self._ready.reasons() or self._ready.engines_down()
+        reasons = self._ready.reasons() or self._ready.impaired()
         if manager.draining:
             reasons.append("the server is draining: it is about to stop and takes no more calls")
         if manager.active >= manager.limit:
@@ -101,21 +108,17 @@ class HealthRoutes:
     def _of_all(self, crew: Crew) -> _Verdict:
         workers = crew.workers()
         taking = [one for one in workers if one.takes_calls]
+        with_room = [one for one in taking if one.active < one.limit]
         limit = sum(one.limit for one in taking)
-        free = [one for one in taking if one.active < one.limit]
-        if not any(one.state == "ready" for one in free):
-            reasons = self._ready.reasons() or self._ready.engines_down()
-            if taking and not free:
+        if not any(one.state == "ready" for one in with_room):
+            reasons = self._ready.reasons() or self._ready.impaired()
+            if taking and not with_room:
                 reasons.append(f"all {limit} places are taken")
-            reasons += [
-                f"worker {one.worker} is {one.state}, overload {one.overload}"
-                for one in workers
-                if one not in taking
-            ]
-            return _Verdict(reasons or ["no worker takes calls now"], {})
+            reasons += [f"worker {one.worker} {one.why_not}" for one in workers if one.why_not]
+            return _Verdict(reasons or ["no worker has both room and its engines"], {})
         told: dict[str, object] = {
             "calls": {"active": sum(one.active for one in workers), "limit": limit},
-            "overload": min(free, key=lambda one: one.level).overload,
+            "overload": min(one.level for one in with_room).name.lower(),
             "workers": [one.describe() for one in workers],
         }
         return _Verdict([], told)

@@ -15,6 +15,10 @@ _ERRORS = {
 }
 
 
+ADMIN_FLAGS = "admin-"
+"""What the names of the admin listener's settings begin with."""
+
+
 def cannot_listen(error: OSError, host: str, port: int, flag: str = "") -> ConfigError:
     """What to raise for ``error``, which opening that socket met.
 
@@ -35,15 +39,23 @@ def admin_url_of(settings: Settings) -> str:
     """Where the admin page is; ``""`` without an admin listener."""
     if not settings.admin_port:
         return ""
-    scheme = "http" if is_loopback(settings.admin_host) else _scheme(settings)
+    scheme = _scheme(settings) if admin_by_tls(settings) else "http"
     return urls(scheme, settings.admin_host, settings.admin_port)[0] + "admin/sessions"
+
+
+def admin_by_tls(settings: Settings) -> bool:
+    """Whether the admin listener shows the public one's certificate, if there is one.
+
+    Within the machine nobody listens in; elsewhere the token is worth as much as the calls.
+    """
+    return not is_loopback(settings.admin_host)
 
 
 def where_to_look(settings: Settings, port: int, fingerprint: str) -> list[str]:
     """Lines for the banner; ``fingerprint`` is a self-signed certificate's, else ``""``."""
     lines = [f"  open {url}" for url in urls_of(settings, port)]
-    if admin_url := admin_url_of(settings):
-        lines.append(f"  live calls: {admin_url}")
+    if settings.admin_port:
+        lines.append(f"  live calls: {admin_url_of(settings)}")
     if fingerprint:
         lines += [
             "  The certificate is self-signed: each browser warns once. It is ours if its",

@@ -41,12 +41,13 @@ _CODES: Mapping[int, tuple[str, Sequence[str]]] = {
           ("rate_limited",)),
     503: ("Not now; Retry-After says when.",
           ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable",
+           "worker_silent", "deep_check_failed", "deep_check_running", "deep_check_waits",
            *(f"turn_{fault}" for fault in ServerFault))),
 }  # fmt: skip
 _ALWAYS = (400, 403)
 _OF_BODIES = (408, 413, 415, 422)
 _TO_OPEN = (401, 429, 503)
-_OF_SESSIONS = (401, 404)
+_OF_SESSIONS = (401, 404, 503)
 
 
 def description(version: str) -> Json:
@@ -189,7 +190,8 @@ def _restart() -> Json:
 
 def _health() -> Json:
     state = _object(status=_TEXT)
-    ready = {**state, "properties": {**state["properties"], "calls": {"type": "object"}}}
+    more: Json = {"calls": {"type": "object"}, "deep": {"type": "object"}}
+    ready = {**state, "properties": {**state["properties"], **more}}
     return {
         "/healthz": {
             "get": {
@@ -202,7 +204,15 @@ def _health() -> Json:
             "get": {
                 "operationId": "ready",
                 "summary": "Whether a call would be taken now",
-                "responses": _responses({"200": _json("It would.", ready)}, (*_ALWAYS, 503)),
+                "parameters": [
+                    {
+                        "name": "deep",
+                        "in": "query",
+                        "description": "1: and whether a call to ourselves was answered lately.",
+                        "schema": {"enum": ["0", "1"]},
+                    }
+                ],
+                "responses": _responses({"200": _json("It would.", ready)}, (*_ALWAYS, 422, 503)),
             }
         },
         PATH: {

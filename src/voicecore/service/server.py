@@ -20,7 +20,7 @@ from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
 from voicecore.service.access.door import Access
-from voicecore.service.addresses import is_loopback
+from voicecore.service.access.rates import Rates
 from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
@@ -28,7 +28,12 @@ from voicecore.service.directory import Alone, Directory
 from voicecore.service.directory_factory import build_directory
 from voicecore.service.ending import Ending
 from voicecore.service.engine_factory import Engines, build_engines
-from voicecore.service.listening import admin_url_of, urls_of, where_to_look
+from voicecore.service.listening import (
+    ADMIN_FLAGS,
+    admin_by_tls,
+    urls_of,
+    where_to_look,
+)
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
 from voicecore.service.overview import Administered, OneProcess
@@ -109,11 +114,6 @@ class Server:
         return urls_of(self.settings, self._port)
 
     @property
-    def admin_url(self) -> str:
-        """Where the admin page is; ``""`` without an admin listener."""
-        return admin_url_of(self.settings)
-
-    @property
     def _port(self) -> int:
         if self._runner is None or not self._runner.addresses:
             raise MisuseError("the server does not listen yet")
@@ -138,6 +138,9 @@ class Server:
         self.ready.watch_engines(self._engines.health)
         self.metrics.watch_engines(self._engines.health)
         self.ready.watch_directory(self._directory.describe)
+        required = self.settings.ice_transport_policy != "all"
+        self.ready.watch_turn(self._manager.turn, required=required)
+        self.metrics.watch_turn(self._manager.turn)
         await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
         await until_it_works(self._manager.start, self._not_yet)
@@ -171,7 +174,7 @@ class Server:
         if member is not None:
             ways.append(member.pass_on)
         deep = self._deep = DeepCheck(
-            OwnCall(lambda: self._runner, lambda: ""),
+            OwnCall(lambda: self._runner),
             settings.deep_check_s,
             on_result=DeepMetrics(self.metrics.registry).take,
         )
@@ -182,7 +185,7 @@ class Server:
             self.ready,
             ways=ways,
             crew=member,
-            access=Access(settings),
+            access=Access(settings, self._rates()),
             deep=deep,
         )
         self._runner = await runner_of(app, settings.trusted_proxies)
@@ -193,9 +196,16 @@ class Server:
         else:
             await listen_on(self._runner, settings.host, settings.port, context)
         if settings.admin_port:
-            await self._listen_for_admin(context, manager)
+            await self._listen_to_admins(context, manager)
 
-    async def _listen_for_admin(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
+    def _rates(self) -> Rates | None:
+        """Counted by all workers together; None: as the settings say."""
+        settings = self.settings
+        if self._member is None or settings.redis_url.get_secret_value():
+            return None
+        return Rates(settings.rate_per_key, settings.rate_per_address, self._member.windows)
+
+    async def _listen_to_admins(self, context: ssl.SSLContext | None, manager: CallManager) -> None:
         settings, member = self.settings, self._member
         administered: Administered = OneProcess(
             settings, manager, self.metrics, self.ready, self.ending
@@ -203,13 +213,12 @@ class Server:
         if member is not None:
             administered = AllWorkers(member, administered, settings.drain_timeout_s)
         self._admin_runner = await runner_of(build_admin_app(settings, administered))
-        host, port = settings.admin_host, settings.admin_port
-        # Within the machine nobody listens in; elsewhere the token is worth as much as a call.
-        safe = None if is_loopback(host) else context
+        context = context if admin_by_tls(settings) else None
         if member is not None:
-            await member.listen(self._admin_runner, ADMIN, ssl_context=safe)
-        else:
-            await listen_on(self._admin_runner, host, port, safe, "admin-")
+            await member.listen(self._admin_runner, ADMIN, ssl_context=context)
+            return
+        host, port = settings.admin_host, settings.admin_port
+        await listen_on(self._admin_runner, host, port, context, ADMIN_FLAGS)
 
     def stop_admitting(self) -> None:
         """Refuse new calls from now on; ``/readyz`` says so to balancers."""

@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 from voicecore.errors import PeerError
 from voicecore.transport.aioice_seam import FarIce, IceCandidate
-from voicecore.transport.media_path import MediaPath, PathConfig, Way
+from voicecore.transport.ice_way import PathConfig, Way
+from voicecore.transport.media_path import MediaPath
 from voicecore.transport.tasks import let_go
 
 PATIENCE_S = 30.0

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ stages, in this order, with what is usually wrong where one fails
 
 exit status
   0 answered    1 failed, at a stage that the output names    2 these arguments can't be used
+  130 cut short by a signal, and hung up
 
 output, one line of JSON (--text: for people)
   ok, failed_stage, reason, stages_ms, first_audio_in_ms (since the start), answer_ms (end of our
@@ -146,11 +148,15 @@ def main(argv: Sequence[str]) -> int:
     watchdog = threading.Timer(wanted.timeout_s + _HUNG_S, hung)
     watchdog.daemon = True
     watchdog.start()
+    # Like Ctrl-C: the call is hung up on the way out.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         report = asyncio.run(place_call(wanted))
     except KeyboardInterrupt:
         return 130
-    watchdog.cancel()
+    finally:
+        watchdog.cancel()
+        signal.signal(signal.SIGTERM, before)
     show(report)
     return 0 if report.ok else 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,14 +119,6 @@ class Client:
     def state(self) -> str:
         """As the browsers' ``connectionState``."""
         return str(self._pc.connectionState)
-
-    def states(self, since: int = 0) -> Sequence[str]:
-        """Whose turn it was said to be, from ``events[since]`` on."""
-        return [str(e.get("state")) for e in self.events[since:] if e.get("type") == "state"]
-
-    def first(self, kind: str, since: int = 0) -> dict[str, Any] | None:
-        """The first event of ``kind`` from ``events[since]`` on."""
-        return next((e for e in self.events[since:] if e.get("type") == kind), None)
 
     # -- what is known of the connection ----------------------------------------------
 

@@ -44,6 +44,8 @@ class Look:
     def trouble(self) -> tuple[str, str, int] | None:
         """Error code, what is wrong, and when to ask again (seconds); None: all is well."""
         report = self.report
+        if report is None and not self.running:
+            return "deep_check_waits", "no call to ourselves could be placed yet", _SOON_S
         if report is None:
             return "deep_check_running", "the call to ourselves is still under way", _SOON_S
         if report.ok:
@@ -84,13 +86,19 @@ class DeepCheck:
         self._report: Report | None = None
         self._closed = False
 
-    async def look(self) -> Look:
+    @property
+    def period_s(self) -> float:
+        """From the beginning of one call to that of the next, at least."""
+        return self._period_s
+
+    async def look(self, *, may_begin: bool = True) -> Look:
         """What the newest call came to; begins one if it is time, and waits for it a while.
 
-        Who has waited ``wait_s`` is told of the one before, if there is one.
+        Who has waited ``wait_s`` is told of the one before, if there is one. ``may_begin``
+        False: no call would be taken now (by this one of several workers).
         """
         task = self._task
-        if task is None and not self._closed and self._next_s() <= 0:
+        if task is None and may_begin and not self._closed and self._next_s() <= 0:
             self._began_s = self._loop.time()
             task = self._task = self._loop.create_task(self._check(), name="deep-check")
         if task is not None:

@@ -23,7 +23,7 @@ class DeepMetrics:
         )
         self._answer = Gauge(
             "voicecore_deep_check_answer_seconds",
-            "End of speech to the agent's voice in the newest of them that was answered",
+            "End of speech to the agent's voice in the newest of them that was answered; 0 before",
             registry=registry,
         )
 

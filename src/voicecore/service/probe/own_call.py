@@ -1,5 +1,7 @@
 """A call of the service to itself: a child process calls by a socket that only this one serves.
 
+What comes by such a socket has passed the door already (``access.door``): its folder is ours alone.
+
 A child, since a stock aiortc client would take time from the event loop and hold the GIL for
 every packet of its own. A socket of its own, since others may share the port (workers), and
 since TLS and names are the outside's: the request that asked for the check came through them.
@@ -19,7 +21,6 @@ from pathlib import Path
 from aiohttp import web
 
 from voicecore.service.config import ENV_PREFIX
-from voicecore.service.probe.cli import KEY_VARIABLE
 from voicecore.service.probe.report import Report, from_json
 
 TIMEOUT_S = 20.0
@@ -32,17 +33,15 @@ _NICENESS = 5
 class OwnCall:
     """Calls the service behind ``runner()`` (None: it does not listen yet).
 
-    ``key()`` opens its door. Places one call at a time.
+    Places one call at a time.
     """
 
     def __init__(
         self,
         runner: Callable[[], web.AppRunner | None],
-        key: Callable[[], str],
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._runner = runner
-        self._key = key
         self._timeout_s = timeout_s
 
     async def __call__(self) -> Report:
@@ -68,7 +67,7 @@ class OwnCall:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env={**variables, KEY_VARIABLE: self._key()},
+            env=variables,
         )  # fmt: skip
         try:
             with contextlib.suppress(OSError):

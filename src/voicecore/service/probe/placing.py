@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiortc import RTCIceServer
 
+from voicecore.core.units import NS_PER_MS
+from voicecore.service.probe import verdict
 from voicecore.service.probe.client import Client, IceChoice
 from voicecore.service.probe.report import Report, StageFailed, Stopwatch
 from voicecore.service.probe.signaling import Signaling, Target
 
 CLOSING_S = 1.0
 """Of the time allowed, kept for hanging up after a failure."""
-
-_LOUD_FRAMES = 10
-"""200 ms of sound: an agent that speaks, and no click."""
 
 _DUE = {
     "http": "no reply",
@@ -60,8 +59,11 @@ async def place_call(wanted: Wanted, now_ns: Callable[[], int] = time.monotonic_
         stage, reason = call.overdue(watch.under_way)
         report.failed_stage = stage
         report.reason = f"{reason} (given up after {wanted.timeout_s:g} s)"
+    except Exception as error:  # what aiortc raises at what a service sent
+        report.failed_stage = watch.under_way or "probe"
+        report.reason = f"the client's own {type(error).__name__}: {error}"
     finally:
-        with contextlib.suppress(TimeoutError, StageFailed):
+        with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSING_S):
                 await call.close()
         watch.stop()
@@ -115,7 +117,7 @@ class _Call:
             ours, theirs = client.candidates(remote=False), client.candidates(remote=True)
             return stage, _no_pair(ours, theirs)
         if client is not None and stage == "answer":
-            return self._unanswered(client)
+            return verdict.unanswered(self._since)
         return stage, _DUE.get(stage, "it took too long")
 
     # -- getting there --------------------------------------------------------------
@@ -165,14 +167,14 @@ class _Call:
 
     async def _get_acquainted(self, client: Client) -> None:
         with self._watch.stage("hello"):
-            await _until(client, lambda: client.first("hello") is not None)
+            await _until(client, lambda: verdict.first(client.events, "hello") is not None)
         with self._watch.stage("audio_in"):
             await _until(client, lambda: client.ear.first_ns is not None)
         first_ns = client.ear.first_ns
         assert first_ns is not None
         self._report.first_audio_in_ms = self._watch.since_start_ms(first_ns)
         with self._watch.stage("greeting"):
-            await _until(client, lambda: "listening" in client.states())
+            await _until(client, lambda: "listening" in verdict.states(client.events))
 
     async def _ask(self, client: Client) -> None:
         self._asked_at = len(client.events)
@@ -183,47 +185,28 @@ class _Call:
         assert spoken_ns is not None
         client.ear.begin()
         with self._watch.stage("answer"):
-            await _until(client, lambda: self._answered(client) or self._given_up(client))
-        if not self._answered(client):
-            stage, reason = self._unanswered(client)
-            raise StageFailed(reason, stage)
+            await _until(client, lambda: self._answered(client) or verdict.given_up(self._since))
+            if not self._answered(client):
+                stage, reason = verdict.unanswered(self._since)
+                raise StageFailed(reason, stage)
         heard_ns = client.ear.first_loud_ns
         assert heard_ns is not None
-        self._report.answer_ms = round((heard_ns - spoken_ns) / 1e6, 1)
+        self._report.answer_ms = round((heard_ns - spoken_ns) / NS_PER_MS, 1)
         self._report.answer_dbfs = client.ear.level_dbfs
-        told = client.first("latency", self._asked_at) or {}
+        told = verdict.first(self._since, "latency") or {}
         self._report.server_ms = {
             name: float(value)
             for name, value in told.items()
             if name.endswith("_ms") and name != "t_ms" and isinstance(value, int | float)
         }
 
+    @property
+    def _since(self) -> Sequence[verdict.Event]:
+        """The events since we began to speak."""
+        return self._client.events[self._asked_at :] if self._client is not None else ()
+
     def _answered(self, client: Client) -> bool:
-        """Said to be answered, and heard to be."""
-        spoken = "speaking" in client.states(self._asked_at)
-        timed = client.first("latency", self._asked_at) is not None
-        return spoken and timed and client.ear.loud_frames >= _LOUD_FRAMES
-
-    def _given_up(self, client: Client) -> bool:
-        """There will be no answer, for the agent listens again."""
-        states = client.states(self._asked_at)
-        return "hearing" in states and states[-1] == "listening" and "speaking" not in states
-
-    def _unanswered(self, client: Client) -> tuple[str, str]:
-        """How far our question came."""
-        states = client.states(self._asked_at)
-        told = client.first("transcript", self._asked_at)
-        if "hearing" not in states:
-            return "hearing", "the service did not notice our speech: does our audio reach it?"
-        if "speaking" in states:
-            return "answer", "the agent is said to speak, but only silence arrives"
-        if self._given_up(client):
-            return "stt", "the recogniser understood nothing of our speech"
-        if "thinking" not in states:
-            return "endpoint", "our turn was not taken as over"
-        if told is None:
-            return "stt", "the recogniser said nothing"
-        return "llm", "the agent has not said anything: is its model or its voice slow?"
+        return verdict.answered(self._since, client.ear.loud_frames)
 
 
 async def _until(client: Client, holds: Callable[[], bool]) -> None:
@@ -237,13 +220,10 @@ async def _until(client: Client, holds: Callable[[], bool]) -> None:
 
 
 def _check_spoiled(client: Client) -> None:
-    error = client.first("error")
-    if error is not None:
-        stage = str(error.get("stage") or "answer")
-        raise StageFailed(f"{error.get('code')}: {error.get('message')}", stage)
-    bye = client.first("bye")
-    if bye is not None:
-        raise StageFailed(f"the service ended the call: {bye.get('reason')}")
+    trouble = verdict.spoiled(client.events)
+    if trouble is not None:
+        stage, reason = trouble
+        raise StageFailed(reason, stage)
     if client.state in ("failed", "closed"):
         raise StageFailed("the connection was lost")
 

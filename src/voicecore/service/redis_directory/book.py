@@ -19,8 +19,9 @@ class BookUnreachableError(Exception):
 class Member:
     """Who stands in the book.
 
-    ``name`` is unlike all others', ``process`` unlike that of every earlier process of that
-    name. ``limit``: calls that it can take; ``cluster_limit``: that all can, 0: no bound.
+    ``name`` is the instance's and its worker's, unlike all others'; ``process`` unlike that
+    of every earlier process of that name. ``limit``: calls that it can take;
+    ``cluster_limit``: that all can, 0: no bound.
     """
 
     name: str

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from random import Random
 
-from voicecore.core.units import NS_PER_S
+from voicecore.core.units import NS_PER_MS, NS_PER_S
 from voicecore.errors import CapacityError
 from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.redis_directory.book import Book, BookUnreachableError, Member, Word
@@ -29,7 +29,6 @@ GONE_LIMIT = 4096
 """Ended calls that wait to be told. Beyond it the book is told all that we have instead."""
 _ID_CHARS = 128
 _RETRY_AFTER_S = 5
-_NS_PER_MS = 1_000_000
 
 
 class RedisDirectory:
@@ -53,7 +52,7 @@ class RedisDirectory:
         self._metrics = metrics
         self._now_ns = now_ns
         self._speak_s = min(_SPEAK_S, me.lease_ms / 8000)
-        lease_ns = me.lease_ms * _NS_PER_MS
+        lease_ns = me.lease_ms * NS_PER_MS
         self._membership = Membership(lease_ns, me.cluster_limit, random or Random())
         self._held: set[str] = set()
         self._gone: set[str] = set()
@@ -99,13 +98,13 @@ class RedisDirectory:
         self._wake.set()
 
     async def owner_url(self, session_id: str) -> str | None:
-        """See :class:`Directory`. Looks only for what other instances may have named."""
+        """See :class:`Directory`. Only what another instance may have named is looked up."""
         owner = owner_of(session_id)
         if owner is None or not owner.instance or len(session_id) > _ID_CHARS:
             return None
-        name = f"{owner.instance}-{owner.worker}"
-        if name == self._me.name or session_id in self._held or self._membership.away:
+        if owner.instance == self._me.name.rpartition("-")[0] or self._membership.away:
             return None
+        name = f"{owner.instance}-{owner.worker}"
         try:
             async with asyncio.timeout(FIND_S):
                 url = await self._book.find(name, session_id)
@@ -140,7 +139,9 @@ class RedisDirectory:
     # -- private --------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        while True:
+        # Not for ever: asyncio.wait_for, by which redis sends, may swallow a cancellation (up to
+        # Python 3.11).
+        while not self._closed:
             wait_s = self._membership.wait_ns(self._now_ns()) / NS_PER_S
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from voicecore.core.units import NS_PER_S
+from voicecore.core.units import NS_PER_MS, NS_PER_S
 from voicecore.service.redis_directory.book import Word
 
 _FIRST_WAIT_S = 0.1
@@ -67,7 +67,10 @@ class Membership:
         shrank = word.share < self.share
         self.share = word.share
         self.joined = True
-        self._next_ns = now_ns + self._lease_ns // _RENEWALS
+        wait_ns = self._lease_ns // _RENEWALS
+        if word.settling_ms:  # then it has more to give
+            wait_ns = min(wait_ns, (word.settling_ms + 1) * NS_PER_MS)
+        self._next_ns = now_ns + wait_ns
         return shrank
 
     def lost(self, now_ns: int) -> None:

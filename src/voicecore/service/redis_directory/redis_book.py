@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -14,8 +15,8 @@ from redis.exceptions import RedisError
 from voicecore.service.redis_directory import scripts
 from voicecore.service.redis_directory.book import BookUnreachableError, Member, Word
 
-_CONNECTIONS = 8
-"""One speaks at a time of places; the others look up whose a call is."""
+_LOOKUPS = 8
+"""At once; more wait their turn. Beside them one speaks of places."""
 _SOCKET_S = 2.0
 """What waits longer than callers do is given up by them first."""
 _CLUSTER = "+cluster"
@@ -32,6 +33,7 @@ class RedisBook:
     def __init__(self, url: str, prefix: str) -> None:
         self._keys = scripts.keys(prefix)
         self._redis: Any = _client(url)
+        self._lookups = asyncio.Semaphore(_LOOKUPS)
         register = self._redis.register_script
         self._join = register(scripts.JOIN)
         self._renew = register(scripts.RENEW)
@@ -64,7 +66,8 @@ class RedisBook:
 
     async def find(self, name: str, session_id: str) -> str | None:
         """See :class:`Book`."""
-        url = await self._run(self._find, [name, session_id])
+        async with self._lookups:
+            url = await self._run(self._find, [name, session_id])
         return None if url is None else _text(url)
 
     async def close(self) -> None:
@@ -90,16 +93,14 @@ def _client(url: str) -> Any:
     options: dict[str, Any] = {
         "socket_timeout": _SOCKET_S,
         "socket_connect_timeout": _SOCKET_S,
+        "max_connections": 2 * _LOOKUPS,
         "retry": Retry(NoBackoff(), 0),
     }
     scheme, _, rest = url.partition("://")
     if scheme.endswith(_CLUSTER):
         whole = f"{scheme.removesuffix(_CLUSTER)}://{rest}"
-        return RedisCluster.from_url(whole, max_connections=_CONNECTIONS, **options)
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=_CONNECTIONS, timeout=_SOCKET_S, **options
-    )
-    return Redis.from_pool(pool)
+        return RedisCluster.from_url(whole, **options)
+    return Redis.from_url(url, **options)
 
 
 def _text(value: Any) -> str:

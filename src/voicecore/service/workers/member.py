@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from voicecore.core.overload import OverloadLevel
+from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service import bodies
 from voicecore.service.crew import WorkerView
@@ -39,10 +40,13 @@ from voicecore.service.workers.place import (
     inner_socket,
     requests_socket,
 )
-from voicecore.service.workers.wire import Wire, WorkerGone, WorkerSilent
+from voicecore.service.workers.windows import CrewWindows
+from voicecore.service.workers.wire import Wire, WorkerGone, WorkerHung, WorkerSilent
 
 TELL_PERIOD_S = 0.25
 """How often a worker tells its state; the count of its calls is told at once."""
+IN_TURN_TIMEOUT_S = 30.0
+"""For what takes longer than requests about calls: a call to ourselves, its end included."""
 TRY_NEXT = "X-Voicecore-Try-Next"
 """On a refusal between workers: another may have room."""
 
@@ -54,7 +58,8 @@ class Member:
 
     In this order: :meth:`directory` goes into the manager, :meth:`begin` once that is
     made, :meth:`listen`, at the end :meth:`close`. Belongs to the event loop. ``allow`` is
-    told what a drain that follows is to give calls, in seconds.
+    told what a drain that follows is to give calls, in seconds. ``windows`` count rates for
+    all workers together.
     """
 
     def __init__(
@@ -72,7 +77,8 @@ class Member:
         self._instance = instance
         self._now = now
         self._allow = allow
-        self._wire = Wire(place.folder)
+        self._wire = Wire(place.folder, lambda worker: board.slot(worker).is_fresh(now()))
+        self.windows = CrewWindows(self.index, self.count, self._windows_of)
         self._kept = sums.Kept(place.folder, place.index)
         self._keeping = asyncio.Lock()
         self._on_the_way: Counter[int] = Counter()
@@ -107,7 +113,9 @@ class Member:
         """Take what other workers pass on to ``runner``'s app, and answer their questions."""
         folder = self._place.folder
         await _unix_site(runner, str(requests_socket(folder, self.index)))
-        app = inner.build_inner_app(self._manager, self._own_counts, self._allow)
+        app = inner.build_inner_app(
+            self._manager, self._own_counts, self._allow, self.windows.answer
+        )
         self._inner = web.AppRunner(app, handle_signals=False, access_log=None)
         await self._inner.setup()
         await _unix_site(self._inner, str(inner_socket(folder, self.index)))
@@ -129,6 +137,8 @@ class Member:
         if self._inner is not None:
             await self._inner.cleanup()
         await self._wire.close()
+        if os.getppid() != self._board.supervisor_pid:
+            await asyncio.to_thread(self._place.clear_up)
 
     # -- requests --------------------------------------------------------------------
 
@@ -156,11 +166,7 @@ class Member:
         except WorkerGone:
             raise _unknown() from None
         except WorkerSilent:
-            raise CapacityError(
-                "The process that has the call doesn't answer; try again soon",
-                retry_after_s=_RETRY_AFTER_S,
-                code="worker_silent",
-            ) from None
+            raise _silent("that has the call") from None
 
     async def _to_the_best(self, request: web.Request) -> web.Response | None:
         tried: set[int] = set()
@@ -185,15 +191,11 @@ class Member:
         self._on_the_way[worker] += 1
         try:
             reply = await self._wire.pass_on(request, worker)
-        except WorkerGone:
+        except (WorkerGone, WorkerHung):
+            # Should it have opened the call, that lapses: nobody will answer its offer.
             return None
         except WorkerSilent:
-            # It may have opened the call: that lapses, for nobody will answer its offer.
-            raise CapacityError(
-                "The process that was to take the call doesn't answer; try again soon",
-                retry_after_s=_RETRY_AFTER_S,
-                code="worker_silent",
-            ) from None
+            raise _silent("that was to take the call") from None
         finally:
             self._on_the_way[worker] -= 1
         return None if TRY_NEXT in reply.headers else reply
@@ -228,7 +230,7 @@ class Member:
             return WorkerState.DRAINING
         if self._ready.reasons():
             return WorkerState.LOADING
-        return WorkerState.IMPAIRED if self._ready.engines_down() else WorkerState.READY
+        return WorkerState.IMPAIRED if self._ready.impaired() else WorkerState.READY
 
     async def _keep_telling(self) -> None:
         while True:
@@ -248,6 +250,22 @@ class Member:
         answers = await self._of_all(self._counts_of, own)
         restarts = sum(max(0, slot.starts - 1) for slot in self._board.slots())
         return await asyncio.to_thread(self._exposition, answers, restarts)
+
+    async def in_turn(self, request: web.Request, period_s: float) -> web.StreamResponse | None:
+        """See :class:`Crew`. All read one clock, so they agree whose turn it is."""
+        now_ns = self._now()
+        able = [slot.worker for slot in self._board.slots() if slot.has_room(now_ns)]
+        if from_worker(request) or not able:
+            return None
+        worker = able[int(now_ns / (period_s * NS_PER_S)) % len(able)]
+        if worker == self.index:
+            return None
+        try:
+            return await self._wire.pass_on(request, worker, timeout_s=IN_TURN_TIMEOUT_S)
+        except WorkerGone:
+            return None
+        except WorkerSilent:
+            raise _silent("whose turn it is") from None
 
     async def sessions_of_all(self) -> list[dict[str, object]]:
         """See :class:`Crew`."""
@@ -269,9 +287,7 @@ class Member:
         except WorkerGone:
             raise _unknown() from None
         except WorkerSilent:
-            raise CapacityError(
-                "The process that has the call doesn't answer", code="worker_silent"
-            ) from None
+            raise _silent("that has the call") from None
         if status == 404:
             raise _unknown()
 
@@ -308,6 +324,12 @@ class Member:
 
     async def _sessions_of(self, worker: int) -> bytes:
         return (await self._wire.ask(worker, inner.SESSIONS))[1]
+
+    async def _windows_of(self, worker: int, question: bytes) -> bytes:
+        status, body = await self._wire.ask(worker, inner.WINDOWS, "POST", question)
+        if status != 200:
+            raise WorkerSilent
+        return body
 
     async def _counts_of(self, worker: int) -> bytes:
         status, body = await self._wire.ask(worker, inner.METRICS)
@@ -347,6 +369,14 @@ def _unlink(path: str) -> None:
 def _try_next() -> web.Response:
     headers = {TRY_NEXT: "1", "Retry-After": str(_RETRY_AFTER_S)}
     return problem(503, "at_capacity", "no place is free here", headers)
+
+
+def _silent(which: str) -> CapacityError:
+    return CapacityError(
+        f"The process {which} doesn't answer; try again soon",
+        retry_after_s=_RETRY_AFTER_S,
+        code="worker_silent",
+    )
 
 
 def _unknown() -> PeerError:

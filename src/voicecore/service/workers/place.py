@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voicecore.service.config_load import ConfigError
+from voicecore.errors import MisuseError
 
 WORKER, FOLDER, SOCKETS = "VOICECORE_WORKER", "VOICECORE_WORKER_DIR", "VOICECORE_WORKER_SOCKETS"
 PUBLIC, ADMIN = "public", "admin"
@@ -38,7 +39,7 @@ class Place:
     def find(cls, environment: Mapping[str, str]) -> Place | None:
         """Whose the environment makes this process; None: no supervisor started it.
 
-        Raises ConfigError for variables that no supervisor wrote.
+        Raises MisuseError for variables that no supervisor wrote.
         """
         if WORKER not in environment:
             return None
@@ -47,8 +48,8 @@ class Place:
             sockets = tuple((kind, int(number)) for kind, _, number in pairs)
             return cls(int(environment[WORKER]), Path(environment[FOLDER]), sockets)
         except (KeyError, ValueError):
-            raise ConfigError(
-                [f"{WORKER} is set, which only --workers does for processes it starts: unset it"]
+            raise MisuseError(
+                f"{WORKER} is set, which only --workers does for processes it starts: unset it"
             ) from None
 
     def variables(self) -> dict[str, str]:
@@ -64,6 +65,16 @@ class Place:
                 os.set_inheritable(number, False)
                 taken.append(socket.socket(fileno=number))
         return taken
+
+    def clear_up(self) -> None:
+        """Remove our part of the folder, whose owner is dead; all of it if we are the last."""
+        for path in (
+            requests_socket(self.folder, self.index),
+            inner_socket(self.folder, self.index),
+        ):
+            path.unlink(missing_ok=True)
+        if not list(self.folder.glob("*.sock")):
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def requests_socket(folder: Path, worker: int) -> Path:

@@ -8,6 +8,9 @@ the supervisor alone. They get SIGTERM when it dies.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import logging
 import os
 import shutil
 import signal
@@ -20,10 +23,11 @@ from pathlib import Path
 
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
-from voicecore.service.listening import where_to_look
+from voicecore.service.listening import ADMIN_FLAGS, where_to_look
 from voicecore.service.version import version
 from voicecore.service.workers.board import Board, WorkerState
 from voicecore.service.workers.division import CERTIFICATE, worker_count
+from voicecore.service.workers.orphans import bury
 from voicecore.service.workers.place import (
     ADMIN,
     DRAIN_SIGNAL,
@@ -35,10 +39,13 @@ from voicecore.service.workers.place import (
 from voicecore.service.workers.restarts import Backoff, verdict
 from voicecore.service.workers.sockets import open_listeners
 
+_log = logging.getLogger(__name__)
+
 WATCH_PERIOD_S = 0.1
 HUNG_PERIODS = 300
 """Who hasn't told his state for so many looks is killed. Looks are counted, not seconds:
 they have stopped, too, where the machine slept."""
+BURY_PERIODS = 50
 GOODBYES_S = 20.0
 """On top of ``drain_timeout_s``: what workers take to end in order, and some more."""
 INTERRUPTED = 130
@@ -57,7 +64,7 @@ def supervise(settings: Settings, argv: Sequence[str], report: Callable[[str], N
         public = open_listeners(settings.host, settings.port)
         sockets = [(PUBLIC, sock) for sock in public]
         if settings.admin_port:
-            admin = open_listeners(settings.admin_host, settings.admin_port, "admin-")
+            admin = open_listeners(settings.admin_host, settings.admin_port, ADMIN_FLAGS)
             sockets += [(ADMIN, sock) for sock in admin]
         for _, sock in sockets:
             stack.callback(sock.close)
@@ -133,6 +140,7 @@ class Supervisor:
         self._ready: set[int] = set()
         self._failed: set[int] = set()
         self._started: set[int] = set()
+        self._told_early: set[int] = set()
         self._codes: list[int] = []
         self._checked = asyncio.Event()
         self._stop = asyncio.Event()
@@ -151,6 +159,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._on_signal, number, grace_s)
         loop.add_signal_handler(DRAIN_SIGNAL, self._on_wish, grace_s)
         watching = asyncio.create_task(self._watch(), name="watch")
+        watching.add_done_callback(_tell_failure)
         keeping: list[asyncio.Task[None]] = []
         try:
             # Alone at first: what is wrong with the settings is told once then.
@@ -180,17 +189,15 @@ class Supervisor:
             code = await self._run_once(index)
             self._note_end(index)
             if self._stop.is_set():
-                early = index not in self._ready and code == -signal.SIGTERM
+                early = index in self._told_early and code == -signal.SIGTERM
                 self._codes.append(0 if early else code)
                 return
             self._decide(index, code)
             if self._stop.is_set():
                 return
             wait_s = backoff.after(loop.time() - began_s)
-            self._report(
-                f"worker {index} has ended ({_how(code)}), and its calls with it;"
-                f" started again in {wait_s:g} s"
-            )
+            how = "as it was told" if code == 0 else f"({_how(code)}), and its calls with it"
+            self._report(f"worker {index} has ended {how}; started again in {wait_s:g} s")
             await self._pause(wait_s)
 
     async def _run_once(self, index: int) -> int:
@@ -242,8 +249,10 @@ class Supervisor:
     async def _watch(self) -> None:
         """Who takes calls by now, and who has fallen silent."""
         told = [(0, 0)] * len(self._places)
-        while True:
+        for look in itertools.count():
             await asyncio.sleep(WATCH_PERIOD_S)
+            if look % BURY_PERIODS == 0 and os.getpid() == 1:
+                bury([process.pid for process in self._processes.values()])
             for slot in self._board.slots():
                 if slot.state is not WorkerState.ABSENT:
                     self._checked.set()
@@ -255,7 +264,7 @@ class Supervisor:
                 # While it loads, an engine may hold its event loop.
                 if times == HUNG_PERIODS and slot.state.takes_calls:
                     self._report(f"worker {slot.worker} hangs and is killed")
-                    self._processes[slot.worker].kill()
+                    self._send(slot.worker, signal.SIGKILL)
             self._welcome()
 
     def _welcome(self) -> None:
@@ -292,13 +301,24 @@ class Supervisor:
 
     def _tell(self, index: int, number: signal.Signals) -> None:
         # Before a worker listens for signals SIGINT would be told by a traceback.
-        early = self._board.slot(index).state is WorkerState.ABSENT
-        self._processes[index].send_signal(signal.SIGTERM if early else number)
+        if self._board.slot(index).state is WorkerState.ABSENT:
+            self._told_early.add(index)
+            number = signal.SIGTERM
+        self._send(index, number)
 
     def _kill_all(self) -> None:
-        for process in self._processes.values():
-            if process.returncode is None:
-                process.kill()
+        for index in self._processes:
+            self._send(index, signal.SIGKILL)
+
+    def _send(self, index: int, number: signal.Signals) -> None:
+        # It may have died by itself, and nobody have taken notice yet.
+        with contextlib.suppress(ProcessLookupError, KeyError):
+            self._processes[index].send_signal(number)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("nobody watches over the workers any more", exc_info=error)
 
 
 def _environment(ours: Mapping[str, str], place: Place) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""A redis-server of a test's own, from Debian."""
+"""A redis-server of one's own, from Debian, that remembers nothing over its end."""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -10,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from caller.server import free_port
 
 _PATIENCE_S = 20.0
+MISSING = "needs redis-server (apt-get install redis-server)"
+
+
+def available() -> bool:
+    """Whether there is one to start."""
+    return shutil.which("redis-server") is not None
 
 
 class RedisProcess:
-    """A redis-server on loopback that remembers nothing over its end."""
+    """A redis-server on loopback."""
 
     def __init__(self, folder: Path, *flags: str) -> None:
         self.port = free_port()
@@ -47,8 +52,13 @@ class RedisProcess:
             time.sleep(0.02)
         raise TimeoutError("redis-server does not answer")
 
+    def signal(self, number: signal.Signals) -> None:
+        """To its process."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
-        """End it at once; what it had is lost."""
+        """End it at once; what it had is lost. Twice is fine."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -57,12 +67,10 @@ class RedisProcess:
 
 @contextmanager
 def redis_process(folder: Path, *flags: str) -> Iterator[RedisProcess]:
-    """A running one; ended in any case. Skips the test where there is none."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("needs redis-server (apt-get install redis-server)")
+    """A running one; ended in any case."""
     one = RedisProcess(folder, *flags)
-    one.start()
     try:
+        one.start()
         yield one
     finally:
         one.kill()
