@@ -36,20 +36,16 @@ class Access:
     Raises ConfigError for files that can't be used.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        rates: Rates | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._asks = settings.needs_key
         self._keys = ApiKeys(parse_keys(settings.api_keys.get_secret_value()))
         self._jwks = Jwks(settings.jwks_url) if settings.jwks_url else None
         self._tokens = _tokens(settings, self._jwks)
         self._shared: SharedRates | None = None
         redis_url = settings.redis_url.get_secret_value()
-        if rates is None and redis_url:
+        if redis_url:
             self._shared = SharedRates(redis_url, settings.redis_prefix)
-        self._rates = rates or Rates(
+        self._rates = Rates(
             settings.rate_per_key,
             settings.rate_per_address,
             self._shared.storage if self._shared else None,
