@@ -65,7 +65,7 @@ class ModelBook:
     async def join(
         self, me: Member, turn: int, share: int, draining: bool, sessions: Sequence[str]
     ) -> Word:
-        server, now_ms = self._begin(me)
+        server, now_ms = self._begin(me, is_back=turn > 1)
         before = server.members.get(me.name)
         if before and before.process > me.process:
             return self._word("taken_over", 0)
@@ -147,16 +147,20 @@ class ModelBook:
         if not self.server.up:
             raise BookUnreachableError("down")
 
-    def _begin(self, me: Member) -> tuple[Server, int]:
+    def _begin(self, me: Member, *, is_back: bool = False) -> tuple[Server, int]:
         self._check_up()
         server, now_ms = self.server, self.server.now_ms()
         if server.book_of != server.run:
             server.forget_all()
             server.book_of = server.run
             server.settled_ms = now_ms + me.lease_ms
-        if server.seen_ms and now_ms - server.seen_ms > me.lease_ms * 0.4:
+        namesake = server.members.get(me.name)
+        is_back = is_back and not (namesake and namesake.process > me.process)
+        if is_back or (server.seen_ms and now_ms - server.seen_ms > me.lease_ms * 0.4):
             for one in server.members.values():
                 one.ends_ms = now_ms + me.lease_ms
+            if server.settled_ms > server.seen_ms:
+                server.settled_ms = now_ms + me.lease_ms
         server.seen_ms = now_ms
         for name in [name for name, one in server.members.items() if one.ends_ms <= now_ms]:
             self._forget(name)

@@ -32,6 +32,7 @@ def keys(prefix: str) -> list[str]:
 
 
 _COMMON = """
+-- Scripts begin with "is_back": whether an instance says that it had lost us.
 local book, members, held, facts, calls = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local me, process, turn = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local lease, cluster, share = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -110,13 +111,16 @@ if redis.call('HGET', book, 'run') ~= run then
   redis.call('HSET', book, 'run', run, 'settled', now + lease)
 end
 
--- Nobody spoke for so long, though each speaks three times a lease: it was Redis that was away,
--- and who stands here has a right to come back.
-local seen = number(book, 'seen')
-if seen > 0 and now - seen > lease * 0.4 then
+-- Nobody spoke for so long, though each speaks three times a lease, or somebody says that he has
+-- lost us: then it was Redis that was away, and who stands here has a right to come back.
+-- (Not if his name is another's: he would keep that one alive.)
+local seen, namesake = number(book, 'seen'), facts_of(me)
+if namesake and namesake.process > process then is_back = false end
+if is_back or (seen > 0 and now - seen > lease * 0.4) then
   for _, name in ipairs(redis.call('ZRANGE', members, 0, -1)) do
     redis.call('ZADD', members, now + lease, name)
   end
+  if number(book, 'settled') > seen then redis.call('HSET', book, 'settled', now + lease) end
 end
 redis.call('HSET', book, 'seen', now)
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', members, '-inf', now)) do forget(name) end
@@ -132,7 +136,8 @@ end
 """
 
 JOIN = (
-    _COMMON
+    "local is_back = tonumber(ARGV[3]) > 1\n"
+    + _COMMON
     + """
 -- url, limit, draining, sessions...
 local before = facts_of(me)
@@ -154,7 +159,8 @@ return answer('ok', grant(mine, known))
 """Says who we are and all that we have."""
 
 RENEW = (
-    _COMMON
+    "local is_back = false\n"
+    + _COMMON
     + """
 -- draining, how many calls we have, those that are over...
 local mine, why = myself()
@@ -169,7 +175,8 @@ return answer('ok', grant(mine, share))
 """Says that we are still there, and which calls are over."""
 
 RESERVE = (
-    _COMMON
+    "local is_back = false\n"
+    + _COMMON
     + """
 -- how many calls we have, how many sessions want a place, these, those that are over...
 local mine, why = myself()
@@ -198,7 +205,8 @@ return answer(given < wanted and rest or 'ok', grant(mine, share), given)
 """Takes places for calls, as far as there are any: the first ones get them."""
 
 LEAVE = (
-    _COMMON
+    "local is_back = false\n"
+    + _COMMON
     + """
 local mine = facts_of(me)
 if mine and mine.process == process then forget(me) end
