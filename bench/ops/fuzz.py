@@ -34,7 +34,8 @@ from report import Bar, Report, load, quick
 INPUTS, QUICK_INPUTS = 100_000, 2000
 FLAGS = (
     "--stt", "stub", "--llm", "stub", "--tts", "stub", "--stub-tts-seconds", "1",
-    "--overload", "off", "--max-calls", "60", "--answer-timeout-s", "20", "--idle-prompt-s", "0",
+    "--overload", "off", "--max-calls", "60", "--answer-timeout-s", "20",
+    "--idle-prompt-s", "0", "--idle-goodbye-s", "0",
 )  # fmt: skip
 _WARM_SHARE = 0.3
 _GROWTH_MB = 8.0

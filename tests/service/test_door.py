@@ -9,10 +9,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from fakes.calls import OFFER_SDP, FakeManager
 from fakes.site import MakeSite, Site
-from service.test_tokens import RSA_KEY, SECRET, claims, hs256
+from service.test_tokens import SECRET, hs256, rs256
 from voicecore.service.app import build_app
 from voicecore.service.config import Settings
 from voicecore.service.metrics import Metrics
@@ -57,16 +58,10 @@ async def test_opening_takes_a_key(make_site: MakeSite, path: str, body: Any) ->
 async def test_the_path_can_be_written_in_other_ways_to_no_avail(make_site: MakeSite) -> None:
     site = await make_site(**KEYS)
     for path in ("/api/voice/%73ession", "/api/voice/./session", "/api/voice/session?x=/answer"):
-        url = site.client.make_url("/").join(_encoded(path))
+        url = site.client.make_url("/").join(URL(path, encoded=True))
         async with site.client.session.post(url) as reply:
             assert reply.status == 401, path
     assert site.manager.active == 0
-
-
-def _encoded(path: str) -> Any:
-    from yarl import URL
-
-    return URL(path, encoded=True)
 
 
 async def test_a_call_that_is_open_shows_its_own_token(make_site: MakeSite) -> None:
@@ -98,18 +93,12 @@ async def test_tokens_open_calls_beside_keys(make_site: MakeSite) -> None:
 async def test_without_published_keys_it_is_our_fault(make_site: MakeSite) -> None:
     site = await make_site(jwks_url="http://127.0.0.1:1/keys")
     async with site.client.post(
-        "/api/voice/session", headers={"Authorization": f"Bearer {rs256_token()}"}
+        "/api/voice/session", headers={"Authorization": f"Bearer {rs256()}"}
     ) as reply:
         assert reply.status == 503
         assert (await reply.json())["error"]["code"] == "keys_unavailable"
         assert int(reply.headers["Retry-After"]) > 0
     assert refusals(site, "keys_unavailable") == 1
-
-
-def rs256_token() -> str:
-    import jwt
-
-    return jwt.encode(claims(), RSA_KEY, algorithm="RS256")
 
 
 async def test_failed_attempts_count_for_their_address(make_site: MakeSite) -> None:

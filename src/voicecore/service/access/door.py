@@ -33,14 +33,11 @@ OPENING = frozenset({"/api/voice/session", "/api/voice/offer"})
 class Access:
     """Keys, tokens and rates of one server. Belongs to the event loop; :meth:`close` ends it.
 
-    Raises ConfigError for files that can't be used.
+    ``rates``: those that several processes count together; None: what the settings say,
+    counted here or in Redis. Raises ConfigError for files that can't be used.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        rates: Rates | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, rates: Rates | None = None) -> None:
         self._asks = settings.needs_key
         self._keys = ApiKeys(parse_keys(settings.api_keys.get_secret_value()))
         self._jwks = Jwks(settings.jwks_url) if settings.jwks_url else None
