@@ -12,7 +12,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e local-engines lint bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines bench-ops debug asan isa annotate wheel clean
+.PHONY: help run test unit e2e local-engines lint audit bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines bench-ops debug asan isa annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -70,6 +70,9 @@ lint: $(VENV)/.dev $(VENV)/.built  ## ruff, mypy strict, stubtest
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python scripts/stubtest.py
+
+audit: $(VENV)/.dev  ## whether anything is known against the releases the service runs on
+	@$(BIN)/python scripts/audit.py
 
 bench: bench-kernels  ## the kernels against their peers (BENCH=quick: a smoke run)
 

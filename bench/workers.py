@@ -22,12 +22,6 @@ STUBS = ("--stt", "stub", "--llm", "stub", "--tts", "stub", "--vad", "energy")
 ROUNDS, REQUESTS = 9, 200
 
 
-def children(server: Server) -> list[int]:
-    """The workers' process ids."""
-    tasks = (Path("/proc") / str(server.process.pid) / "task").iterdir()
-    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
-
-
 def cpu_ms(pids: list[int]) -> float:
     """What they have used so far, to the nanosecond (Linux schedstat of each thread)."""
     total_ns = 0
@@ -35,15 +29,6 @@ def cpu_ms(pids: list[int]) -> float:
         for task in (Path("/proc") / str(pid) / "task").iterdir():
             total_ns += int((task / "schedstat").read_text().split()[0])
     return total_ns / 1e6
-
-
-async def both_ready(http: aiohttp.ClientSession, server: Server) -> None:
-    while True:
-        async with http.get(f"{server.url}/readyz") as reply:
-            workers = (await reply.json()).get("workers", [])
-        if [worker["state"] for worker in workers] == ["ready", "ready"]:
-            return
-        await asyncio.sleep(0.1)
 
 
 async def calls(http: aiohttp.ClientSession, server: Server) -> list[dict[str, str]]:
@@ -80,8 +65,8 @@ async def main() -> None:
         running(*STUBS, "--workers", "2", "--overload", "off") as server,
         aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as http,
     ):
-        await both_ready(http, server)
-        pids, opened = children(server), await calls(http, server)
+        pids = list(server.workers().values())
+        opened = await calls(http, server)
         rounds = [
             [await measure(http, server, pids, call) for call in opened] for _ in range(ROUNDS)
         ]

@@ -14,10 +14,11 @@ import itertools
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ INPUTS, QUICK_INPUTS = 100_000, 2000
 FLAGS = (
     "--stt", "stub", "--llm", "stub", "--tts", "stub", "--stub-tts-seconds", "1",
     "--overload", "off", "--max-calls", "60", "--answer-timeout-s", "20",
+    "--idle-prompt-s", "0", "--idle-goodbye-s", "0",
 )  # fmt: skip
 _WARM_SHARE = 0.3
 _GROWTH_MB = 8.0
@@ -98,9 +100,10 @@ async def examine(wanted: int, chosen: int, log: Path) -> Run:
         running(*FLAGS, log=log) as server,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
     ):
-        async with _talking(http, server, run.talk):
+        async with _talking(http, server, run.talk), AsyncExitStack() as stack:
+            target = await stack.enter_async_context(_target(http, server, log.with_name("target")))
             before = server.usage().descriptors
-            async for result in _sending(server, chosen, wanted):
+            async for result in _sending(server, chosen, wanted, target):
                 run.result = result
                 usage = server.usage()
                 run.resident_mb.append((result["sent"], usage.resident_bytes / 1e6))
@@ -111,10 +114,30 @@ async def examine(wanted: int, chosen: int, log: Path) -> Run:
     return run
 
 
-async def _sending(server: Server, chosen: int, wanted: int) -> AsyncIterator[dict[str, Any]]:
+@asynccontextmanager
+async def _target(http: aiohttp.ClientSession, server: Server, file: Path) -> AsyncIterator[Path]:
+    """Another call, whose ICE the sender shall ask to restart; ``file`` tells him of it."""
+    caller = AiortcCaller(http, server.url)
+    try:
+        await caller.call()
+        described = caller._pc.localDescription.sdp
+        told = {
+            "session_id": caller.session_id,
+            "token": caller.auth["Authorization"].removeprefix("Bearer "),
+            "offer": re.sub(r"a=setup:\w+", "a=setup:actpass", described),
+        }
+        await asyncio.to_thread(file.write_text, json.dumps(told))
+        yield file
+    finally:
+        await caller.hang_up()
+
+
+async def _sending(
+    server: Server, chosen: int, wanted: int, target: Path
+) -> AsyncIterator[dict[str, Any]]:
     """The sender's reports, one a second."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ops.fuzz_sender", server.url, str(chosen), str(wanted),
+        sys.executable, "-m", "ops.fuzz_sender", server.url, str(chosen), str(wanted), str(target),
         stdout=asyncio.subprocess.PIPE, limit=1 << 20,
     )  # fmt: skip
     assert process.stdout is not None
@@ -193,7 +216,10 @@ def _tell(report: Report, run: Run, wanted: int, chosen: int) -> None:
         f"{status}: {count}" for status, count in sorted(result["statuses"].items())
     )
     rate = result["sent"] / result["seconds"]
-    print(f"  {result['sent']} inputs, {rate:.0f} a second; {answers}")
+    print(
+        f"  {result['sent']} inputs, {rate:.0f} a second; {answers};"
+        f" {result['restarts']} restarts taken"
+    )
     print(
         f"  memory {run.resident_mb[0][1]:.0f} -> {run.resident_mb[-1][1]:.0f} MB,"
         f" {run.growth_mb:+.1f} behind the warm-up; descriptors {run.descriptors};"

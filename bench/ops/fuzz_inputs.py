@@ -66,7 +66,8 @@ _LARGEST_BODY = 300_000
 
 @dataclass(frozen=True)
 class Input:
-    """A request. ``{session}`` in the path, and an empty ``token``, are the sender's to fill."""
+    """A request. ``{session}`` and ``{target}`` in the path are the sender's to fill, an empty
+    ``token`` too."""
 
     kind: str
     method: str
@@ -77,15 +78,22 @@ class Input:
 
 
 class Inputs:
-    """Inputs by seed, as many as wanted."""
+    """Inputs by seed, as many as wanted.
 
-    def __init__(self, seed: int) -> None:
+    ``restart``: an offer by which a call that stands could restart ICE; ``""``: none is posted.
+    """
+
+    def __init__(self, seed: int, restart: str = "") -> None:
         self._rng = random.Random(seed)
         self._offers = [path.read_text() for path in sorted(_SDP.glob("offers/*.sdp"))]
         self._answers = [path.read_text() for path in sorted(_SDP.glob("answers/*.sdp"))]
         self._makers: tuple[tuple[Callable[[], Input], int], ...] = (
             (self._offer, 35), (self._answer, 25), (self._candidate, 25), (self._request, 15),
         )  # fmt: skip
+
+        self._restart_offer = restart
+        if restart:
+            self._makers += ((self._restart, 15),)
 
     def __iter__(self) -> Inputs:
         return self
@@ -106,6 +114,13 @@ class Inputs:
         sdp = self._damaged_sdp(self._rng.choice(self._answers))
         body = {"session_id": "{session}", "answer": {"type": "answer", "sdp": sdp}}
         return Input("answer", "POST", "/api/voice/answer", self._as_json(body))
+
+    def _restart(self) -> Input:
+        rng = self._rng
+        fresh = f"a=ice-ufrag:{rng.getrandbits(32):08x}\r\na=ice-pwd:{rng.getrandbits(128):032x}"
+        offer = re.sub(r"a=ice-ufrag:.*\r\na=ice-pwd:.*", fresh, self._restart_offer)
+        body = {"type": "offer", "sdp": self._damaged_sdp(offer)}
+        return Input("restart", "POST", "/api/voice/session/{target}/restart", self._as_json(body))
 
     def _candidate(self) -> Input:
         rng = self._rng

@@ -1,7 +1,8 @@
-"""``python -m ops.fuzz_sender URL SEED COUNT``: posts damaged inputs; prints what came of it.
+"""``python -m ops.fuzz_sender URL SEED COUNT [TARGET]``: posts damaged inputs; tells what came.
 
 A process of its own: the parallel call's client shall not wait for it. A line of JSON each
-second and at the end.
+second and at the end. ``TARGET`` is a file with the session, token and offer of a call that
+shall be asked to restart ICE.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,6 +25,15 @@ _REPORT_S = 1.0
 _SHOWN = 10
 
 
+@dataclass(frozen=True)
+class Target:
+    """A call that stands, and an offer of its client's."""
+
+    session_id: str = "none"
+    token: str = ""
+    offer: str = ""
+
+
 @dataclass
 class Result:
     """What came of the inputs."""
@@ -33,14 +44,18 @@ class Result:
     bad: list[str] = field(default_factory=list)
     """Answers of 500, of 503 without Retry-After, broken connections: the first few."""
     bad_count: int = 0
+    restarts: int = 0
+    """Of the target's ICE that were taken."""
     done: bool = False
 
 
 class Sender:
     """One connection's worth: a session of its own, which answers and candidates go to."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, result: Result) -> None:
-        self._http, self._url, self._result = http, url, result
+    def __init__(
+        self, http: aiohttp.ClientSession, url: str, result: Result, target: Target
+    ) -> None:
+        self._http, self._url, self._result, self._target = http, url, result, target
         self._session: dict[str, Any] = {}
 
     async def send(self, one: Input) -> None:
@@ -52,7 +67,9 @@ class Sender:
         headers = {"Content-Type": one.content_type}
         if one.kind != "offer" and token.isascii():
             headers["Authorization"] = f"Bearer {token}"
-        path = one.path.replace("{session}", named)
+        if one.kind == "restart":
+            headers["Authorization"] = f"Bearer {self._target.token}"
+        path = one.path.replace("{session}", named).replace("{target}", self._target.session_id)
         body = one.body.replace(b"{session}", named.encode())
         self._result.sent += 1
         try:
@@ -72,7 +89,9 @@ class Sender:
             await self._taken(one, text)
 
     async def _taken(self, one: Input, text: bytes) -> None:
-        if one.kind == "answer":
+        if one.kind == "restart":
+            self._result.restarts += 1
+        elif one.kind == "answer":
             await self._end(self._session)
             self._session = {}
         elif one.method == "POST" and b'"token"' in text:
@@ -102,15 +121,15 @@ class Sender:
             self._result.bad.append(f"{what} to {one.method} {one.path}: {text} <- {shown}")
 
 
-async def run(url: str, seed: int, count: int) -> Result:
+async def run(url: str, seed: int, count: int, target: Target) -> Result:
     """Send ``count`` inputs over a few connections that are kept."""
-    inputs, result = iter(Inputs(seed)), Result()
+    inputs, result = iter(Inputs(seed, target.offer)), Result()
     began_s = time.monotonic()
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
     timeout = aiohttp.ClientTimeout(total=30)
 
     async def work(http: aiohttp.ClientSession) -> None:
-        sender, mine = Sender(http, url, result), 0
+        sender, mine = Sender(http, url, result, target), 0
         while result.sent < count:
             await sender.send(next(inputs))
             mine += 1
@@ -132,5 +151,6 @@ async def run(url: str, seed: int, count: int) -> Result:
 
 
 if __name__ == "__main__":
-    final = asyncio.run(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    aim = Target(**json.loads(Path(sys.argv[4]).read_text())) if sys.argv[4:] else Target()
+    final = asyncio.run(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), aim))
     print(json.dumps(asdict(final)), flush=True)

@@ -3,21 +3,28 @@ caller whom nobody can reach.
 
 A thousand of each flow are opened one after the other, by one client. What they cost is the
 growth of the server's resident memory behind the first twenty, and its descriptors; then their
-time-out is waited for, and a second thousand must find the room of the first.
+time-out is waited for, and a second thousand must find the room of the first. So with TURN
+servers, too: one that is dead, and a real coturn where it is installed, which counts the
+relays that were taken.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from caller.server import Server, running
+from e2e.coturn import SECRET, Turn, coturn, dead_server, local_host
 from report import Bar, Report, quick
 
 _GOAL_MB = 100.0
@@ -40,19 +47,44 @@ class Cost:
 
 
 async def measure(report: Report) -> None:
-    """Both flows, twice."""
+    """Both flows, and one with TURN servers; each twice."""
     count = 200 if quick() else 1000
     for flow in ("server offers", "client offers"):
-        flags = ("--max-calls", str(3 * count), "--answer-timeout-s", str(_timeout_s()))
-        async with (
-            running(*_STUBS, "--overload", "off", *flags) as server,
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
-        ):
-            open_one = await _opener(http, server, flow)
-            for _ in range(_WARM):
-                await open_one()
-            rounds = [await _round(http, server, open_one, count) for _ in range(2)]
-        _tell(report, flow, count, rounds)
+        _tell(report, flow, count, await _measure(flow, count))
+    with _turn_servers() as (urls, relay):
+        flow = "TURN configured"
+        turn = ("--turn-urls", ",".join(urls), "--turn-secret", SECRET)
+        _tell(report, flow, count, await _measure(flow, count, *turn))
+        if relay is not None:
+            _tell_relays(report, relay, 2 * count)
+
+
+async def _measure(flow: str, count: int, *flags: str) -> list[Cost]:
+    places = ("--max-calls", str(3 * count), "--answer-timeout-s", str(_timeout_s()))
+    async with (
+        running(*_STUBS, "--overload", "off", *places, *flags) as server,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
+        open_one = await _opener(http, server, flow)
+        for _ in range(_WARM):
+            await open_one()
+        return [await _round(http, server, open_one, count) for _ in range(2)]
+
+
+@contextmanager
+def _turn_servers() -> Iterator[tuple[list[str], Turn | None]]:
+    """URLs of a server that keeps silent and, if it is installed, of a coturn: by UDP and TCP."""
+    with ExitStack() as stack:
+        relay = None
+        if shutil.which("turnserver"):
+            folder = stack.enter_context(TemporaryDirectory())
+            relay = stack.enter_context(coturn(Path(folder)))
+        else:
+            print("  no coturn here (apt-get install coturn): with a dead TURN server alone")
+        dead = stack.enter_context(dead_server())
+        host = local_host()
+        more = [] if relay is None else [relay.url(way) for way in ("udp", "tcp")]
+        yield [f"turn:{host}:{dead}", *more], relay
 
 
 def _timeout_s() -> float:
@@ -121,6 +153,13 @@ async def _left(http: aiohttp.ClientSession, server: Server, deadline_s: float) 
         if not left or time.monotonic() > deadline_s:
             return left
         await asyncio.sleep(0.25)
+
+
+def _tell_relays(report: Report, relay: Turn, sessions: int) -> None:
+    """All that were taken are the service's own looks, whose number time decides."""
+    taken = relay.logged("ALLOCATE processed, success")
+    print(f"  TURN configured: {taken} relays taken while {sessions} sessions were opened")
+    report.bars.append(Bar("half-open, TURN configured: relays taken", taken, "", "<=", 25))
 
 
 def _tell(report: Report, flow: str, count: int, rounds: list[Cost]) -> None:

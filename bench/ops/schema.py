@@ -184,7 +184,7 @@ class Stranger:
     def _made_known(self, case: Any) -> dict[str, str]:
         """Let the case name a session that is there, or bring an offer that can be taken."""
         body = case.body if isinstance(case.body, dict) else None
-        if case.operation.path.endswith("/offer") and body is not None:
+        if case.operation.path.endswith(("/offer", "/restart")) and body is not None:
             body["sdp"] = random.Random(str(body)).choice(self._offers)
         if "session_id" in (case.path_parameters or {}):
             case.path_parameters["session_id"] = self._live()["session_id"]

@@ -36,7 +36,7 @@ from av import AudioFrame
 import voicecore.service
 
 CONSOLE = Path(voicecore.service.__file__).parent / "console"
-POLICY = "default-src 'self'"
+POLICY = "default-src 'self'; form-action 'none'"
 RATE_HZ = 48_000
 FRAME_SAMPLES = 960
 
@@ -120,12 +120,13 @@ class _Session:
 class FakeServer:
     """Routes and what they saw. Set ``refusals`` to answer 503 that many times.
 
-    ``hello``: what its first event says besides the usual. ``ice``: what the reply that opens
-    a session says of ICE.
+    ``key``: what a call is opened by; ``""``: anybody may. ``hello``: what its first event says
+    besides the usual. ``ice``: what the reply that opens a session says of ICE.
     """
 
     script: Sequence[Step] = SCRIPT
     hello: Event = field(default_factory=dict)
+    key: str = ""
     ice: dict[str, Any] = field(default_factory=lambda: {"ice_servers": []})
     refusals: int = 0
     retry_after_s: int = 2
@@ -147,6 +148,9 @@ class FakeServer:
 
     async def _open(self, request: web.Request) -> web.Response:
         self.log.append("open")
+        shown = request.headers.get("X-API-Key", "")
+        if shown != self.key:
+            return _error(401, "wrong_key" if shown else "key_missing", "a key is wanted")
         if self.refusals > 0:
             self.refusals -= 1
             headers = {"Retry-After": str(self.retry_after_s)}

@@ -58,13 +58,18 @@ class Turn:
         return self.log.read_text().count(text)
 
 
+def local_host() -> str:
+    """The machine's own address; coturn relays to none of loopback."""
+    return next(host for host in local_addresses() if ":" not in host)
+
+
 @contextmanager
 def coturn(folder: Path) -> Iterator[Turn]:
     """coturn on the machine's own address; what a test can't share is overridden."""
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn is not installed (apt-get install coturn)")
-    host = next(host for host in local_addresses() if ":" not in host)
+    host = local_host()
     made = Turn(host, free_port(), free_port(), folder / "ca.pem", folder / "log")
     certify(host, made.ca, folder / "cert.pem", folder / "key.pem")
     command = [
@@ -92,7 +97,7 @@ def coturn(folder: Path) -> Iterator[Turn]:
 @contextmanager
 def dead_server() -> Iterator[int]:
     """A UDP port of the machine's own address where nobody answers."""
-    host = next(host for host in local_addresses() if ":" not in host)
+    host = local_host()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind((host, 0))
         yield int(silent.getsockname()[1])

@@ -133,6 +133,51 @@ async def test_a_full_server_is_tried_again(console: Console, fake: FakeServer) 
     assert await console.page.is_hidden("#notice")
 
 
+async def test_a_server_with_locked_doors_asks_for_the_key(
+    console: Console, fake: FakeServer
+) -> None:
+    fake.key, fake.script = "k3y-0123456789abcdef", ()
+    await console.open()
+    page = console.page
+    await page.click("#call")
+    await page.wait_for_selector("#access[open]")
+    assert "given by whoever runs it" in await page.inner_text("#access-advice")
+    assert await page.evaluate("document.activeElement.id") == "access-key"
+    await page.keyboard.type("m wrong")
+    await page.keyboard.press("Enter")
+    assert fake.log == ["open"], "what can be no key is not sent"
+    await page.fill("#access-key", "another-key")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("#access-title:has-text('not known')")
+    await page.fill("#access-key", f"  {fake.key} ")
+    await page.click("#access-go")
+    await console.state("listening")
+    assert fake.log[:4] == ["open", "open", "open", "answer"]
+    kept = "[JSON.stringify(sessionStorage), JSON.stringify(localStorage), location.href]"
+    in_tab, beyond, address = await page.evaluate(kept)
+    assert fake.key in in_tab
+    assert fake.key not in beyond + address + await page.content()
+    await page.keyboard.press("Escape")
+    await console.state("idle")
+    await page.reload()
+    await page.click("#call")
+    await console.state("listening")
+    assert not await page.query_selector("#access[open]"), "the tab remembers it"
+    errors = [text for text in console.printed if "401" not in text]
+    assert errors == []
+
+
+async def test_who_has_no_key_can_turn_back(console: Console, fake: FakeServer) -> None:
+    fake.key = "k3y-0123456789abcdef"
+    await console.open()
+    await console.page.click("#call")
+    await console.page.wait_for_selector("#access[open]")
+    await console.page.keyboard.press("Escape")
+    await console.page.wait_for_selector("#access:not([open])", state="attached")
+    await console.state("failed")
+    assert fake.log == ["open"]
+
+
 async def test_escape_stops_the_countdown(console: Console, fake: FakeServer) -> None:
     fake.refusals, fake.retry_after_s = 1, 1
     await console.open()
@@ -379,6 +424,89 @@ async def test_the_server_is_told_of_the_jitter_buffer(console: Console, fake: F
     assert 0 < fake.received[0]["buffer_ms"] <= 5000
 
 
+RECONNECT = """async () => {
+  const { Reconnect } = await import('/reconnect.js');
+  window.reconnect?.stop();
+  window.told = [];
+  window.outcomes = [];
+  const restart = async () => { told.push('restart'); return outcomes.shift() ?? 'later'; };
+  window.reconnect = new Reconnect(restart, (away) => told.push(away), () => told.push('lost'));
+}"""
+
+
+class Pretended:
+    """A call that is to be brought back, on a page whose time is the test's."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+
+    async def begin(self) -> None:
+        await self._page.evaluate(RECONNECT)
+
+    async def after(self, seconds: float, script: str = "") -> list[Any]:
+        """What was told since the last time, when ``script`` was run and so much time went by."""
+        await self._page.evaluate(f"() => {{ {script} }}")
+        await self._page.clock.run_for(round(seconds * 1000))
+        told: list[Any] = await self._page.evaluate("() => told.splice(0)")
+        return told
+
+
+async def test_a_call_is_brought_back_with_patience(console: Console) -> None:
+    # One test for all: each page takes seconds to open.
+    await console.page.clock.install(time="2030-01-01T00:00:00Z")
+    await console.open()
+    await console.page.clock.pause_at("2030-01-01T01:00:00Z")
+    call = Pretended(console.page)
+    for part in (disconnected, deaf, another_network, given_up, session_gone):
+        await call.begin()
+        await part(call)
+
+
+async def disconnected(call: Pretended) -> None:
+    assert await call.after(1.9, "reconnect.changed('disconnected')") == []
+    assert await call.after(5, "reconnect.changed('connected')") == []
+    assert await call.after(1.9, "reconnect.changed('disconnected')") == []
+    assert await call.after(0.2) == [True, "restart"]
+    assert await call.after(0.8) == [], "the server could not be asked"
+    assert await call.after(0.2) == ["restart"]
+    assert await call.after(1.8) == []
+    assert await call.after(0.2, "outcomes.push('sent')") == ["restart"]
+    assert await call.after(7.8) == [], "its checks have their time"
+    assert await call.after(0.1, "reconnect.changed('connected')") == [False]
+    assert await call.after(0.1, "reconnect.changed('failed')") == [True, "restart"]
+    assert await call.after(60, "reconnect.stop()") == []
+
+
+async def deaf(call: Pretended) -> None:
+    """Browsers take seconds longer to notice."""
+    hears = "reconnect.received(50)"
+    assert await call.after(1, hears) == []
+    assert await call.after(1, f"{hears}; {hears}") == []
+    assert await call.after(1, f"outcomes.push('sent'); {hears}") == [True, "restart"]
+    assert await call.after(1, "reconnect.received(51)") == [False]
+    assert await call.after(60) == []
+
+
+async def another_network(call: Pretended) -> None:
+    """No interruption while the old one works."""
+    online = "outcomes.push('sent'); dispatchEvent(new Event('online'))"
+    assert await call.after(0.4, online) == []
+    assert await call.after(0.2) == ["restart", False]
+
+
+async def given_up(call: Pretended) -> None:
+    told = await call.after(59, "reconnect.changed('failed')")
+    assert told == [True, *["restart"] * len(told[1:])]
+    assert 14 <= len(told) <= 18, "every four seconds in the end"
+    assert (await call.after(8))[-1] == "lost"
+    assert await call.after(60, "reconnect.changed('failed')") == []
+
+
+async def session_gone(call: Pretended) -> None:
+    gone = "outcomes.push('gone'); reconnect.changed('failed')"
+    assert await call.after(0.1, gone) == [True, "restart", "lost"]
+
+
 async def test_strange_messages_are_ignored(console: Console) -> None:
     await console.open()
     assert not await console.receive(type="tomorrow")
@@ -400,10 +528,21 @@ async def test_nothing_is_wider_than_a_phone(console: Console) -> None:
     assert await console.page.get_attribute("html", "data-theme") == "dark"
 
 
+async def reconnecting_keeps_the_state(console: Console) -> None:
+    change = "async (away) => (await import('/state.js')).setReconnecting(away)"
+    await console.page.evaluate(change, True)
+    assert await console.look("state") == "listening"
+    assert await console.look("reconnecting") is True
+    assert await console.page.inner_text("#state-name") == "Reconnecting"
+    await console.page.evaluate(change, False)
+    assert await console.page.inner_text("#state-name") == "Listening"
+
+
 async def test_mute(console: Console, fake: FakeServer) -> None:
     fake.script = ()
     await console.open("?autocall=1")
     await console.state("listening")
+    await reconnecting_keeps_the_state(console)
     await console.page.keyboard.press("m")
     assert await console.page.get_attribute("#mute", "aria-pressed") == "true"
     await console.page.wait_for_timeout(1200)

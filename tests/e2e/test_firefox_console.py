@@ -50,6 +50,20 @@ async def test_audio_flows_both_ways(tmp_path: Path) -> None:
         assert await service.metric("voicecore_ice_results_total", result="connected") == 1
         assert await browser.evaluate("voicecore.errors") == []
 
+        packets = "voicecore.remoteStats().then((stats) => stats.packetsReceived)"
+        heard_before = await browser.evaluate(packets)
+        await browser.evaluate("dispatchEvent(new Event('online'))")
+
+        async def restarted() -> bool:
+            name = "voicecore_ice_restarts_total"
+            return await service.metric(name, result="connected") == 1
+
+        async def goes_on() -> bool:
+            return bool(await browser.evaluate(packets) > heard_before + 50)
+
+        await until(restarted, "another way, as after a change of networks")
+        await until(goes_on, "the agent's packets come by it")
+
         await browser.evaluate("document.querySelector('#hangup').click()")
 
         async def over() -> bool:

@@ -1,4 +1,5 @@
-"""Calls through a real TURN server (coturn): the caller's side relayed, and ours."""
+"""Calls through a real TURN server (coturn): the caller's side relayed, and ours; what is told
+of servers that give no relay."""
 
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ from e2e.test_console_page import CHROMIUM, Console, console, fake
 from e2e.test_talk import ask
 from transport.kit import loud, media_hub, over, tone, until
 from transport.peer_kit import Notes, peer
+from transport.restarting import Mover
 from transport.test_dropin import Tone, hear, negotiate
 from voicecore.aiortc import native_audio
 from voicecore.service.app import build_app
@@ -42,11 +44,17 @@ from voicecore.service.ice import turn_credentials
 from voicecore.service.metrics import Metrics
 from voicecore.service.readiness import Readiness
 from voicecore.transport.media_path import RELAYED
+from voicecore.transport.native_plane import NativePlane
+from voicecore.transport.peer_config import PeerConfig
+from voicecore.transport.server_notes import ServerFault
 
 __all__ = ["console", "fake"]  # fixtures
 
 ICE_RESULTS = "voicecore_ice_results_total"
 NO_RELAY = "voicecore_ice_no_relay_total"
+TURN_UP = "voicecore_turn_up"
+GIVEN = "ALLOCATE processed, success"
+TAKEN_BACK = "REFRESH processed, success"
 
 OFFER_S = 0.5
 """Dead servers may cost a call no more."""
@@ -95,6 +103,18 @@ async def opened(http: aiohttp.ClientSession, server: Server) -> AsyncIterator[d
         pass
 
 
+async def turn_states(http: Any, base: str = "") -> Any:
+    """What ``/readyz`` says of the TURN servers."""
+    async with http.get(f"{base}/readyz") as reply:
+        assert reply.status == 200, await reply.text()
+        return (await reply.json())["turn"]
+
+
+def held() -> int:
+    """Descriptors of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 # -- callers that are relayed ------------------------------------------------------------
 
 
@@ -131,11 +151,33 @@ async def test_dead_servers_delay_no_call_beyond_half_a_second(
             assert "typ relay" not in str(told["offer"]), "callers come to us from theirs"
     assert max(took_s) <= OFFER_S + BUSY_S, took_s
     assert min(took_s) <= OFFER_S, took_s
-    assert turn_server.logged("ALLOCATE processed, success"), "the second URL was tried"
     assert await counter(http, server.url, NO_RELAY) == 0
 
 
+async def test_it_is_told_which_of_the_servers_work(
+    http: aiohttp.ClientSession, server: Server
+) -> None:
+    dead = {"position": 1, "transport": "udp", "state": "down", "reason": "it doesn't answer"}
+    alive = [
+        {"position": position, "transport": way, "state": "up"}
+        for position, way in ((2, "udp"), (3, "tcp"), (4, "tls"))
+    ]
+    async with asyncio.timeout(PATIENCE_S):
+        while await turn_states(http, server.url) != [dead, *alive]:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    for position, way, up in ((1, "udp", 0), (2, "udp", 1), (3, "tcp", 1), (4, "tls", 1)):
+        labels = {"position": str(position), "transport": way}
+        assert await counter(http, server.url, TURN_UP, **labels) == up
+
+
 # -- our own side ----------------------------------------------------------------------
+
+
+async def heard_both_ways(here: NativePlane, there: NativePlane) -> None:
+    for mouth, ear in ((here, there), (there, here)):
+        since = ear.ring.position
+        mouth.play(tone(0.3), mouth.generation)
+        await until(lambda ear=ear, since=since: loud(ear, since))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("way", ["udp", "tcp", "tls"])
@@ -156,7 +198,8 @@ async def test_our_side_relayed_alone(turn_server: Turn, way: str) -> None:
             candidates = {line for line in offer.splitlines() if line.startswith("a=candidate")}
             (candidate,) = candidates
             assert "typ relay raddr 0.0.0.0 rport 9" in candidate
-            await one.answer(await two.accept(offer))
+            answer = await two.accept(offer)
+            await one.answer(answer)
             await until(lambda: near.link and far.link)
             assert near.link is not None
             assert far.link is not None
@@ -164,9 +207,22 @@ async def test_our_side_relayed_alone(turn_server: Turn, way: str) -> None:
             assert pair is not None
             assert (pair.port, pair.local_type) == (RELAYED, "relay")
             with over(near.link, hubs[0]) as here, over(far.link, hubs[1]) as there:
-                for mouth, ear in ((here, there), (there, here)):
-                    mouth.play(tone(0.3), mouth.generation)
-                    await until(lambda ear=ear: loud(ear))
+                await heard_both_ways(here, there)
+                taken_back = turn_server.logged(TAKEN_BACK)
+                mover = Mover(two, answer)
+                again = PeerConfig(
+                    hubs[0], ice_servers=(entry,), relay_only=True, relay_required=True,
+                    turn_ca=str(turn_server.ca),
+                )  # fmt: skip
+                restarted = await one.restart(await mover.offer(), again)
+                relays = set(re.findall(r"^a=candidate:.*$", restarted, re.MULTILINE))
+                assert len(relays) == 1
+                assert relays.isdisjoint(candidates), "a relay of its own"
+                await mover.answered(restarted)
+                await mover.moved()
+                await until(lambda: turn_server.logged(TAKEN_BACK) > taken_back)
+                await heard_both_ways(here, there)
+                await mover.close()
     finally:
         for hub in hubs:
             hub.close()
@@ -210,7 +266,10 @@ async def service(tmp_path: Path, **settings: Any) -> AsyncIterator[TestClient[A
     manager = build_manager(made, engines, metrics)
     try:
         await manager.start()
-        app = build_app(made, manager, metrics, Readiness(), tmp_path)
+        ready = Readiness()
+        ready.watch_turn(manager.turn, required=made.ice_transport_policy != "all")
+        metrics.watch_turn(manager.turn)
+        app = build_app(made, manager, metrics, ready, tmp_path)
         async with TestClient(TestServer(app)) as client:
             yield client
     finally:
@@ -274,7 +333,13 @@ async def test_a_call_that_could_only_fail_is_refused_in_words(
                 assert int(reply.headers["Retry-After"]) > 0
                 assert "none gives a relay now: " in error["message"]
         async with client.get("/metrics") as reply:
-            assert f'{NO_RELAY}{{reason="{reason}"}} 2.0' in await reply.text()
+            shown = await reply.text()
+            assert f'{NO_RELAY}{{reason="{reason}"}} 2.0' in shown
+            assert re.search(rf'^{TURN_UP}{{position="1",transport="\w+"}} 0\.0$', shown, re.M)
+        async with client.get("/readyz") as reply:
+            assert reply.status == 503
+            why = (await reply.json())["error"]["message"]
+            assert why.endswith(f"none gives a relay: {ServerFault(reason).words}")
     (told,) = [text for text in caplog.messages if text.startswith("turn")]
     assert logged in told
     for secret in (SECRET, "another", "server-", "someone"):
@@ -285,12 +350,38 @@ async def test_with_other_ways_left_a_call_goes_on_without(
     turn_server: Turn, tmp_path: Path
 ) -> None:
     async with service(tmp_path, **wrong_secret(turn_server)) as client:
+        async with asyncio.timeout(PATIENCE_S):
+            while (await turn_states(client))[0]["state"] == "unknown":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        (known,) = await turn_states(client)
+        assert known["reason"] == ServerFault.REFUSED.words
         async with client.post("/api/voice/session") as reply:
             offer = str((await reply.json())["offer"])
         assert "typ host" in offer
         assert "typ relay" not in offer
         async with client.get("/metrics") as reply:
             assert f'{NO_RELAY}{{reason="refused"}} 1.0' in await reply.text()
+
+
+@pytest.mark.parametrize("policy", ["all", "relay"])
+async def test_calls_that_need_no_relay_of_ours_leave_the_server_alone(
+    tmp_path: Path, policy: str
+) -> None:
+    with coturn(tmp_path) as alone:
+        urls = [alone.url(way) for way in ("udp", "tcp", "tls")]
+        settings = {"turn_urls": urls, "turn_secret": SECRET, "turn_ca": alone.ca}
+        async with service(tmp_path, ice_transport_policy=policy, **settings) as client:
+            # One relay by each URL, to see that it gives them; each is given back.
+            await until(lambda: alone.logged(TAKEN_BACK) == 3)
+            descriptors = set()
+            for _ in range(20):
+                async with client.post("/api/voice/session") as reply:
+                    assert reply.status == 200, await reply.text()
+                    assert " typ relay" not in (await reply.json())["offer"]["sdp"]
+                descriptors.add(held())
+            assert len(descriptors) == 1
+            assert [each["state"] for each in await turn_states(client)] == ["up"] * 3
+        assert alone.logged(GIVEN) == 3
 
 
 async def test_by_policy_our_own_addresses_stay_unknown(turn_server: Turn, tmp_path: Path) -> None:

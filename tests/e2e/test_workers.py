@@ -59,18 +59,6 @@ def worker_of(session_id: str) -> int:
     return owner.worker
 
 
-def processes(parent: int) -> dict[int, int]:
-    """The process id of each worker."""
-    found = {}
-    for task in (Path("/proc") / str(parent) / "task").iterdir():
-        for child in (task / "children").read_text().split():
-            environment = (Path("/proc") / child / "environ").read_bytes()
-            for variable in environment.split(b"\0"):
-                if variable.startswith(b"VOICECORE_WORKER="):
-                    found[int(variable.partition(b"=")[2])] = int(child)
-    return found
-
-
 async def dead(pid: int) -> bool:
     """Whether it has ended; perhaps somebody has still to take notice."""
     try:
@@ -159,7 +147,7 @@ async def test_a_worker_that_is_killed_takes_its_own_calls_alone(
     await all_ready(one, server)
     calls = [(await open_call(many, server))[1] for _ in range(6)]
     before = await counter(many, server.url, "voicecore_calls_opened_total")
-    old = processes(server.process.pid)
+    old = server.workers()
     os.kill(old[1], signal.SIGKILL)
 
     await until(functools.partial(dead, old[1]), "the worker is dead")
@@ -170,7 +158,7 @@ async def test_a_worker_that_is_killed_takes_its_own_calls_alone(
     code, meanwhile = await open_call(many, server)
     assert code == 200
     await all_ready(many, server)
-    new = processes(server.process.pid)
+    new = server.workers()
     assert new[1] != old[1]
     assert (new[0], new[2]) == (old[0], old[2])
     fresh = [(await open_call(many, server))[1] for _ in range(2)]
@@ -186,7 +174,7 @@ async def test_at_last_all_end_together_on_a_signal(
     server: Server, one: aiohttp.ClientSession
 ) -> None:
     await all_ready(one, server)
-    workers = processes(server.process.pid).values()
+    workers = server.workers().values()
     server.process.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(server.process.wait, PATIENCE_S) == 0
     for pid in workers:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from voicecore.core.overload import OverloadLevel
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service.manager import Opened
+from voicecore.transport.server_notes import TurnState
 
 OFFER_SDP = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n"
 ANSWER_SDP = "v=0\r\no=- 2 2 IN IP4 0.0.0.0\r\n"
@@ -36,11 +37,15 @@ class FakeManager:
         self.closed = False
         self.calls: dict[str, FakeCall] = {}
         self.explode: Exception | None = None
+        self.turn_states: list[TurnState] = []
         self._numbers = itertools.count(1)
 
     @property
     def active(self) -> int:
         return len(self.calls)
+
+    def turn(self) -> list[TurnState]:
+        return self.turn_states
 
     async def start(self) -> None:
         self.started = True

@@ -71,9 +71,11 @@ class Worker:
     runner: web.AppRunner
     client: aiohttp.ClientSession
     deep: DeepCheck
+    dead: bool = False
 
     async def die(self) -> None:
         """As a process does, but for its board."""
+        self.dead = True
         await self.deep.close()
         await self.member.close()
         await self.runner.cleanup()
@@ -95,7 +97,8 @@ class FakeCrew:
         """Their clock goes on."""
         self.now_ns += round(seconds * NS_PER_S)
         for worker in self.workers:
-            worker.member.tell()
+            if not worker.dead:
+                worker.member.tell()
 
 
 @asynccontextmanager

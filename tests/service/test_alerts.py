@@ -52,6 +52,10 @@ def unanswered() -> Series:
     return grows("voicecore_ice_results_total", 100, 'result="unanswered"')
 
 
+def turn(up: int, position: int = 1) -> Series:
+    return stays("voicecore_turn_up", up, f'position="{position}",transport="udp"')
+
+
 def engine(state: str, stage: str = "stt", name: str = "near") -> Series:
     found: Series = {}
     for one in ("up", "down", "unknown"):
@@ -105,6 +109,8 @@ CASES: list[tuple[set[str], Series]] = [
     (set(), ice(0.5, 0.5)),
     ({"VoicecoreNoRelay"}, grows("voicecore_ice_no_relay_total", 1, 'reason="timeout"')),
     (set(), stays("voicecore_ice_no_relay_total", 7, 'reason="timeout"')),
+    ({"VoicecoreTurnDown"}, turn(0) | turn(1, position=2)),
+    (set(), turn(1)),
     ({"VoicecoreSlowAnswers"}, answers(50)),
     (set(), answers(99)),
     ({"VoicecoreEngineDown"}, engine("down") | engine("up", name="far")),

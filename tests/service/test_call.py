@@ -30,7 +30,8 @@ from voicecore.service.engine_factory import Engines
 from voicecore.service.kept_speech import KeptSpeech
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
-from voicecore.transport.peer import Peer, PeerConfig
+from voicecore.transport.peer import Peer
+from voicecore.transport.peer_config import PeerConfig
 
 HEAR_HZ = 16_000
 GOODBYE = "Goodbye to you."

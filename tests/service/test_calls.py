@@ -14,6 +14,7 @@ import pytest
 
 from fakes.media_threads import HandThreads
 from fakes.virtual_loop import virtually
+from transport.networks import turn_server
 from voicecore.engines.protocols import SpeechChunk
 from voicecore.engines.tts.stub import TtsStub
 from voicecore.errors import CapacityError, EngineError, PeerError, VoicecoreError
@@ -22,7 +23,9 @@ from voicecore.service.config import Settings
 from voicecore.service.engine_factory import build_engines
 from voicecore.service.metrics import Metrics
 from voicecore.transport.hub import MediaHub
-from voicecore.transport.peer import Peer, PeerConfig
+from voicecore.transport.peer import Peer
+from voicecore.transport.peer_config import PeerConfig
+from voicecore.transport.server_notes import ServerFault, TurnState
 
 
 @asynccontextmanager
@@ -265,13 +268,28 @@ NOWHERE: dict[str, Any] = {"turn_urls": ["turn:127.0.0.1:9"], "turn_secret": "s"
 """Nobody answers there."""
 
 
-def test_a_call_without_the_relay_it_should_have_is_counted() -> None:
+def test_calls_while_no_turn_server_works_are_counted_and_cost_nothing() -> None:
     async def main() -> None:
         metrics = Metrics()
+        found = metrics.registry.get_sample_value
+        counted = ("voicecore_ice_no_relay_total", {"reason": "timeout"})
         async with calls(metrics=metrics, **NOWHERE) as manager:
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
             await manager.open()
-            found = metrics.registry.get_sample_value
-            assert found("voicecore_ice_no_relay_total", {"reason": "timeout"}) == 1
+            assert loop.time() == began_s
+            assert found(*counted) == 0, "nobody knows yet"
+            assert [state.up for state in manager.turn()] == [None]
+            await asyncio.sleep(5)
+            before, began_s = descriptors(), loop.time()
+            for number in (1, 2, 3):
+                await manager.open()
+                assert found(*counted) == number
+            assert loop.time() == began_s
+            assert descriptors() == before
+            assert manager.turn() == [TurnState(1, "udp", up=False, fault=ServerFault.TIMEOUT)]
+        async with calls(start=False) as manager:
+            assert manager.turn() == []
 
     virtually(main())
 
@@ -292,6 +310,26 @@ def test_where_calls_go_by_a_relay_alone_none_is_taken_without(policy: str) -> N
             found = metrics.registry.get_sample_value
             assert found("voicecore_calls_refused_total", {"reason": "turn_timeout"}) == 2
             assert found("voicecore_calls_ended_total", {"reason": "no_relay"}) == 2
+
+    virtually(main())
+
+
+def test_a_server_that_calls_find_wanting_is_looked_at_soon() -> None:
+    async def main() -> None:
+        async with turn_server() as (port, server):
+            entry = {
+                "urls": [f"turn:127.0.0.1:{port}"], "username": "user", "credential": "secret",
+            }  # fmt: skip
+            both = {"ice_transport_policy": "relay_both", "ice_servers": [entry]}
+            async with calls(**both) as manager:
+                assert "typ relay" in (await manager.open()).sdp
+                await asyncio.sleep(10)
+                key, server.key = server.key, b"another"
+                assert (await code_of(manager.open()))[0] == "turn_refused"
+                assert [state.up for state in manager.turn()] == [False]
+                server.key = key
+                await asyncio.sleep(1)
+                assert [state.up for state in manager.turn()] == [True]
 
     virtually(main())
 

@@ -90,6 +90,24 @@ def test_lists_from_a_variable(monkeypatch: pytest.MonkeyPatch, values: str) -> 
     assert load_from().settings.allowed_hosts == ["a.example", "b.example"]
 
 
+def test_a_switch_that_is_off_may_stand_alone() -> None:
+    settings = load_from("--allow-anonymous", "--host", "0.0.0.0", "--tls", "self").settings
+    assert settings.allow_anonymous
+    assert load_from("--allow-anonymous", "true").settings.allow_anonymous
+    assert not load_from("--allow-anonymous", "false").settings.allow_anonymous
+    assert "--allow-anonymous" in problems_of("--allow-anonymous", "perhaps")
+
+
+def test_several_keys_from_a_list_or_a_text_of_lines() -> None:
+    one, two = "web=0123456789abcdef", "phone=0123456789abcdeg"
+    Path("voicecore.toml").write_text(f'api_keys = ["{one}", "{two}"]')
+    assert load_from().settings.api_keys.get_secret_value() == f"{one},{two}"
+    Path("voicecore.toml").write_text(f'api_keys = """\n{one}\n{two}\n"""')
+    assert load_from().settings.api_keys.get_secret_value() == f"{one},{two}"
+    Path("voicecore.toml").write_text("api_keys = 1234567890123456")
+    assert "1234567890123456" not in problems_of()
+
+
 def test_list_flags_repeat() -> None:
     loaded = load_from("--allowed-hosts", "a,b", "--allowed-hosts", "C.example")
     assert loaded.settings.allowed_hosts == ["a", "b", "c.example"]

@@ -21,6 +21,7 @@ from voicecore.service.probe.deep_metrics import DeepMetrics
 from voicecore.service.probe.report import Report
 from voicecore.service.recording import Recordings
 from voicecore.service.workers import sums
+from voicecore.transport.server_notes import TurnState
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCRAPED = {"job", "instance"}
@@ -76,6 +77,7 @@ def metrics(tmp_path_factory: pytest.TempPathFactory) -> Metrics:
 def engines(metrics: Metrics) -> None:
     """What only engines that fail, a busy machine and several instances have to tell."""
     metrics.watch_engines(lambda: {"stt": [ProviderHealth("near", "up")]})
+    metrics.watch_turn(lambda: [TurnState(1, "udp", up=True)])
     metrics.vad_backend("native", "avx2")
     metrics.engines.first_byte("llm", "near", 0.1)
     metrics.engines.finalised("stt", "near", 0.1)
@@ -149,6 +151,10 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
 
 
 def test_an_alert_says_what_is_wrong_and_where_to_read_on() -> None:
+    headings = re.findall(r"^### (Alert: .*)$", (DOCS / "operations.md").read_text(), re.M)
+    anchors = {re.sub(r"[^a-z]+", "-", heading.lower()) for heading in headings}
+    told = {rule["annotations"]["runbook"].partition("#")[2] for rule in alerts()}
+    assert told == anchors
     for rule in alerts():
         assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
         assert rule["annotations"]["summary"]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
+from yarl import URL
 
-from fakes.calls import OFFER_SDP
+from fakes.calls import OFFER_SDP, FakeManager
 from fakes.site import MakeSite, Site
-from service.test_tokens import RSA_KEY, SECRET, claims, hs256
-from voicecore.service.access.door import Access
+from service.test_tokens import SECRET, hs256, rs256
+from voicecore.service.app import build_app
 from voicecore.service.config import Settings
+from voicecore.service.metrics import Metrics
+from voicecore.service.readiness import Readiness
 
 KEY = "k3y-0123456789abcdef"
 KEYS = {"api_keys": f"web={KEY},phone={KEY}2"}
@@ -52,16 +58,10 @@ async def test_opening_takes_a_key(make_site: MakeSite, path: str, body: Any) ->
 async def test_the_path_can_be_written_in_other_ways_to_no_avail(make_site: MakeSite) -> None:
     site = await make_site(**KEYS)
     for path in ("/api/voice/%73ession", "/api/voice/./session", "/api/voice/session?x=/answer"):
-        url = site.client.make_url("/").join(_encoded(path))
+        url = site.client.make_url("/").join(URL(path, encoded=True))
         async with site.client.session.post(url) as reply:
             assert reply.status == 401, path
     assert site.manager.active == 0
-
-
-def _encoded(path: str) -> Any:
-    from yarl import URL
-
-    return URL(path, encoded=True)
 
 
 async def test_a_call_that_is_open_shows_its_own_token(make_site: MakeSite) -> None:
@@ -93,18 +93,12 @@ async def test_tokens_open_calls_beside_keys(make_site: MakeSite) -> None:
 async def test_without_published_keys_it_is_our_fault(make_site: MakeSite) -> None:
     site = await make_site(jwks_url="http://127.0.0.1:1/keys")
     async with site.client.post(
-        "/api/voice/session", headers={"Authorization": f"Bearer {rs256_token()}"}
+        "/api/voice/session", headers={"Authorization": f"Bearer {rs256()}"}
     ) as reply:
         assert reply.status == 503
         assert (await reply.json())["error"]["code"] == "keys_unavailable"
         assert int(reply.headers["Retry-After"]) > 0
     assert refusals(site, "keys_unavailable") == 1
-
-
-def rs256_token() -> str:
-    import jwt
-
-    return jwt.encode(claims(), RSA_KEY, algorithm="RS256")
 
 
 async def test_failed_attempts_count_for_their_address(make_site: MakeSite) -> None:
@@ -134,13 +128,18 @@ async def test_a_key_has_its_rate_wherever_it_is_shown(make_site: MakeSite) -> N
     assert await opened(site, "/api/voice/session", None, **{"X-API-Key": f"{KEY}2"}) == (200, "")
 
 
-async def test_the_process_itself_is_let_in_without_limits() -> None:
-    access = Access(Settings(**KEYS, rate_per_key="1/hour", rate_per_address="1/hour"))
-    (ours,) = access.self_key.headers().values()
-    for _ in range(5):
-        assert not (await access.admit(ours, "192.0.2.1")).limited
-    assert (await access.admit(KEY, "192.0.2.1")).name == "key:web"
-    await access.close()
+async def test_who_comes_by_a_unix_socket_went_through_a_door(tmp_path: Path) -> None:
+    limits = {"rate_per_key": "1/hour", "rate_per_address": "1/hour"}
+    app = build_app(Settings(**KEYS, **limits), FakeManager(9), Metrics(), Readiness(), tmp_path)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    path = str(tmp_path / "inner.sock")
+    await web.UnixSite(runner, path).start()
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as inner:
+        for _ in range(3):
+            async with inner.post("http://localhost/api/voice/session") as reply:
+                assert reply.status == 200
+    await runner.cleanup()
 
 
 async def test_neither_keys_nor_tokens_are_logged(

@@ -16,6 +16,7 @@ from service.test_call import GOODBYE, Rig
 from voicecore.core.turns.farewell import CALL_CAP_MS
 from voicecore.errors import CapacityError
 from voicecore.service import calls as calls_module
+from voicecore.service.call_scope import CallScope
 from voicecore.service.calls import GOODBYES_S, Calls
 from voicecore.service.config import Settings
 from voicecore.service.directory import Alone
@@ -43,6 +44,7 @@ class Connected:
 
     def __init__(self, session_id: str, context: Any, on_over: Callable[[Any], None]) -> None:
         self.session_id = session_id
+        self.scope = CallScope(session_id)
         self.connected_ns: int | None = 1
         self.age_ns = 0
         self.end_reason = ""

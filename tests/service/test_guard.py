@@ -101,11 +101,13 @@ async def test_cors_for_allowed_origins_alone(make_site: MakeSite) -> None:
     assert reply.status == 204
     assert reply.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
     assert "PATCH" in reply.headers["Access-Control-Allow-Methods"]
-    assert "Authorization" in reply.headers["Access-Control-Allow-Headers"]
+    asked = reply.headers["Access-Control-Allow-Headers"].split(", ")
+    assert asked == ["Authorization", "Content-Type", "X-API-Key"]
     reply = await site.client.get("/api/voice/session/gone", headers=there)
     assert reply.status == 404
     assert reply.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
     assert "Origin" in reply.headers["Vary"]
+    assert "X-Voicecore-Session" in reply.headers["Access-Control-Expose-Headers"]
     assert "Access-Control-Allow-Credentials" not in reply.headers
     preflight["Origin"] = "https://evil.example"
     reply = await site.client.options("/api/voice/session/x", headers=preflight)
@@ -113,6 +115,16 @@ async def test_cors_for_allowed_origins_alone(make_site: MakeSite) -> None:
     assert "Access-Control-Allow-Origin" not in reply.headers
     reply = await site.client.post("/api/voice/session", headers={"Origin": site.origin})
     assert "Access-Control-Allow-Origin" not in reply.headers
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nothing", "/api/voice/session/gone", "/metrics"])
+async def test_what_is_no_page_is_shown_in_nobodys_frame(site: Site, path: str) -> None:
+    headers = (await site.client.get(path)).headers
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "Strict-Transport-Security" not in headers, "it came by plain HTTP"
 
 
 async def test_options_that_is_no_preflight_is_a_wrong_method(site: Site) -> None:

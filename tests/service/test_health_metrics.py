@@ -13,6 +13,7 @@ from voicecore.errors import MisuseError
 from voicecore.service.loop_lag import measure_loop_lag
 from voicecore.service.metrics import Metrics
 from voicecore.service.secret_text import masked
+from voicecore.transport.server_notes import ServerFault, TurnState
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -177,6 +178,65 @@ def test_stages_of_turns_and_recordings_are_counted() -> None:
     assert read("voicecore_stale_events_total") == 2
     assert read("voicecore_recordings_total", {"event": "failed"}) == 1
     assert read("voicecore_recording_bytes_total") == 77
+
+
+DOWN = TurnState(1, "udp", up=False, fault=ServerFault.REFUSED)
+SILENT = TurnState(2, "tls", up=False, fault=ServerFault.TIMEOUT)
+UP = TurnState(2, "tls", up=True)
+
+
+async def test_turn_servers_are_told_and_no_reason_where_calls_do_without(site: Site) -> None:
+    async def told() -> dict[str, object]:
+        reply = await site.client.get("/readyz")
+        assert reply.status == 200
+        return await reply.json()  # type: ignore[no-any-return]
+
+    assert "turn" not in await told()
+    site.ready.watch_turn(site.manager.turn, required=False)
+    assert "turn" not in await told(), "none is configured"
+    site.manager.turn_states = [DOWN, SILENT]
+    assert (await told())["turn"] == [
+        {
+            "position": 1,
+            "transport": "udp",
+            "state": "down",
+            "reason": "it refuses our user name and password",
+        },
+        {"position": 2, "transport": "tls", "state": "down", "reason": "it doesn't answer"},
+    ]
+    site.manager.turn_states = [TurnState(1, "tcp", up=None), UP]
+    states = (await told())["turn"]
+    assert [each["state"] for each in states] == ["unknown", "up"]  # type: ignore[attr-defined]
+
+
+async def test_where_calls_need_a_turn_server_one_that_works_is_waited_for(site: Site) -> None:
+    site.ready.watch_turn(site.manager.turn, required=True)
+    site.manager.limit = 9
+    for states, why in (
+        ([TurnState(1, "udp", up=None)], "none has been asked yet"),
+        ([SILENT, DOWN], "it refuses our user name and password"),
+        ([SILENT, TurnState(1, "udp", up=None)], "it doesn't answer"),
+    ):
+        site.manager.turn_states = states
+        reply = await site.client.get("/readyz")
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
+        error = (await reply.json())["error"]
+        assert error["code"] == "not_ready"
+        assert error["message"] == (
+            f"turn: calls go through a TURN server here, and none gives a relay: {why}"
+        )
+        # Who comes nevertheless is told by the call itself what is wrong.
+        assert (await site.client.post("/api/voice/session")).status == 200
+    site.manager.turn_states = [DOWN, UP]
+    assert (await site.client.get("/readyz")).status == 200
+
+
+def test_turn_servers_are_measured_by_their_place() -> None:
+    metrics = Metrics()
+    states = [DOWN, UP, TurnState(3, "tcp", up=None)]
+    metrics.watch_turn(lambda: states)
+    up = {labels: value for (name, labels), value in samples(metrics).items() if "turn_up" in name}
+    assert up == {("1", "udp"): 0, ("2", "tls"): 1}
 
 
 async def test_the_directory_is_told_and_no_reason(site: Site) -> None:

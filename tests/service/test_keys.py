@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voicecore.service.access.keys import MOST_KEYS, ApiKeys, SelfKey, parse_keys
+from voicecore.service.access.keys import MOST_KEYS, ApiKeys, parse_keys
 from voicecore.service.config_load import ConfigError, load
 
 KEY = "k3y-0123456789abcdef"
@@ -56,17 +56,6 @@ def test_a_key_is_known_by_its_name_alone() -> None:
     held = repr(vars(keys))
     assert KEY not in held
     assert OTHER not in held
-
-
-def test_our_own_key_is_drawn_anew_unless_given() -> None:
-    one, other = SelfKey(), SelfKey()
-    (value,) = one.headers().values()
-    assert len(value) >= 32
-    assert one.matches(value)
-    assert not other.matches(value)
-    assert not one.matches("")
-    assert SelfKey(value).matches(value)
-    assert value not in repr(one)
 
 
 def test_a_file_has_a_key_a_line(clean_surroundings, monkeypatch) -> None:
@@ -124,9 +113,12 @@ def test_doors_that_may_stand_so(clean_surroundings, settings: dict[str, object]
 
 
 def test_what_is_allowed_but_odd_is_warned_of(clean_surroundings) -> None:
-    loaded = load({"host": "0.0.0.0", "jwks_url": "http://issuer.example/keys"})
+    secure = {"host": "0.0.0.0", "trusted_proxies": "10.0.0.0/8"}
+    loaded = load({**secure, "jwks_url": "http://issuer.example/keys"})
     assert [note[:30] for note in loaded.warnings] == [
         "jwks_url without jwt_audience:", "jwks_url without https: who is"
     ]  # fmt: skip
     assert not load({"jwks_url": "http://127.0.0.1:1/keys", "jwt_audience": "us"}).warnings
     assert "everybody" in load({"allow_anonymous": True}).warnings[0]
+    (warning,) = load({"host": "0.0.0.0", "jwt_secret": "s" * 32}).warnings
+    assert "without HTTPS" in warning

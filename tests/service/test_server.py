@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from voicecore.service.engine_factory import Engines
 from voicecore.service.listening import admin_url_of
 from voicecore.service.metrics import Metrics
 from voicecore.service.server import Server
+from voicecore.service.tls import make_certificate
 
 STUBS: dict[str, Any] = {"stt": "stub", "llm": "stub", "tts": "stub", "vad": "energy", "port": 0}
 
@@ -199,6 +201,25 @@ async def test_banner_tells_where_and_hints_at_https_for_other_machines() -> Non
     await quiet.close()
 
 
+@pytest.mark.parametrize(("host", "insists"), [("voice.example.org", True), ("localhost", False)])
+async def test_browsers_shall_insist_on_the_owners_certificate(
+    tmp_path: Path, host: str, insists: bool
+) -> None:
+    pem = tmp_path / "own.pem"
+    pem.write_bytes(make_certificate(["localhost"], datetime.now(UTC)))
+    one = server(FakeManager(), tls_cert=pem, tls_key=pem, allowed_hosts="voice.example.org")
+    await one.start()
+    (url,) = one.urls
+    trust = ssl.create_default_context(cafile=str(pem))
+    async with (
+        aiohttp.ClientSession(headers={"Host": host}) as session,
+        session.get(url.replace("127.0.0.1", "localhost") + "healthz", ssl=trust) as reply,
+    ):
+        assert reply.status == 200
+        assert ("Strict-Transport-Security" in reply.headers) is insists
+    await one.close()
+
+
 async def test_the_admin_listener_comes_and_goes_with_the_server(unused_tcp_port: int) -> None:
     one = server(FakeManager(), admin_port=unused_tcp_port, admin_token="x")
     await one.start()
@@ -231,4 +252,5 @@ async def test_tls_self_warns_and_serves(tmp_path: Path, monkeypatch: pytest.Mon
     async with aiohttp.ClientSession() as session, session.post(path, ssl=trust) as reply:
         assert reply.status == 200
         assert "Secure" in reply.headers["Set-Cookie"]
+        assert "Strict-Transport-Security" not in reply.headers, "nothing to insist on"
     await one.close()

@@ -26,7 +26,7 @@ PUBLIC_PEM = PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
 
 
 def claims(**more: Any) -> dict[str, Any]:
-    given = {"sub": "ann", "exp": time.time() + 60, "iss": "issuer", "aud": "us", **more}
+    given = {"sub": "ann", "exp": time.time() + 86_400, "iss": "issuer", "aud": "us", **more}
     return {name: value for name, value in given.items() if value is not None}
 
 

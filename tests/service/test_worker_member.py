@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -12,12 +13,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
+from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.crew import FakeCrew, Worker, crew
 from voicecore.core.overload import OverloadLevel
 from voicecore.errors import PeerError
+from voicecore.service.forwarded import from_worker
 from voicecore.service.session_ids import owner_of
+from voicecore.service.workers.board import FRESH_NS
 from voicecore.service.workers.member import TRY_NEXT
 
 MakeCrew = Callable[..., Awaitable[FakeCrew]]
@@ -57,6 +62,13 @@ async def error_of(reply: aiohttp.ClientResponse) -> tuple[int, str]:
 def socket_of(worker: Worker) -> str:
     """Where it takes what others pass on."""
     return str(worker.runner.addresses[1])
+
+
+def vacated(worker: Worker) -> str:
+    """Where it took what others pass on; somebody else may take it there from now on."""
+    path = socket_of(worker)
+    Path(path).unlink()
+    return path
 
 
 @contextmanager
@@ -276,6 +288,35 @@ async def test_a_dead_worker_is_passed_over(make_crew: MakeCrew) -> None:
     await opened(workers[0])
     await workers[1].die()  # by the board it is there and has fewer calls
     assert whose(await opened(workers[0])) == 0
+
+
+async def test_who_hangs_with_a_request_is_passed_over(
+    make_crew: MakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicecore.service.workers.wire.LOOK_S", 0.01)
+    made = await make_crew(5, 5)
+    asked, hung = made.workers
+    call = await opened(hung)
+    await opened(asked)
+    await opened(asked)  # so the other one is the better choice
+    path = vacated(hung)
+    await hung.die()
+    came = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
+        await reader.read(-1)  # until whoever asks gives up
+        writer.close()
+
+    async with await asyncio.start_unix_server(hang, path):
+        opening = asyncio.create_task(opened(asked))
+        await came.wait()
+        made.pass_time(FRESH_NS / 1e9)
+        assert whose(await opening) == 0
+        async with asked.client.get(
+            f"/api/voice/session/{call['session_id']}", headers=bearer(call)
+        ) as reply:
+            assert await error_of(reply) == (503, "worker_silent")
 
 
 async def test_a_body_that_is_too_large_is_passed_to_nobody(make_crew: MakeCrew) -> None:
@@ -500,3 +541,34 @@ async def test_the_inner_routes_are_not_served_to_the_world(make_crew: MakeCrew)
     (worker,) = (await make_crew(1)).workers
     async with worker.client.get("/sessions") as reply:
         assert reply.status == 404
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_worker_is_known_by_its_socket_on_either_loop(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    known = web.Application()
+
+    async def tell(request: web.Request) -> web.Response:
+        return web.Response(text=str(from_worker(request)))
+
+    async def ask(connector: aiohttp.BaseConnector, url: str) -> str:
+        async with aiohttp.ClientSession(connector=connector) as client, client.get(url) as reply:
+            return await reply.text()
+
+    async def main() -> tuple[str, str]:
+        runner = web.AppRunner(known)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+            with tempfile.TemporaryDirectory(prefix="crew-") as folder:
+                await web.UnixSite(runner, f"{folder}/0.sock").start()
+                by_socket = await ask(aiohttp.UnixConnector(f"{folder}/0.sock"), "http://worker/")
+                return by_socket, await ask(aiohttp.TCPConnector(), url)
+        finally:
+            await runner.cleanup()
+
+    known.router.add_get("/", tell)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(main()) == ("True", "False")

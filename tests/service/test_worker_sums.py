@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -123,13 +122,6 @@ def test_a_successor_counts_on_where_its_predecessor_was_told_to_be(tmp_path: Pa
         assert values['calls_total{flow="offer"}'] == 5 + 2 * (generation - 1)
         assert values["seconds_count"] == 1
         assert values['active{worker="0"}'] == 1
-
-
-def test_the_page_has_what_is_counted_of_several_workers() -> None:
-    page = Path(__file__).parents[2] / "docs" / "metrics.md"
-    rows = re.findall(r"^\| `(voicecore_worker\w+)` \|", page.read_text(), re.M)
-    text, _ = sums.exposition({}, [], 0)
-    assert set(rows) == {name for name in read(text) if not name.endswith("_created")}
 
 
 def test_who_is_silent_is_counted() -> None:

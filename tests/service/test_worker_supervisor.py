@@ -22,6 +22,7 @@ from voicecore.errors import MisuseError
 from voicecore.service.config_load import ConfigError
 from voicecore.service.workers import supervisor as supervising
 from voicecore.service.workers.board import Board, WorkerState
+from voicecore.service.workers.orphans import bury
 from voicecore.service.workers.place import (
     ADMIN,
     PUBLIC,
@@ -215,6 +216,24 @@ def running_still(pid: int) -> bool:
     except OSError:
         return False
     return text.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_dead_children_are_buried_but_those_that_somebody_waits_for() -> None:
+    ours = subprocess.Popen([sys.executable, "-c", ""])
+    orphan = subprocess.Popen([sys.executable, "-c", ""])
+    alive = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    deadline_s = time.monotonic() + PATIENCE_S
+    while running_still(ours.pid) or running_still(orphan.pid):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
+    bury([ours.pid])
+    assert not Path(f"/proc/{orphan.pid}").exists()
+    assert Path(f"/proc/{ours.pid}").exists()
+    assert ours.wait() == 0
+    assert running_still(alive.pid)
+    alive.communicate(b"\n")
+    assert alive.returncode == 0
+    orphan.poll()
 
 
 # -- sockets and places ----------------------------------------------------------------

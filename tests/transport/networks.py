@@ -80,6 +80,7 @@ class _TurnServer(asyncio.DatagramProtocol):
         self.relays: dict[Address, _Relay] = {}
         self.relayed = 0
         self.lifetimes: list[int] = []
+        self.answers_refreshes = True
         self.serving: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -114,6 +115,8 @@ class _TurnServer(asyncio.DatagramProtocol):
         elif request.message_method == stun.Method.CHANNEL_BIND:
             number = request.attributes["CHANNEL-NUMBER"]
             self.relays[addr].channels[number] = request.attributes["XOR-PEER-ADDRESS"]
+        elif not self.answers_refreshes:
+            return
         self._reply(request, addr, attributes=attributes)
 
     def _reply(

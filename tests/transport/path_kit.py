@@ -14,7 +14,8 @@ from fakes.media_threads import HandThreads
 from transport.networks import binding_request
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_servers import TurnServer
-from voicecore.transport.media_path import MediaPath, PathConfig, SelectedPair
+from voicecore.transport.ice_way import PathConfig
+from voicecore.transport.media_path import MediaPath, SelectedPair
 
 PASSWORD = "p" * 22
 

@@ -17,7 +17,8 @@ from transport.kit import media_hub, over, until
 from voicecore.errors import PeerError
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.native_plane import NativePlane
-from voicecore.transport.peer import AudioLink, Peer, PeerConfig
+from voicecore.transport.peer import AudioLink, Peer
+from voicecore.transport.peer_config import PeerConfig
 
 
 class Notes:

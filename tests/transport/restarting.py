@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from voicecore.transport.aioice_seam import FarIce, IceCandidate
-from voicecore.transport.media_path import PathConfig
+from voicecore.transport.ice_way import PathConfig
 from voicecore.transport.peer import Peer
 
 UNKNOWN = FarIce("none", "0" * 22)

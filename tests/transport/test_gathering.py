@@ -16,8 +16,10 @@ from transport.path_kit import Rig, offered, rig, seconds, silence
 from voicecore.transport import reflexive
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_servers import StunServer, TurnServer
-from voicecore.transport.media_path import MediaPath, PathConfig
+from voicecore.transport.ice_way import PathConfig
+from voicecore.transport.media_path import MediaPath
 from voicecore.transport.server_notes import ServerFault, ServerNotes
+from voicecore.transport.turn_watch import TurnWatch
 
 SILENT = StunServer("127.0.0.1", 9)
 
@@ -114,13 +116,12 @@ def test_silent_servers_hold_a_call_up_once_in_half_a_minute_and_for_a_bounded_t
     virtually(main())
 
 
-@pytest.mark.parametrize("kind", ["relay_required", "relay_only"])
-def test_where_a_relay_is_needed_a_call_waits_longer_and_tries_the_silent_too(kind: str) -> None:
+def test_where_a_relay_is_needed_a_call_waits_longer_and_tries_the_silent_too() -> None:
     async def main() -> None:
         notes = ServerNotes(asyncio.get_running_loop().time)
         with silence() as server:
             for _ in range(2):
-                async with rig("127.0.0.1", turn=(server,), notes=notes, **{kind: True}) as made:
+                async with rig("127.0.0.1", turn=(server,), notes=notes, relay_only=True) as made:
                     assert await seconds(made.connection.gather_candidates()) == 4.0
                     assert made.path.no_relay is ServerFault.TIMEOUT
 
@@ -184,17 +185,40 @@ async def test_a_relay_that_comes_when_the_call_is_over_is_given_back() -> None:
         await until(lambda: 0 in server.lifetimes)
 
 
-async def test_where_the_far_end_is_relayed_we_only_see_that_it_can_be() -> None:
+async def test_who_is_told_how_the_servers_are_takes_no_relay() -> None:
     async with turn_server() as (port, server):
         told: list[ServerFault] = []
-        policy: dict[str, Any] = {
-            "relay_required": True, "on_no_relay": told.append, "notes": ServerNotes(),
-        }  # fmt: skip
         at = TurnServer("127.0.0.1", port, "udp", False, "user", "secret")
-        for _ in range(3):
-            async with rig("192.0.2.2", turn=(at,), **policy) as made:
+        watch = TurnWatch(lambda: [at], ServerNotes())
+        watch.start()
+        policy: dict[str, Any] = {"turn_watch": watch, "on_no_relay": told.append, "turn": (at,)}
+        for required in (True, False, True):
+            async with rig("192.0.2.2", relay_required=required, **policy) as made:
                 assert [kind for kind, *_ in await offered(made)] == ["host"]
                 assert made.path.no_relay is None
         await until(lambda: 0 in server.lifetimes)
-        assert len(server.relays) == 1, "it worked a moment ago"
+        await watch.close()
+        assert len(server.relays) == 1, "the watch's"
         assert told == []
+
+
+def test_before_the_servers_are_known_only_who_needs_a_relay_waits() -> None:
+    async def main() -> None:
+        told: list[ServerFault] = []
+        with silence() as silent:
+            watch = TurnWatch(lambda: [silent], ServerNotes())
+            watch.start()
+            policy: dict[str, Any] = {"turn_watch": watch, "on_no_relay": told.append}
+            async with rig("127.0.0.1", **policy) as made:
+                assert await seconds(made.connection.gather_candidates()) == 0.0
+            assert told == []
+            async with rig("127.0.0.1", relay_required=True, **policy) as made:
+                assert await seconds(made.connection.gather_candidates()) == 4.0
+                assert made.path.no_relay is ServerFault.TIMEOUT
+            for required in (True, False):
+                async with rig("127.0.0.1", relay_required=required, **policy) as made:
+                    assert await seconds(made.connection.gather_candidates()) == 0.0
+            assert told == ["timeout"] * 3
+            await watch.close()
+
+    virtually(main())

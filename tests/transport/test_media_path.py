@@ -15,8 +15,10 @@ from transport.networks import binding_request, turn_server
 from transport.path_kit import PASSWORD, Rig, offered, rig
 from transport.peer_kit import Notes
 from voicecore.transport.hub import MediaHub
-from voicecore.transport.media_path import RELAYED, MediaPath, PathConfig, SelectedPair
-from voicecore.transport.peer import Peer, PeerConfig
+from voicecore.transport.ice_way import PathConfig
+from voicecore.transport.media_path import RELAYED, MediaPath, SelectedPair
+from voicecore.transport.peer import Peer
+from voicecore.transport.peer_config import PeerConfig
 
 FAR, FARTHER = ("192.0.2.77", 5000), ("192.0.2.78", 6000)
 # -- candidates -----------------------------------------------------------------------

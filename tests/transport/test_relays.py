@@ -149,13 +149,11 @@ def test_a_change_is_logged_once_and_a_silence_ends(caplog: pytest.LogCaptureFix
         assert not notes.keeps_silent("turn:a")
         notes.fails("turn:a", ServerFault.REFUSED, "error 401")
         assert not notes.keeps_silent("turn:a")
-        assert not notes.worked("turn:a")
+        assert (notes.is_up("turn:a"), notes.fault("turn:a")) == (False, "refused")
         notes.works("turn:a")
         notes.works("turn:a")
-        now_s = 39.0
-        assert notes.worked("turn:a")
-        now_s = 40.0
-        assert not notes.worked("turn:a")
+        assert (notes.is_up("turn:a"), notes.fault("turn:a")) == (True, None)
+        assert (notes.is_up("turn:b"), notes.fault("turn:b")) == (None, None)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "INFO"]
     assert caplog.messages[0].startswith("turn:a: it doesn't answer (within 0.4 s); check that")
     assert "(error 401); turn_secret must be" in caplog.messages[1]

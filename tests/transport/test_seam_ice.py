@@ -15,9 +15,11 @@ from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 from aiortc import rtcicetransport
 
 from fakes.virtual_loop import virtually
+from transport.networks import turn_server
 from transport.seam_kit import hostile_stun, ice_of, rig_protocol
 from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport import aiortc_seam as seam
+from voicecore.transport.ice_servers import TurnServer
 
 
 async def test_ice_transports_are_under_a_mangled_name(connection) -> None:
@@ -266,6 +268,23 @@ def test_a_refusal_has_its_code_and_silence_is_an_error_of_its_own() -> None:
 def test_a_relay_is_given_back_by_closing_its_transport_twice_if_need_be() -> None:
     source = inspect.getsource(turn.TurnTransport.close)
     assert "if self.__close_task is not None" in source
+
+
+async def test_a_relay_is_given_back_within_reach_and_tells_its_protocol() -> None:
+    async with turn_server() as (port, server):
+        ours = TurnServer("127.0.0.1", port, "udp", False, "user", "secret")
+        _, protocol = await ice_seam.allocate_relay(ours, ice_seam.StunQueries)
+        relay = vars(protocol.transport)
+        assert relay["_TurnTransport__inner_protocol"].transport.is_closing() is False
+        await ice_seam.let_relay_go(protocol, wait_s=60)
+        assert server.lifetimes == [600, 0]
+        assert relay["_TurnTransport__inner_protocol"].transport.is_closing()
+        await ice_seam.let_relay_go(protocol, wait_s=60)
+        assert relay["_TurnTransport__close_task"] is None, "nothing goes on of its own"
+        async with asyncio.timeout(60):
+            await protocol.close()  # which waits for the word that it is closed
+    source = inspect.getsource(turn.TurnClientMixin.delete)
+    assert "finally:" in source, "also if it is cancelled"
 
 
 def test_checks_over_a_relay_wait_behind_others() -> None:

@@ -173,7 +173,8 @@ async def _run(settings: Settings, place: Place | None, report: Callable[[str], 
                 report(line)
             await ending.asked.wait()
             if ending.drains:
-                report("stopping: calls may end by themselves; again to stop at once")
+                if alone:
+                    report("stopping: calls may end by themselves; again to stop at once")
                 await _unless(server.drain(), ending.at_once)
     except ConfigError as error:
         code = _complain(error.problems)

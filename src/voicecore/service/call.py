@@ -40,7 +40,8 @@ from voicecore.service.timers import call_in
 from voicecore.service.tracing import NO_TRACES, Tracer
 from voicecore.service.version import version
 from voicecore.service.voice import AnyVoice, voice_of
-from voicecore.transport.peer import AudioLink, Peer, PeerConfig
+from voicecore.transport.peer import AudioLink, Peer
+from voicecore.transport.peer_config import PeerConfig
 from voicecore.transport.plane import MediaPlane
 
 _LOG = logging.getLogger(__name__)

@@ -51,7 +51,7 @@ class CallMetrics:
         )
         self._no_relay = Counter(
             "voicecore_ice_no_relay",
-            "Calls of which no TURN server gave our side a relay, by what was wrong",
+            "Calls opened while no TURN server gave relays, by what was wrong",
             ["reason"],
             registry=registry,
         )
@@ -116,7 +116,7 @@ class CallMetrics:
         self._ice.labels(result, local_type or "none", remote_type or "none").inc()
 
     def no_relay(self, reason: str) -> None:
-        """TURN servers are configured, and none gave a call a relay (``ServerFault``)."""
+        """A call came while no TURN server of those configured works (``ServerFault``)."""
         self._no_relay.labels(reason).inc()
 
     def ice_restart(self, result: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import logging
 import secrets
+from collections.abc import Sequence
 
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.turns import farewell
@@ -25,6 +26,7 @@ from voicecore.service.overload import OverloadMonitor
 from voicecore.service.recording import Recordings
 from voicecore.service.session_ids import SessionIds
 from voicecore.service.tracing import make_tracer
+from voicecore.transport.server_notes import TurnState
 
 _LOG = logging.getLogger(__name__)
 
@@ -93,6 +95,10 @@ class Calls:
     def overload_level(self) -> OverloadLevel:
         """See :class:`CallManager`."""
         return self._overload.level
+
+    def turn(self) -> Sequence[TurnState]:
+        """See :class:`CallManager`."""
+        return [] if self._media is None else self._media.turn()
 
     async def start(self) -> None:
         """Open the sockets, synthesise what is kept. Runs once, after the engines have started."""

@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from voicecore.service.access_fields import ACCESS, ADMIN, AccessFields
+from voicecore.service.addresses import is_loopback
 from voicecore.service.engine_fields import (
     CALLS_PER_STT_WORKER,
     DEFAULT_CALL_LIMIT,
@@ -268,6 +269,12 @@ class Settings(
     def warnings(self) -> list[str]:
         """What is allowed but probably not meant."""
         notes = [*self.engine_warnings(), *self.access_warnings()]
+        if not (is_loopback(self.host) or self.tls or self.tls_cert or self.trusted_proxies):
+            notes.append(
+                f"host {self.host} without HTTPS: keys, tokens and who is called can be read on the"
+                " way, and browsers give no microphone (tls, tls_cert, or a proxy in"
+                " trusted_proxies)"
+            )
         if self.turn_urls and self.turn_ttl_s < self.max_call_s:
             notes.append("turn_ttl_s is below max_call_s: relayed calls may end with their ticket")
         ports = self.udp_port_max - self.udp_port_min + 1

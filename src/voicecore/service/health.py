@@ -60,10 +60,11 @@ class HealthRoutes:
         """200 when a call would be taken and answered now, else 503 with all reasons.
 
         ``overload`` other than ``normal`` says that something is spared already;
-        ``engines`` which engines of a chain are down, and why; ``directory`` how the one of
-        all instances is, where there is one. Of several workers one that takes calls is
-        enough, and ``workers`` tells how each is. ``?deep=1`` looks deeper: a real call to
-        this process must have been answered lately, and ``deep`` tells of it.
+        ``engines`` which engines of a chain are down, and why; ``turn`` the same of TURN
+        servers, ``directory`` how the one of all instances is, where there are any. Of
+        several workers one that takes calls is enough, and ``workers`` tells how each is.
+        ``?deep=1`` looks deeper: a real call to this process must have been answered
+        lately, and ``deep`` tells of it.
         """
         deep = self._deep_check(request)
         reasons, told = self._own() if self._crew is None else self._of_all(self._crew)
@@ -84,12 +85,14 @@ class HealthRoutes:
             told["deep"] = look.told()
         if directory := self._ready.directory():
             told["directory"] = directory
+        if turn := self._ready.turn():
+            told["turn"] = turn
         shown = {"status": "ready", **told, "engines": self._ready.engines()}
         return web.json_response(shown, headers={"Cache-Control": "no-store"})
 
     def _own(self) -> _Verdict:
         manager = self._manager
-        reasons = self._ready.reasons() or self._ready.engines_down()
+        reasons = self._ready.reasons() or self._ready.impaired()
         if manager.draining:
             reasons.append("the server is draining: it is about to stop and takes no more calls")
         if manager.active >= manager.limit:
@@ -108,7 +111,7 @@ class HealthRoutes:
         with_room = [one for one in taking if one.active < one.limit]
         limit = sum(one.limit for one in taking)
         if not any(one.state == "ready" for one in with_room):
-            reasons = self._ready.reasons() or self._ready.engines_down()
+            reasons = self._ready.reasons() or self._ready.impaired()
             if taking and not with_room:
                 reasons.append(f"all {limit} places are taken")
             reasons += [f"worker {one.worker} {one.why_not}" for one in workers if one.why_not]

@@ -43,7 +43,7 @@ class IceFields(BaseModel):
     turn_urls: IceUrlList = setting(
         ICE,
         list,
-        "TURN servers that share turn_secret with us (coturn), in the order they are tried:"
+        "TURN servers that share turn_secret with us (coturn), the best first:"
         " by UDP, by TCP (?transport=tcp), over TLS (turns:)",
         metavar="URLS",
     )

@@ -22,7 +22,7 @@ ADMIN_FLAGS = "admin-"
 def cannot_listen(error: OSError, host: str, port: int, flag: str = "") -> ConfigError:
     """What to raise for ``error``, which opening that socket met.
 
-    ``flag``: what the names of its settings begin with.
+    ``flag``: what the names of its settings begin with, as ``admin-``.
     """
     # asyncio from Python 3.12 on drops the number of this one.
     number = error.errno or errno.EADDRNOTAVAIL

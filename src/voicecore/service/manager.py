@@ -6,10 +6,12 @@ methods run on the event loop's thread; none blocks it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from voicecore.core.overload import OverloadLevel
+from voicecore.transport.server_notes import TurnState
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class CallManager(Protocol):
     @property
     def overload_level(self) -> OverloadLevel:
         """What is given up now; no call is admitted while it is REFUSING."""
+        ...
+
+    def turn(self) -> Sequence[TurnState]:
+        """How each TURN server is, in the order they are tried; none before the start."""
         ...
 
     async def start(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiortc import RTCIceServer
@@ -27,6 +27,7 @@ from voicecore.service.lateness import Lateness
 from voicecore.service.overload import MediaLoad
 from voicecore.transport import ice_servers as ice_server_urls
 from voicecore.transport.hub import MediaHub, is_ipv6
+from voicecore.transport.ice_servers import TurnServer
 from voicecore.transport.media_setup import (
     CODECS,
     MediaWants,
@@ -35,12 +36,14 @@ from voicecore.transport.media_setup import (
     send_limits,
 )
 from voicecore.transport.native_plane import NativePlane
-from voicecore.transport.peer import AudioLink, PeerConfig
+from voicecore.transport.peer import AudioLink
+from voicecore.transport.peer_config import PeerConfig
 from voicecore.transport.reflexive import Reflexive
 from voicecore.transport.scored_vad import ScoredHearing
 from voicecore.transport.sdp_audio import AudioWants
 from voicecore.transport.send_control import SendControl
-from voicecore.transport.server_notes import ServerFault, ServerNotes
+from voicecore.transport.server_notes import ServerFault, ServerNotes, TurnState
+from voicecore.transport.turn_watch import TurnWatch
 
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _OPUS_FALLBACK_HZ = 24000
@@ -66,16 +69,16 @@ def play_rates(tts_hz: int) -> set[int]:
 class Media:
     """Belongs to the event loop; made when the engines have started, closed after the calls.
 
-    ``on_no_relay`` is told of each call for which no TURN server gave a relay, and why;
-    ``on_restart`` how each ICE restart went. Raises :class:`ConfigError` for an echo canceller without a native VAD,
-    :class:`~voicecore.errors.MissingLibraryError` without its library.
+    ``on_no_relay`` is told of each call that came while no TURN server gave relays, and why;
+    ``on_restart`` how each ICE restart went. Raises :class:`ConfigError` for an echo canceller
+    without a native VAD, :class:`~voicecore.errors.MissingLibraryError` without its library.
     """
 
     def __init__(
         self,
         settings: Settings,
         engines: Engines,
-        on_no_relay: Callable[[ServerFault], None] | None = None,
+        on_no_relay: Callable[[ServerFault], None] = lambda fault: None,
         on_restart: Callable[[str], None] = lambda result: None,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -96,6 +99,8 @@ class Media:
         stun, _ = ice_server_urls.read(settings.ice_servers)
         self._reflexive = Reflexive(self._hub, stun)
         self._notes = ServerNotes()
+        self._turn_ca = str(settings.turn_ca) if settings.turn_ca else None
+        self._turn_watch = TurnWatch(self._turn_servers, self._notes, ca_file=self._turn_ca)
         self._next_port = _port_source(settings.udp_port_min, settings.udp_port_max)
         self._scorer = VadBatcher(engines.vad, loop.call_soon, gather=self._gather)
         self._native_vad = weights is not None
@@ -107,6 +112,7 @@ class Media:
             self._open_ports()
             if all(is_ipv6(address) for address in settings.public_ip):
                 self._reflexive.start()
+        self._turn_watch.start()
 
     @property
     def hub(self) -> MediaHub:
@@ -116,14 +122,12 @@ class Media:
     def peer_config(self) -> PeerConfig:
         """How the next call is reached."""
         settings = self._settings
-        # Our own way to the relay; credentials are made anew, since they expire, and
-        # for a user of its own: coturn counts allocations by the user (user-quota).
-        user = f"server-{secrets.token_hex(4)}"
-        known: list[dict[str, Any]] = ice_servers(settings, user, time.time())
         policy = settings.ice_transport_policy
+        relayed = policy == "relay_both"
+        stun = [RTCIceServer(server.urls) for server in settings.ice_servers]
         return PeerConfig(
             self._hub,
-            ice_servers=tuple(RTCIceServer(**server) for server in known),
+            ice_servers=tuple(self._minted() if relayed else stun),
             port_min=settings.udp_port_min,
             port_max=settings.udp_port_max,
             next_port=self._next_port,
@@ -135,11 +139,12 @@ class Media:
                 dtx=settings.ask_for_dtx,
                 wideband=settings.ask_for_wideband,
             ),
-            on_no_relay=self._on_no_relay,
+            turn_watch=None if relayed else self._turn_watch,
+            on_no_relay=self._relay_not_given if relayed else self._on_no_relay,
             on_restart=self._on_restart,
             relay_required=policy != "all",
-            relay_only=policy == "relay_both",
-            turn_ca=str(settings.turn_ca) if settings.turn_ca else None,
+            relay_only=relayed,
+            turn_ca=self._turn_ca,
             notes=self._notes,
         )
 
@@ -175,6 +180,10 @@ class Media:
             rx_dropped=since_dropped,
         )
 
+    def turn(self) -> Sequence[TurnState]:
+        """How each TURN server is, in the order they are tried."""
+        return self._turn_watch.states()
+
     def counters(self) -> dict[str, Any]:
         """Counters of the threads, at most a second old, for ``/metrics``."""
         return self._counters
@@ -187,10 +196,26 @@ class Media:
     async def close(self) -> None:
         """Stop the threads and close the sockets; every call is over."""
         self._scorer.close()
+        await self._turn_watch.close()
         await self._reflexive.close()
         self._hub.close()
 
     # -- private --------------------------------------------------------------------
+
+    def _minted(self) -> list[RTCIceServer]:
+        """The servers for ourselves: with credentials made anew, since they expire.
+
+        For a user of its own each time: coturn counts allocations by the user (user-quota).
+        """
+        user = f"server-{secrets.token_hex(4)}"
+        return [RTCIceServer(**each) for each in ice_servers(self._settings, user, time.time())]
+
+    def _turn_servers(self) -> Sequence[TurnServer]:
+        return ice_server_urls.read(self._minted())[1]
+
+    def _relay_not_given(self, fault: ServerFault) -> None:
+        self._turn_watch.doubt()
+        self._on_no_relay(fault)
 
     def _wants(self) -> MediaWants:
         settings = self._settings

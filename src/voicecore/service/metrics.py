@@ -22,6 +22,7 @@ from prometheus_client import (
 
 from voicecore.service.call_metrics import CallMetrics
 from voicecore.service.engine_metrics import EngineHealth, EngineHealthCollector, EngineMetrics
+from voicecore.service.ice_metrics import TurnCollector, TurnServers
 from voicecore.service.load_metrics import LoadMetrics
 from voicecore.service.media_metrics import MediaMetrics
 from voicecore.service.turn_metrics import TurnMetrics
@@ -64,6 +65,10 @@ class Metrics(CallMetrics, TurnMetrics, MediaMetrics, LoadMetrics):
     def watch_engines(self, health: EngineHealth) -> None:
         """Show how the engines are (``Engines.health``), asked at each scrape."""
         self.registry.register(EngineHealthCollector(health))
+
+    def watch_turn(self, servers: TurnServers) -> None:
+        """Show how the TURN servers are (``CallManager.turn``), asked at each scrape."""
+        self.registry.register(TurnCollector(servers))
 
     def render(self) -> tuple[bytes, str]:
         """The exposition text and its content type."""

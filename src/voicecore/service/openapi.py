@@ -29,19 +29,20 @@ _CODES: Mapping[int, tuple[str, Sequence[str]]] = {
           ("host_not_allowed", "origin_not_allowed", "wrong_token")),
     404: ("There is no such session.", ("unknown_session", "not_found")),
     408: ("The body took too long.", ("body_timeout",)),
-    409: ("The session has its answer.", ("already_answered",)),
+    409: ("Not in the session's present state.",
+          ("already_answered", "not_connected", "restart_under_way")),
     413: (f"The body is over {BODY_LIMIT_BYTES} bytes, or the session description too long.",
           ("body_too_large", "sdp_too_large")),
     415: ("The body is not JSON in UTF-8.", ("unsupported_media_type",)),
     422: ("JSON, but not what is wanted.",
           ("missing_field", "wrong_type", "wrong_value", "no_audio", "no_codec", "two_audio",
-           "not_bundled", "too_many_candidates")),
+           "not_bundled", "too_many_candidates", "no_ice_restart", "other_…")),
     429: ("Too many calls were asked for from this address, or with this key.",
           ("rate_limited",)),
     503: ("Not now; Retry-After says when.",
           ("not_ready", "draining", "at_capacity", "overloaded", "keys_unavailable",
-           "deep_check_failed", "deep_check_running", "deep_check_waits",
-           "worker_silent", *(f"turn_{fault}" for fault in ServerFault))),
+           "worker_silent", "deep_check_failed", "deep_check_running", "deep_check_waits",
+           *(f"turn_{fault}" for fault in ServerFault))),
 }  # fmt: skip
 _ALWAYS = (400, 403)
 _OF_BODIES = (408, 413, 415, 422)
@@ -59,7 +60,7 @@ def description(version: str) -> Json:
             "summary": "Calls between browsers and a voice agent.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "paths": {**_opening(), **_session(), **_health()},
+        "paths": {**_opening(), **_session(), **_restart(), **_health()},
         "components": {
             "schemas": _schemas(),
             "responses": {f"E{status}": _error(status) for status in _CODES},
@@ -116,7 +117,7 @@ def _opening() -> Json:
                 "security": _OF_TOKENS,
                 "requestBody": _body(_ref("Answer")),
                 "responses": _responses(
-                    {"200": _json("The answer was taken.", _ref("Answered"))},
+                    {"200": _json("The answer was taken.", _ref("Answered")), **_ELSEWHERE},
                     (*_ALWAYS, *_OF_BODIES, *_OF_SESSIONS, 409),
                 ),
             }
@@ -125,35 +126,63 @@ def _opening() -> Json:
 
 
 _OF_TOKENS: list[Json] = [{"bearer": []}, {"cookie": []}]
+_NAMED: Json = {
+    "name": "session_id", "in": "path", "required": True,
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]+$", "maxLength": 128},
+}  # fmt: skip
+_ELSEWHERE: Json = {
+    "307": {
+        "description": "Another instance has the session.",
+        "headers": {"Location": {"required": True, "schema": {"type": "string"}}},
+    }
+}
 
 
 def _session() -> Json:
-    named = {
-        "name": "session_id", "in": "path", "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]+$", "maxLength": 128},
-    }  # fmt: skip
     known = (*_ALWAYS, *_OF_SESSIONS)
     return {
         "/api/voice/session/{session_id}": {
-            "parameters": [named],
+            "parameters": [_NAMED],
             "get": {
                 "operationId": "describeSession",
                 "summary": "The call's state",
                 "security": _OF_TOKENS,
-                "responses": _responses({"200": _json("As it is now.", _ref("Session"))}, known),
+                "responses": _responses(
+                    {"200": _json("As it is now.", _ref("Session")), **_ELSEWHERE}, known
+                ),
             },
             "patch": {
                 "operationId": "trickle",
                 "summary": "Take candidates that were found after the description",
                 "security": _OF_TOKENS,
                 "requestBody": _body(_ref("Candidates")),
-                "responses": _responses({"204": _nothing("Taken.")}, (*known, *_OF_BODIES)),
+                "responses": _responses(
+                    {"204": _nothing("Taken."), **_ELSEWHERE}, (*known, *_OF_BODIES)
+                ),
             },
             "delete": {
                 "operationId": "endSession",
                 "summary": "Hang up",
                 "security": _OF_TOKENS,
-                "responses": _responses({"204": _nothing("It has ended.")}, known),
+                "responses": _responses({"204": _nothing("It has ended."), **_ELSEWHERE}, known),
+            },
+        }
+    }
+
+
+def _restart() -> Json:
+    reply = _json("The answer; the call goes on by its old way until the new one stands.",
+                  _ref("Restarted"))  # fmt: skip
+    bad = (*_ALWAYS, *_OF_BODIES, *_OF_SESSIONS, 409, 503)
+    return {
+        "/api/voice/session/{session_id}/restart": {
+            "parameters": [_NAMED],
+            "post": {
+                "operationId": "restart",
+                "summary": "Restart ICE: the client's network has changed",
+                "security": _OF_TOKENS,
+                "requestBody": _body(_described("offer")),
+                "responses": _responses({"200": reply, **_ELSEWHERE}, bad),
             },
         }
     }
@@ -212,6 +241,7 @@ def _schemas() -> Json:
         "ServerAnswer": _object(
             session_id=_TEXT, token=_TEXT, sdp=_TEXT, type={"const": "answer"}, **ice
         ),
+        "Restarted": _object(session_id=_TEXT, sdp=_TEXT, type={"const": "answer"}, **ice),
         "Answer": _object(
             ["answer"], answer=_described("answer"), session_id=_TEXT, token=_TEXT
         ),
@@ -275,8 +305,9 @@ def _responses(good: Json, bad: Sequence[int]) -> Json:
 
 def _opened(schema: str, *, cookie: bool = False) -> Json:
     reply = _json("The call stands open; its token is for all that follows.", _ref(schema))
+    reply["headers"] = {"X-Voicecore-Session": {"required": True, "schema": _TEXT}}
     if cookie:
-        reply["headers"] = {"Set-Cookie": {"required": True, "schema": _TEXT}}
+        reply["headers"]["Set-Cookie"] = {"required": True, "schema": _TEXT}
     return reply
 
 

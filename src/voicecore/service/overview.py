@@ -64,7 +64,7 @@ class OneProcess:
             "version": version(),
             "instance": self._settings.instance,
             "status": self._status(),
-            "reasons": self._ready.reasons() or self._ready.engines_down(),
+            "reasons": self._ready.reasons() or self._ready.impaired(),
             "drain_left_s": round(self._ending.left_s, 1) if self._ending.drains else None,
             "calls": {"active": manager.active, "limit": manager.limit},
             "overload": manager.overload_level.name.lower(),
@@ -90,7 +90,7 @@ class OneProcess:
         manager = self._manager
         if manager.draining:
             return "draining"
-        if self._ready.reasons() or self._ready.engines_down():
+        if self._ready.reasons() or self._ready.impaired():
             return "not_ready"
         if manager.active >= manager.limit or manager.overload_level is OverloadLevel.REFUSING:
             return "full"

@@ -20,7 +20,6 @@ from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
 from voicecore.service.access.door import Access
-from voicecore.service.access.keys import SelfKey
 from voicecore.service.access.rates import Rates
 from voicecore.service.admin import build_admin_app
 from voicecore.service.app import build_app
@@ -99,7 +98,6 @@ class Server:
         self._member = member
         self.metrics = Metrics()
         self.ready = Readiness()
-        self.self_key = SelfKey()
         self._report = report
         self._manager_factory = manager_factory
         self._engines: Engines | None = None
@@ -140,6 +138,9 @@ class Server:
         self.ready.watch_engines(self._engines.health)
         self.metrics.watch_engines(self._engines.health)
         self.ready.watch_directory(self._directory.describe)
+        required = self.settings.ice_transport_policy != "all"
+        self.ready.watch_turn(self._manager.turn, required=required)
+        self.metrics.watch_turn(self._manager.turn)
         await until_it_works(partial(self._engines.start, self._report), self._not_yet)
         self._tell_vad_backend(self._engines.vad)
         await until_it_works(self._manager.start, self._not_yet)
@@ -184,10 +185,10 @@ class Server:
             self.ready,
             ways=ways,
             crew=member,
-            access=Access(settings, self.self_key, self._rates()),
+            access=Access(settings, self._rates()),
             deep=deep,
         )
-        self._runner = await runner_of(app)
+        self._runner = await runner_of(app, settings.trusted_proxies)
         if member is not None:
             member.begin(manager, self.metrics, self.ready)
             await member.listen(self._runner, PUBLIC, ssl_context=context)

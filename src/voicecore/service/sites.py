@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 
 from aiohttp import web
 
+from voicecore.service.connections import ConnectionLimit
+from voicecore.service.forwarded import ProxyTrust
 from voicecore.service.listening import cannot_listen
 from voicecore.service.wire_log import wire_logger
 
@@ -18,8 +21,8 @@ LINGERING_S = 2.0
 """For the rest of a body that nobody wants any more."""
 
 
-async def runner_of(app: web.Application) -> web.AppRunner:
-    """``app``, ready to be served, within our bounds."""
+async def runner_of(app: web.Application, trusted: Sequence[str] = ()) -> web.AppRunner:
+    """``app``, ready to be served, within our bounds; ``trusted``: networks of our proxies."""
     runner = web.AppRunner(
         app,
         handle_signals=False,
@@ -30,6 +33,8 @@ async def runner_of(app: web.Application) -> web.AppRunner:
         lingering_time=LINGERING_S,
     )
     await runner.setup()
+    assert runner.server is not None
+    ConnectionLimit(ProxyTrust(trusted)).watch(runner.server)
     return runner
 
 

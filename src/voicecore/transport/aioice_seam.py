@@ -38,22 +38,29 @@ StunProtocol = ice.StunProtocol
 
 @dataclass(frozen=True, slots=True)
 class FarIce:
-    """What the far end's description says of its ICE; ``lite``: it makes no checks itself."""
+    """What the far end's description says of its ICE; ``lite``: it makes no checks itself.
+
+    Raises ValueError for a name or password that is none (RFC 8839, section 5.4).
+    """
 
     ufrag: str
     password: str = field(repr=False)
     candidates: tuple[Candidate, ...] = ()
     lite: bool = False
 
+    def __post_init__(self) -> None:
+        ice.validate_username(self.ufrag)
+        ice.validate_password(self.password)
+
 
 class CallProtocol(ice.StunProtocol):
     """One way of a call's datagrams (a port, or a relay) that survives what strangers send.
 
     ``on_media`` gets SRTP and SRTCP as they came, ``reader`` what is DTLS's: the
-    connection from which aiortc reads, another one after an ICE restart. An empty datagram would end
-    aiortc's DTLS task, which reads the first byte unseen, and with it the call;
-    a checked request without PRIORITY, or an attribute of the wrong length,
-    raises out of aioice.
+    connection from which aiortc reads, another one after an ICE restart. An empty
+    datagram would end aiortc's DTLS task, which reads the first byte unseen, and
+    with it the call; a checked request without PRIORITY, or an attribute of the
+    wrong length, raises out of aioice.
     """
 
     behind_s = 0.0
@@ -357,11 +364,18 @@ async def _ipv4_of(host: str) -> str:
     return str(found[0][4][0])
 
 
+class _NoConnection:
+    """Stands behind a protocol in a connection's place."""
+
+    def protocol_lost(self, protocol: ice.StunProtocol) -> None:
+        """Nobody used it."""
+
+
 class StunQueries(ice.StunProtocol):
     """A protocol that only asks: no connection is behind it."""
 
     def __init__(self) -> None:
-        super().__init__(None)  # type: ignore[arg-type]
+        super().__init__(_NoConnection())  # type: ignore[arg-type]
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Take an answer; all else is dropped."""
@@ -398,6 +412,18 @@ async def allocate_relay(
         turn_ssl=secured,
         turn_transport=server.transport,
     )
+
+
+async def let_relay_go(protocol: ice.StunProtocol, *, wait_s: float) -> None:
+    """Give an allocation back (RFC 8656, section 7: a refresh of lifetime 0), and close its socket.
+
+    Waits for the server's word, ``wait_s`` at most. A relay's own ``close`` does this in a task
+    that nobody can wait for, and which asks a dead server for a minute.
+    """
+    relay: Any = protocol.transport
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            await relay._TurnTransport__inner_protocol.delete()
 
 
 def error_code(error: Exception) -> int | None:

@@ -39,7 +39,8 @@ from voicecore.core.send_policy import SendLimits
 from voicecore.errors import MisuseError, PeerError
 from voicecore.transport import adoption, ice_servers, shared_hub
 from voicecore.transport import aiortc_seam as seam
-from voicecore.transport.media_path import MediaPath, PathConfig, SelectedPair
+from voicecore.transport.ice_way import PathConfig
+from voicecore.transport.media_path import MediaPath, SelectedPair
 from voicecore.transport.media_setup import MediaWants, open_session, rtp_clock_hz, send_limits
 from voicecore.transport.routing import follow
 from voicecore.transport.sdp import with_candidates_everywhere

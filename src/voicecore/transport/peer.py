@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -18,7 +17,6 @@ from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCDataChannel,
-    RTCIceServer,
     RTCRtpReceiver,
     RTCSessionDescription,
 )
@@ -26,26 +24,23 @@ from aiortc.sdp import candidate_from_sdp
 
 from voicecore.errors import CapacityError, PeerError
 from voicecore.transport import aiortc_seam as seam
-from voicecore.transport import ice_servers
 from voicecore.transport import sdp as sdp_tools
 from voicecore.transport.aioice_seam import IceCandidate
-from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_restart import IceRestarts
-from voicecore.transport.media_path import MediaPath, PathConfig
-from voicecore.transport.reflexive import Reflexive
+from voicecore.transport.media_path import MediaPath
+from voicecore.transport.peer_config import PeerConfig, path_config
 from voicecore.transport.remains import Remains, untie_receiving
 from voicecore.transport.restart_sdp import Negotiated, read_offer, write_answer
 from voicecore.transport.sctp_seam import DataSender
 from voicecore.transport.sdp_audio import (
     AudioFormat,
     AudioSection,
-    AudioWants,
     complete_answer,
     complete_offer,
     negotiated,
     read_audio,
 )
-from voicecore.transport.server_notes import ServerFault, ServerNotes
+from voicecore.transport.server_notes import ServerFault
 from voicecore.transport.srtp_keys import SrtpKeys
 
 _LOG = logging.getLogger(__name__)
@@ -105,41 +100,6 @@ class _Nobody:
         """It is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerConfig:
-    """How peers reach us, and what is asked of them.
-
-    ``hub`` has the sockets. ``public_addresses`` stand for ours behind a 1:1
-    NAT, at most one of each IP version; ours stay as second candidates unless
-    ``hide_private``. With ``port_min`` each call gets a port of its own in
-    ``[port_min, port_max]``, tried in the order of ``next_port``.
-    ``on_no_relay`` is told why when TURN servers are configured and none gave a
-    relay. With ``relay_required`` the far end has no other way, so that is the end
-    of the call, and we take none; with ``relay_only``, too, we have no other
-    way, either, and no address of ours is told. ``turn_ca`` is a PEM file of the
-    authorities for TURN over TLS; ``notes`` are of all calls of the process.
-    ``now``: a monotonic clock (ns) for the milestones of a peer.
-    ``on_restart`` is told how an ICE restart went: ``connected``, ``failed`` or ``replaced``.
-    """
-
-    hub: MediaHub
-    ice_servers: tuple[RTCIceServer, ...] = ()
-    port_min: int = 0
-    port_max: int = 0
-    next_port: Callable[[], int] = field(default=lambda: 0)
-    reflexive: Reflexive | None = None
-    public_addresses: tuple[str, ...] = ()
-    hide_private: bool = False
-    wants: AudioWants = field(default_factory=AudioWants)
-    on_no_relay: Callable[[ServerFault], None] | None = None
-    relay_required: bool = False
-    relay_only: bool = False
-    turn_ca: str | None = None
-    notes: ServerNotes = field(default_factory=ServerNotes)
-    now: Callable[[], int] = time.monotonic_ns
-    on_restart: Callable[[str], None] = field(default=lambda result: None)
-
-
 class Peer:
     """One connection. Use exactly one of :meth:`offer` and :meth:`accept`, once."""
 
@@ -156,7 +116,7 @@ class Peer:
         self._connecting = seam.ConnectTasks(self._pc, self._on_connect_failed)
         self._config = config
         transport = self._transceiver.receiver.transport
-        self._path = MediaPath(config.hub, seam.ice_of(transport), _path_config(config))
+        self._path = MediaPath(config.hub, seam.ice_of(transport), path_config(config))
         self._restarts = IceRestarts(self._path, config.on_restart)
         self._answers = 0  # to restarts
         seam.capture_keys(transport, self._on_keys)
@@ -258,7 +218,7 @@ class Peer:
         agreed = Negotiated(self._our_sdp, self._their_sdp, payload_type, opened)
         with _as_peer_error("offer"):
             far = read_offer(sdp, agreed)
-        way = await self._restarts.begin(far, _path_config(config))
+        way = await self._restarts.begin(far, path_config(config))
         _check_relay(config, way.no_relay)
         self._candidates = len(far.candidates)
         self._answers += 1
@@ -353,6 +313,7 @@ class Peer:
     async def _set_remote(self, sdp: str, kind: str) -> None:
         sdp_tools.require_audio(sdp)
         sdp_tools.require_names(sdp)
+        sdp_tools.require_fingerprint(sdp)
         theirs = sdp_tools.for_stack(sdp)
         with _as_peer_error(kind):
             await self._pc.setRemoteDescription(RTCSessionDescription(sdp=theirs, type=kind))
@@ -445,21 +406,3 @@ def _our_codecs() -> list[Any]:
     capabilities = RTCRtpReceiver.getCapabilities("audio")
     offered = capabilities.codecs if capabilities else []
     return [codec for name in names for codec in offered if codec.mimeType == name]
-
-
-def _path_config(config: PeerConfig) -> PathConfig:
-    stun, turn = ice_servers.read(config.ice_servers)
-    return PathConfig(
-        public=config.public_addresses,
-        hide_private=config.hide_private,
-        stun=tuple(stun),
-        turn=tuple(turn),
-        reflexive=config.reflexive,
-        ports=config.next_port if config.port_min else None,
-        tries=config.port_max - config.port_min + 1,
-        on_no_relay=config.on_no_relay,
-        relay_required=config.relay_required,
-        relay_only=config.relay_only,
-        turn_ca=config.turn_ca,
-        notes=config.notes,
-    )

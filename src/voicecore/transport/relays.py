@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from voicecore.transport import aioice_seam as ice_seam
 from voicecore.transport.attempts import first_of
 from voicecore.transport.ice_servers import TurnServer
-from voicecore.transport.server_notes import ServerFault, ServerNotes
+from voicecore.transport.server_notes import ServerFault, ServerNotes, most_telling
 
 HEAD_START_S = 0.1
 """Before the next server is tried beside: two round trips to a near one, and what RFC 8305 asks."""
@@ -120,7 +120,7 @@ async def allocate(
             notes.fails(chosen[position].url, ServerFault.TIMEOUT, f"within {had_s:.1f} s")
     if found is not None:
         return found[1]
-    return min(faults, key=list(ServerFault).index, default=ServerFault.FAILED)
+    return most_telling(faults)
 
 
 def _ended(username: str, now_s: float) -> bool:

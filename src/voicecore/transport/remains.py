@@ -65,7 +65,7 @@ class Remains:
 
 
 class IceRemains:
-    """What is left of one ICE connection, when a call has another one since. Made before it ends."""
+    """What is left of one ICE connection of a call that has another one. Made before it ends."""
 
     def __init__(self, connection: IceConnection) -> None:
         self._connection = connection

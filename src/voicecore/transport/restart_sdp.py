@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from aioice import ice
 from aiortc.sdp import DIRECTIONS
 
 from voicecore.errors import PeerError
@@ -151,19 +150,18 @@ def _far_ice(offer: str) -> FarIce:
     ufrag, password = (
         _first(part, name) or _first(head, name) for name in ("ice-ufrag", "ice-pwd")
     )
+    lite = "a=ice-lite" in map(str.strip, head)
+    texts = [line for part in parts for line in part if line.startswith("a=candidate:")]
     try:
-        ice.validate_username(ufrag)
-        ice.validate_password(password)
-        texts = [line for part in parts for line in part if line.startswith("a=candidate:")]
-        parsed = [
+        candidates = [
             IceCandidate.from_sdp(text.removeprefix("a=candidate:"))
             for text in dict.fromkeys(texts[:MOST_CANDIDATES])
         ]
+        return FarIce(ufrag, password, tuple(candidates), lite=lite)
     except ValueError as error:
         raise PeerError(
             "The offer's ICE parameters can't be used (RFC 8839, section 5)", code="bad_sdp"
         ) from error
-    return FarIce(ufrag, password, tuple(parsed), lite="a=ice-lite" in map(str.strip, head))
 
 
 # -- the answer -----------------------------------------------------------------------

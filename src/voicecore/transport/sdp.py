@@ -12,6 +12,7 @@ from voicecore.errors import PeerError
 from voicecore.transport.sdp_audio import is_audio, payload_types, sections
 
 _DIRECTION = re.compile(r"^a=(?:sendrecv|sendonly|recvonly|inactive)\s*$")
+_FINGERPRINT = re.compile(r"^a=fingerprint:sha-(?:256|384|512) \S", re.MULTILINE | re.IGNORECASE)
 _NOT_FOR_THE_STACK = ("a=fmtp:", "a=rtcp-fb:", "a=ssrc:", "a=ssrc-group:", "a=rtcp-xr:")
 """Read by ``sdp_audio``; the stack would stumble over odd ones and uses none."""
 _CANDIDATES = ("a=candidate:", "a=end-of-candidates")
@@ -139,6 +140,19 @@ def require_names(sdp: str) -> None:
         raise PeerError("Each section must have one name (a=mid) of its own", code="bad_sdp")
     if not bundled(sdp) <= set(mids):
         raise PeerError("a=group:BUNDLE names a section that isn't there", code="bad_sdp")
+
+
+def require_fingerprint(sdp: str) -> None:
+    """Refuse who doesn't say by which certificate he will be known (RFC 8122, section 5).
+
+    The stack would notice only when DTLS begins, and the call would hold its place till then.
+    """
+    if not _FINGERPRINT.search(sdp):
+        raise PeerError(
+            "The session description has no a=fingerprint by SHA-256 or better:"
+            " only encrypted media (DTLS-SRTP) are taken",
+            code="bad_sdp",
+        )
 
 
 def may_be_dtls_client(sdp: str) -> bool:

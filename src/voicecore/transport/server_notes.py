@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from typing import NamedTuple
 
 _LOG = logging.getLogger(__name__)
 
 _REST_S = 30.0
 """So long nobody waits for a server that kept silent: one call in that time finds out anew."""
-
-_TRUST_S = 10.0
-"""So long a server that worked is taken to work, where that is all that is asked of it."""
 
 
 class ServerFault(StrEnum):
@@ -77,6 +75,24 @@ _WORDS = {
 }
 
 
+def most_telling(faults: Iterable[ServerFault]) -> ServerFault:
+    """Of the faults of several servers the one that says most; ``FAILED`` of none."""
+    return min(faults, key=list(ServerFault).index, default=ServerFault.FAILED)
+
+
+class TurnState(NamedTuple):
+    """How a TURN server is, told without its name: for metrics and ``/readyz``."""
+
+    position: int
+    """Among the URLs, from 1."""
+    transport: str
+    """The way to it: ``udp``, ``tcp`` or ``tls``."""
+    up: bool | None
+    """Whether it gives relays; None: nobody knows yet."""
+    fault: ServerFault | None = None
+    """Why it doesn't."""
+
+
 class ServerNotes:
     """Shared by the calls of a process; belongs to the event loop.
 
@@ -88,26 +104,31 @@ class ServerNotes:
         self._now_s = now_s
         self._faults: dict[str, ServerFault] = {}
         self._silent_s: dict[str, float] = {}
-        self._worked_s: dict[str, float] = {}
+        self._up: set[str] = set()
 
     def keeps_silent(self, url: str) -> bool:
         """Whether the server didn't answer in time, within the last half minute."""
-        return self._lately(self._silent_s, url, _REST_S)
+        since_s = self._silent_s.get(url)
+        return since_s is not None and self._now_s() - since_s < _REST_S
 
-    def worked(self, url: str) -> bool:
-        """Whether the server did what it is for, within the last ten seconds."""
-        return self._lately(self._worked_s, url, _TRUST_S)
+    def is_up(self, url: str) -> bool | None:
+        """Whether the server did what it is for when last asked; None: it never was."""
+        return True if url in self._up else False if url in self._faults else None
+
+    def fault(self, url: str) -> ServerFault | None:
+        """Why it didn't."""
+        return self._faults.get(url)
 
     def works(self, url: str) -> None:
         """The server did what it is for."""
-        self._worked_s[url] = self._now_s()
+        self._up.add(url)
         self._silent_s.pop(url, None)
         if self._faults.pop(url, None) is not None:
             _LOG.info("%s works again", url)
 
     def fails(self, url: str, fault: ServerFault, detail: str = "") -> None:
         """It didn't. ``detail`` is for the log: no credentials."""
-        self._worked_s.pop(url, None)
+        self._up.discard(url)
         if fault is ServerFault.TIMEOUT:
             self._silent_s[url] = self._now_s()
         else:
@@ -116,7 +137,3 @@ class ServerNotes:
             shown = f" ({detail})" if detail else ""
             _LOG.warning("%s: %s%s; %s", url, fault.words, shown, fault.advice)
         self._faults[url] = fault
-
-    def _lately(self, when_s: dict[str, float], url: str, within_s: float) -> bool:
-        since_s = when_s.get(url)
-        return since_s is not None and self._now_s() - since_s < within_s

@@ -3,8 +3,10 @@
 ::
 
     X-API-Key, or Authorization: Bearer
-       ├─ this process's own ─────────────────────────────► let in
        └─ the address's rate ► a key of ours, or a token ► the key's rate ► let in
+
+What comes by a unix socket went through a door already: another worker passes it on, or the
+process calls itself to see whether calls work.
 
 What is refused is counted by reason (``service/refusals.py``), never by name.
 """
@@ -16,8 +18,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from voicecore.errors import PeerError
 from voicecore.service.access.jwks import Jwks
-from voicecore.service.access.keys import ApiKeys, SelfKey, parse_keys
-from voicecore.service.access.principal import ANONYMOUS, OURSELVES, PRINCIPAL, Principal
+from voicecore.service.access.keys import ApiKeys, parse_keys
+from voicecore.service.access.principal import ANONYMOUS, Principal
 from voicecore.service.access.rates import Rates
 from voicecore.service.access.shared_rates import SharedRates
 from voicecore.service.access.tokens import Tokens, public_key_in
@@ -31,16 +33,11 @@ OPENING = frozenset({"/api/voice/session", "/api/voice/offer"})
 class Access:
     """Keys, tokens and rates of one server. Belongs to the event loop; :meth:`close` ends it.
 
-    Raises ConfigError for files that can't be used.
+    ``rates``: those that several processes count together; None: what the settings say,
+    counted here or in Redis. Raises ConfigError for files that can't be used.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        self_key: SelfKey | None = None,
-        rates: Rates | None = None,
-    ) -> None:
-        self.self_key = self_key or SelfKey()
+    def __init__(self, settings: Settings, rates: Rates | None = None) -> None:
         self._asks = settings.needs_key
         self._keys = ApiKeys(parse_keys(settings.api_keys.get_secret_value()))
         self._jwks = Jwks(settings.jwks_url) if settings.jwks_url else None
@@ -60,9 +57,8 @@ class Access:
 
         @web.middleware
         async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
-            # What another worker passes on went through his door.
             if opens_a_call(request) and not from_worker(request):
-                request[PRINCIPAL] = await self.admit(shown(request), request[EXTERNAL].client)
+                await self.admit(shown(request), request[EXTERNAL].client)
             return await handler(request)
 
         return door
@@ -73,8 +69,6 @@ class Access:
         PeerError 401 ``key_missing``, ``wrong_key``, ``token_expired``; 429 ``rate_limited``.
         CapacityError ``keys_unavailable``.
         """
-        if key and self.self_key.matches(key):
-            return OURSELVES
         await self._rates.check_address(client)
         if not self._asks:
             return ANONYMOUS

@@ -63,7 +63,7 @@ class Rates:
 
     async def check_principal(self, principal: Principal) -> None:
         """The same for somebody's key or token."""
-        if self._per_key is not None and principal.limited and principal.name:
+        if self._per_key is not None and principal.name:
             await self._check(self._per_key, "key", principal.name)
 
     async def _check(self, rate: RateLimitItem, kind: str, whose: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from limits.aio.storage.base import MovingWindowSupport, Storage
 
 MOST_KEYS = 10_000
-"""Of 60 hits each they take 7 MB."""
+"""Of 60 hits each they take 8 MB."""
 
 
 class MemoryWindows(Storage, MovingWindowSupport):

@@ -1,5 +1,7 @@
 /** Signaling: the six requests of a call whose offer the server makes. */
 
+import { givenKey } from './access.js';
+
 const BASE = '/api/voice';
 const PATIENCE_MS = 10_000;
 
@@ -15,8 +17,9 @@ export class ApiError extends Error {
   }
 }
 
-async function request(method, path, { token, body, keepalive = false } = {}) {
+async function request(method, path, { token, key, body, keepalive = false } = {}) {
   const headers = {};
+  if (key) headers['X-API-Key'] = key;
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response;
@@ -52,7 +55,7 @@ async function refusal(response) {
 
 /** Open a session: {session_id, offer, ice_servers, token}. */
 export function openSession() {
-  return request('POST', '/session');
+  return request('POST', '/session', { key: givenKey() });
 }
 
 /** Send our answer to the server's offer. */

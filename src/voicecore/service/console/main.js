@@ -1,5 +1,6 @@
 /** Wires the page together: the buttons, the one call at a time, the model. */
 
+import { askForKey, wantsKey } from './access.js';
 import { Call } from './call.js';
 import { mountDetails, setConnection } from './details.js';
 import { byId } from './dom.js';
@@ -88,6 +89,10 @@ function onEnd(why) {
 
 function report(why) {
   state.addError(why.code, why.title);
+  if (wantsKey(why.code)) {
+    askForKey(why, startCall);
+    return;
+  }
   const again = { label: 'Call again', act: startCall };
   if (why.retryAfterS && refusals < RETRIES) {
     refusals += 1;

@@ -15,7 +15,8 @@ export class CallProblem extends Error {
   }
 }
 
-const TLS_HINT = 'start the server with --tls self and open its https:// address';
+const TLS_HINT =
+  'start the server with --host 0.0.0.0 --tls self and a key (or --allow-anonymous), and open its https:// address';
 
 const WORDS = {
   no_webrtc: [
@@ -54,6 +55,21 @@ const WORDS = {
   unexpected: ['Something unexpected happened', 'Reload the page and call again.'],
 };
 
+const KEY_WORDS = {
+  key_missing: [
+    'This server wants to know who calls',
+    'Enter the key that you were given by whoever runs it. It is forgotten when this tab is closed.',
+  ],
+  wrong_key: [
+    'That key is not known here',
+    'Look whether all of it was copied, or ask whoever runs this server for a new one.',
+  ],
+  token_expired: [
+    'Your key has expired',
+    'Ask whoever runs this server for a new one, and enter it here.',
+  ],
+};
+
 /** The problem named `code`; an unknown one is shown as unexpected. */
 export function problem(code, extra = '') {
   const [title, advice] = WORDS[code] ?? WORDS.unexpected;
@@ -86,6 +102,18 @@ export function microphoneProblem(fault) {
 /** The problem behind an ApiError. */
 export function serverProblem(fault) {
   if (fault.status === 0) return problem('server_gone');
+  if (fault.status === 401 && fault.code in KEY_WORDS) {
+    const [title, advice] = KEY_WORDS[fault.code];
+    return { code: fault.code, title, advice };
+  }
+  if (fault.code === 'rate_limited') {
+    return {
+      code: 'rate_limited',
+      title: 'Too many calls in a short time',
+      advice: 'The server takes only so many from one place. It will take this one soon.',
+      retryAfterS: fault.retryAfterS ?? 30,
+    };
+  }
   if (fault.code?.startsWith('turn_')) {
     return {
       code: fault.code,

@@ -41,7 +41,7 @@ from voicecore.service.workers.place import (
     requests_socket,
 )
 from voicecore.service.workers.windows import CrewWindows
-from voicecore.service.workers.wire import Wire, WorkerGone, WorkerSilent
+from voicecore.service.workers.wire import Wire, WorkerGone, WorkerHung, WorkerSilent
 
 TELL_PERIOD_S = 0.25
 """How often a worker tells its state; the count of its calls is told at once."""
@@ -77,7 +77,7 @@ class Member:
         self._instance = instance
         self._now = now
         self._allow = allow
-        self._wire = Wire(place.folder)
+        self._wire = Wire(place.folder, lambda worker: board.slot(worker).is_fresh(now()))
         self.windows = CrewWindows(self.index, self.count, self._windows_of)
         self._kept = sums.Kept(place.folder, place.index)
         self._keeping = asyncio.Lock()
@@ -191,10 +191,10 @@ class Member:
         self._on_the_way[worker] += 1
         try:
             reply = await self._wire.pass_on(request, worker)
-        except WorkerGone:
+        except (WorkerGone, WorkerHung):
+            # Should it have opened the call, that lapses: nobody will answer its offer.
             return None
         except WorkerSilent:
-            # It may have opened the call: that lapses, for nobody will answer its offer.
             raise _silent("that was to take the call") from None
         finally:
             self._on_the_way[worker] -= 1
@@ -230,7 +230,7 @@ class Member:
             return WorkerState.DRAINING
         if self._ready.reasons():
             return WorkerState.LOADING
-        return WorkerState.IMPAIRED if self._ready.engines_down() else WorkerState.READY
+        return WorkerState.IMPAIRED if self._ready.impaired() else WorkerState.READY
 
     async def _keep_telling(self) -> None:
         while True:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -26,6 +27,7 @@ from voicecore.service.listening import ADMIN_FLAGS, where_to_look
 from voicecore.service.version import version
 from voicecore.service.workers.board import Board, WorkerState
 from voicecore.service.workers.division import CERTIFICATE, worker_count
+from voicecore.service.workers.orphans import bury
 from voicecore.service.workers.place import (
     ADMIN,
     DRAIN_SIGNAL,
@@ -43,6 +45,7 @@ WATCH_PERIOD_S = 0.1
 HUNG_PERIODS = 300
 """Who hasn't told his state for so many looks is killed. Looks are counted, not seconds:
 they have stopped, too, where the machine slept."""
+BURY_PERIODS = 50
 GOODBYES_S = 20.0
 """On top of ``drain_timeout_s``: what workers take to end in order, and some more."""
 INTERRUPTED = 130
@@ -246,8 +249,10 @@ class Supervisor:
     async def _watch(self) -> None:
         """Who takes calls by now, and who has fallen silent."""
         told = [(0, 0)] * len(self._places)
-        while True:
+        for look in itertools.count():
             await asyncio.sleep(WATCH_PERIOD_S)
+            if look % BURY_PERIODS == 0 and os.getpid() == 1:
+                bury([process.pid for process in self._processes.values()])
             for slot in self._board.slots():
                 if slot.state is not WorkerState.ABSENT:
                     self._checked.set()

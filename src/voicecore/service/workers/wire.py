@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,8 @@ PASS_ON_TIMEOUT_S = 15.0
 """An offer waits for TURN servers, which takes seconds where they are far or dead."""
 ASK_TIMEOUT_S = 2.0
 """What workers ask each other is at hand."""
+LOOK_S = 1.0
+"""How often it is looked whether the worker that is waited for is still there."""
 AT_ONCE = 64
 """Requests under way to each worker; others wait for these, within their time."""
 
@@ -54,11 +56,19 @@ class WorkerSilent(Exception):
     """The worker doesn't answer in time; whether it has done what was asked isn't known."""
 
 
-class Wire:
-    """Requests of one worker to the others. Belongs to the event loop; ``close()`` once."""
+class WorkerHung(WorkerSilent):
+    """The worker has ceased to say that it is there."""
 
-    def __init__(self, folder: Path) -> None:
+
+class Wire:
+    """Requests of one worker to the others. Belongs to the event loop; ``close()`` once.
+
+    ``is_there(worker)``: whether it has said so of late.
+    """
+
+    def __init__(self, folder: Path, is_there: Callable[[int], bool]) -> None:
         self._folder = folder
+        self._is_there = is_there
         self._sessions: dict[Path, aiohttp.ClientSession] = {}
 
     async def pass_on(
@@ -66,10 +76,26 @@ class Wire:
     ) -> web.Response:
         """The answer of ``worker`` to the request, to be given as ours.
 
-        Body and answer are whole, not streamed. Raises WorkerGone, WorkerSilent, and PeerError
-        for a body that is too large, too slow or broken.
+        Body and answer are whole, not streamed. Raises WorkerGone, WorkerSilent (WorkerHung long
+        before the time is over), and PeerError for a body that is too large, too slow or
+        broken.
         """
         body = await bodies.read_raw(request)
+        asking = asyncio.ensure_future(
+            self._send(request, body, worker, timeout_s or PASS_ON_TIMEOUT_S)
+        )
+        try:
+            while not (await asyncio.wait({asking}, timeout=LOOK_S))[0]:
+                if not self._is_there(worker):
+                    raise WorkerHung
+            return asking.result()
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _send(
+        self, request: web.Request, body: bytes, worker: int, timeout_s: float
+    ) -> web.Response:
         headers = CIMultiDict(
             (name, value)
             for name, value in request.headers.items()
@@ -78,7 +104,7 @@ class Wire:
         headers.update(as_told_to_a_worker(request[EXTERNAL]))
         url = URL(_OURS + request.rel_url.raw_path_qs, encoded=True)
         session = self._session(requests_socket(self._folder, worker))
-        timeout = aiohttp.ClientTimeout(total=timeout_s or PASS_ON_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         with _failures():
             async with session.request(
                 request.method,
