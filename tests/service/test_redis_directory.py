@@ -24,7 +24,7 @@ from fakes.virtual_loop import VirtualLoop, virtually
 from voicecore.errors import CapacityError
 from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.redis_directory.book import BookUnreachableError, Member
-from voicecore.service.redis_directory.client import RedisDirectory
+from voicecore.service.redis_directory.client import ASKING_LIMIT, BATCH, RedisDirectory
 
 Step = Callable[[], Awaitable[Any]]
 LEASE_S = 15.0
@@ -47,6 +47,7 @@ class Wire(ModelBook):
     def __init__(self, server: Server, rng: random.Random | None = None) -> None:
         super().__init__(server)
         self.hangs = False
+        self.asked = 0
         self.rng = rng
         self.late: set[asyncio.Task[Any]] = set()
 
@@ -67,6 +68,7 @@ class Wire(ModelBook):
 
     async def _carry(self, step: Step) -> Any:
         """``step``, as the network lets it."""
+        self.asked += 1
         if self.hangs:
             await asyncio.sleep(3600)
         if self.rng is None:
@@ -182,6 +184,37 @@ def test_one_alone_gets_all_as_soon_as_the_others_have_given_up_their_shares() -
             await asyncio.sleep(LEASE_S / 3 + 1)
             assert first + await fill(a, 40, "y") == LIMIT
             assert not b.calls + c.calls
+
+    virtually(main())
+
+
+def test_who_come_at_once_are_asked_for_together() -> None:
+    async def main() -> None:
+        async with cluster("a", limit=2000, local=5000) as (_, (a,)):
+            before = a.wire.asked
+            assert await fill(a, 600) == 600
+            assert a.wire.asked - before <= 5
+            before = a.wire.asked
+            assert await fill(a, 3000, "y") == ASKING_LIMIT, "the others go by the share: taken"
+            assert a.wire.asked - before <= ASKING_LIMIT / BATCH + 1
+
+    virtually(main())
+
+
+def test_who_goes_away_while_he_is_asked_for_keeps_no_place() -> None:
+    async def main() -> None:
+        async with cluster("a") as (server, (a,)):
+            for steps in range(8):
+                call = asyncio.ensure_future(a.directory.reserve(f"gone-{steps}"))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+                if not call.cancelled():
+                    a.directory.release(f"gone-{steps}")
+            await asyncio.sleep(1)
+            assert not server.calls
+            assert await fill(a, 40) == LIMIT
 
     virtually(main())
 
