@@ -33,19 +33,20 @@ OPENING = frozenset({"/api/voice/session", "/api/voice/offer"})
 class Access:
     """Keys, tokens and rates of one server. Belongs to the event loop; :meth:`close` ends it.
 
-    Raises ConfigError for files that can't be used.
+    ``rates``: counted elsewhere than by these settings. Raises ConfigError for files that can't
+    be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rates: Rates | None = None) -> None:
         self._asks = settings.needs_key
         self._keys = ApiKeys(parse_keys(settings.api_keys.get_secret_value()))
         self._jwks = Jwks(settings.jwks_url) if settings.jwks_url else None
         self._tokens = _tokens(settings, self._jwks)
         self._shared: SharedRates | None = None
         redis_url = settings.redis_url.get_secret_value()
-        if redis_url:
+        if rates is None and redis_url:
             self._shared = SharedRates(redis_url, settings.redis_prefix)
-        self._rates = Rates(
+        self._rates = rates or Rates(
             settings.rate_per_key,
             settings.rate_per_address,
             self._shared.storage if self._shared else None,
