@@ -35,7 +35,6 @@ def lines(path: Path) -> list[str]:
     return [line for line in text if line and not line.startswith("#")]
 
 
-@pytest.mark.skipif(not OTHER.exists(), reason="service/haproxy is not in this tree yet")
 def test_it_differs_in_servers_tls_and_user_alone() -> None:
     difference = list(difflib.ndiff(lines(OTHER), lines(FILE)))
     gone = [line[2:] for line in difference if line.startswith("- ")]

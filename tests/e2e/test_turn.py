@@ -33,6 +33,7 @@ from e2e.test_console_page import CHROMIUM, Console, console, fake
 from e2e.test_talk import ask
 from transport.kit import loud, media_hub, over, tone, until
 from transport.peer_kit import Notes, peer
+from transport.restarting import Mover
 from transport.test_dropin import Tone, hear, negotiate
 from voicecore.aiortc import native_audio
 from voicecore.service.app import build_app
@@ -43,6 +44,8 @@ from voicecore.service.ice import turn_credentials
 from voicecore.service.metrics import Metrics
 from voicecore.service.readiness import Readiness
 from voicecore.transport.media_path import RELAYED
+from voicecore.transport.native_plane import NativePlane
+from voicecore.transport.peer_config import PeerConfig
 from voicecore.transport.server_notes import ServerFault
 
 __all__ = ["console", "fake"]  # fixtures
@@ -170,6 +173,13 @@ async def test_it_is_told_which_of_the_servers_work(
 # -- our own side ----------------------------------------------------------------------
 
 
+async def heard_both_ways(here: NativePlane, there: NativePlane) -> None:
+    for mouth, ear in ((here, there), (there, here)):
+        since = ear.ring.position
+        mouth.play(tone(0.3), mouth.generation)
+        await until(lambda ear=ear, since=since: loud(ear, since))  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("way", ["udp", "tcp", "tls"])
 async def test_our_side_relayed_alone(turn_server: Turn, way: str) -> None:
     ours = turn_server.server(way)
@@ -188,7 +198,8 @@ async def test_our_side_relayed_alone(turn_server: Turn, way: str) -> None:
             candidates = {line for line in offer.splitlines() if line.startswith("a=candidate")}
             (candidate,) = candidates
             assert "typ relay raddr 0.0.0.0 rport 9" in candidate
-            await one.answer(await two.accept(offer))
+            answer = await two.accept(offer)
+            await one.answer(answer)
             await until(lambda: near.link and far.link)
             assert near.link is not None
             assert far.link is not None
@@ -196,9 +207,22 @@ async def test_our_side_relayed_alone(turn_server: Turn, way: str) -> None:
             assert pair is not None
             assert (pair.port, pair.local_type) == (RELAYED, "relay")
             with over(near.link, hubs[0]) as here, over(far.link, hubs[1]) as there:
-                for mouth, ear in ((here, there), (there, here)):
-                    mouth.play(tone(0.3), mouth.generation)
-                    await until(lambda ear=ear: loud(ear))
+                await heard_both_ways(here, there)
+                taken_back = turn_server.logged(TAKEN_BACK)
+                mover = Mover(two, answer)
+                again = PeerConfig(
+                    hubs[0], ice_servers=(entry,), relay_only=True, relay_required=True,
+                    turn_ca=str(turn_server.ca),
+                )  # fmt: skip
+                restarted = await one.restart(await mover.offer(), again)
+                relays = set(re.findall(r"^a=candidate:.*$", restarted, re.MULTILINE))
+                assert len(relays) == 1
+                assert relays.isdisjoint(candidates), "a relay of its own"
+                await mover.answered(restarted)
+                await mover.moved()
+                await until(lambda: turn_server.logged(TAKEN_BACK) > taken_back)
+                await heard_both_ways(here, there)
+                await mover.close()
     finally:
         for hub in hubs:
             hub.close()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voicecore.service.redis_directory.book import BookUnreachableError, Member, Word
 
@@ -66,11 +66,9 @@ class ModelBook:
         self, me: Member, turn: int, share: int, draining: bool, sessions: Sequence[str]
     ) -> Word:
         server, now_ms = self._begin(me)
-        if server.book_of != server.run:
-            server.forget_all()
-            server.book_of = server.run
-            server.settled_ms, server.seen_ms = now_ms + me.lease_ms, now_ms
         before = server.members.get(me.name)
+        if before and before.process > me.process:
+            return self._word("taken_over", 0)
         if before and before.process == me.process and before.turn >= turn:
             return self._word("gone", 0)
         entitled = bool(before and before.process == me.process) or self._settling_ms() > 0
@@ -97,30 +95,35 @@ class ModelBook:
         return self._word("ok", self._grant(me, mine, share))
 
     async def reserve(
-        self, me: Member, turn: int, share: int, session_id: str, held: int, gone: Sequence[str]
+        self,
+        me: Member,
+        turn: int,
+        share: int,
+        held: int,
+        sessions: Sequence[str],
+        gone: Sequence[str],
     ) -> Word:
         server, now_ms = self._begin(me)
         mine, why = self._myself(me, turn)
         if mine is None:
             return self._word(why, 0)
         server.calls -= {(me.name, session) for session in gone}
-        count = max(self._calls_of(me.name) + 1, held)
-        others = server.promised - mine.places
-        verdict = "ok"
+        count = max(self._calls_of(me.name), held)
+        bounds = [(mine.limit, "limit")]
         if mine.draining:
-            verdict = "draining"
-        elif count > mine.limit:
-            verdict = "limit"
-        elif me.cluster_limit and count > share:
-            if self._settling_ms():
-                verdict = "settling"
-            elif count + others > me.cluster_limit:
-                verdict = "full"
-        if verdict == "ok":
-            server.calls.add((me.name, session_id))
-        mine.calls = count if verdict == "ok" else count - 1
+            bounds = [(0, "draining")]
+        elif me.cluster_limit and self._settling_ms():
+            bounds.append((share, "settling"))
+        elif me.cluster_limit:
+            free = me.cluster_limit - (server.promised - mine.places)
+            bounds.append((max(share, free), "full"))
+        places, rest = min(bounds, key=lambda bound: bound[0])
+        given = max(0, min(len(sessions), places - count))
+        server.calls |= {(me.name, session) for session in sessions[:given]}
+        mine.calls = count + given
         mine.ends_ms = now_ms + me.lease_ms
-        return self._word(verdict, self._grant(me, mine, share))
+        verdict = "ok" if given == len(sessions) else rest
+        return replace(self._word(verdict, self._grant(me, mine, share)), given=given)
 
     async def leave(self, me: Member) -> None:
         server, _ = self._begin(me)
@@ -147,6 +150,10 @@ class ModelBook:
     def _begin(self, me: Member) -> tuple[Server, int]:
         self._check_up()
         server, now_ms = self.server, self.server.now_ms()
+        if server.book_of != server.run:
+            server.forget_all()
+            server.book_of = server.run
+            server.settled_ms = now_ms + me.lease_ms
         if server.seen_ms and now_ms - server.seen_ms > me.lease_ms * 0.4:
             for one in server.members.values():
                 one.ends_ms = now_ms + me.lease_ms

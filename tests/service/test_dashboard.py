@@ -151,6 +151,10 @@ def test_the_dashboard_is_one_that_grafana_takes() -> None:
 
 
 def test_an_alert_says_what_is_wrong_and_where_to_read_on() -> None:
+    headings = re.findall(r"^### (Alert: .*)$", (DOCS / "operations.md").read_text(), re.M)
+    anchors = {re.sub(r"[^a-z]+", "-", heading.lower()) for heading in headings}
+    told = {rule["annotations"]["runbook"].partition("#")[2] for rule in alerts()}
+    assert told == anchors
     for rule in alerts():
         assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
         assert rule["annotations"]["summary"]

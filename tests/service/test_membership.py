@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-import pytest
-
 from voicecore.service.redis_directory.book import Word
 from voicecore.service.redis_directory.membership import Membership
 
@@ -38,15 +36,25 @@ def test_a_share_is_what_may_be_held_not_what_may_come_on_top() -> None:
     assert [one.admits_alone(held) for held in (0, 3, 4, 9)] == [True, True, False, False]
 
 
-@pytest.mark.parametrize("verdict", ["gone", "taken_over"])
-def test_a_book_that_has_forgotten_us_takes_no_share_away(verdict: str) -> None:
+def test_a_book_that_has_forgotten_us_takes_no_share_away() -> None:
     one = membership()
     one.heard(word(share=4), 0)
     assert one.joined
-    assert not one.heard(word(verdict), 7)
+    assert not one.heard(word("gone"), 7)
     assert not one.joined
     assert one.share == 4
     assert one.wait_ns(7) == 0, "it joins again at once"
+
+
+def test_whose_name_is_taken_by_another_tries_again_later_and_later() -> None:
+    one = membership()
+    one.heard(word(share=4), 0)
+    waits = []
+    for _ in range(8):
+        assert not one.heard(word("taken_over"), 7)
+        assert one.away
+        waits.append(one.wait_ns(7))
+    assert 0 < waits[0] < waits[-1]
 
 
 def test_a_share_that_shrinks_is_confirmed_at_once() -> None:

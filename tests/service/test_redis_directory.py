@@ -333,9 +333,6 @@ def test_a_redis_that_remembers_an_old_day_is_not_believed() -> None:
             server.restart(empty=False)
             server.members, server.calls = remembered
             server.members["a-0"].places = 2
-            server.up = False  # the connections broke
-            await asyncio.sleep(LEASE_S / 3)
-            server.up = True
             assert await fill(b, 40) + len(a.calls) <= LIMIT
 
     virtually(main())
@@ -347,7 +344,7 @@ def test_a_redis_that_hangs_costs_a_caller_a_quarter_of_a_second_once() -> None:
             a.wire.hangs = True
             began_s = loop().time()
             assert await a.open("1")
-            assert loop().time() - began_s == pytest.approx(0.25)
+            assert loop().time() - began_s == pytest.approx(0.25, abs=0.01)
             assert await fill(a, 40, "y") > 0
             assert loop().time() - began_s < 0.3
             a.wire.hangs = False
@@ -378,13 +375,15 @@ def test_changes_are_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:
             await fill(a, 3)
             server.up = True
             await asyncio.sleep(10 * LEASE_S)
-            server.members["a-0"].process = "another"
-            await asyncio.sleep(LEASE_S / 3)
+            server.members["a-0"].process = "q, later than p"
+            await asyncio.sleep(LEASE_S / 2)
+            assert a.directory.describe()["state"] == "away"
+            await asyncio.sleep(2 * LEASE_S)  # it is gone again
 
     with caplog.at_level(logging.INFO, "voicecore"):
         virtually(main())
     lines = [record.getMessage() for record in caplog.records]
-    assert [line.split(" ")[0] for line in lines] == ["Redis", "the", "another", "the"], lines
+    assert [line.split(" ")[0] for line in lines] == ["Redis", "the", "a", "the"], lines
     assert "(down)" in lines[0]
 
 
@@ -413,7 +412,7 @@ class Chaos:
         return sum(len(one.calls) for one in self.living.values())
 
     async def born(self, name: str) -> None:
-        process = f"p{next(self.numbers)}"
+        process = f"p{next(self.numbers):06}"
         options: dict[str, Any] = {"limit": self.limit, "process": process, "rng": self.rng}
         one = await instance(self.server, name, local=self.rng.choice([5, 50]), **options)
         self.living[name] = one

@@ -58,11 +58,11 @@ class Both:
         self.rng = rng
         self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
         self.redis.flushall()
-        self.book, self.members, self.places, self.facts, self.calls = scripts.keys(PREFIX)
+        self.book, self.members, self.held_by, self.facts, self.calls = scripts.keys(PREFIX)
         self.model = Server(lambda: int(time.time() * 1000))
         self.books = (ModelBook(self.model), RedisBook(url, PREFIX))
         limit = rng.choice([0, 5, 9, 30])
-        self.who = [member(f"m-{n}", "p0", limit, rng.choice([3, 8, 50])) for n in range(3)]
+        self.who = [member(f"m-{n}", "p000", limit, rng.choice([3, 8, 50])) for n in range(3)]
         self.turns = {one.name: 0 for one in self.who}
         self.shares = {one.name: 0 for one in self.who}
         self.held: dict[str, list[str]] = {one.name: [] for one in self.who}
@@ -94,13 +94,12 @@ class Both:
                 wrong = rng.random() < 0.1
                 word = await self.ask("renew", me, turn, share, draining, len(held) + wrong, [])
             case "reserve":
-                session = f"{rng.getrandbits(32):08x}"
+                wanted = [f"{rng.getrandbits(32):08x}" for _ in range(rng.choice([1, 1, 2, 5]))]
                 more = rng.random() < 0.1
                 gone = [held.pop()] if held and rng.random() < 0.2 else []
-                said = session, len(held) + 1 + more, gone
+                said = len(held) + more, wanted, gone
                 word = await self.ask("reserve", me, turn, share, *said)
-                if word.verdict == "ok":
-                    held.append(session)
+                held += wanted[: word.given]
             case "release" if held:
                 gone = held.pop(rng.randrange(len(held)))
                 word = await self.ask("renew", me, turn, share, draining, len(held), [gone])
@@ -127,7 +126,7 @@ class Both:
                 model.restart(empty=False)
                 self.redis.hset(self.book, "run", "another")
             case 5:
-                self.who[place] = replace(me, process=f"{me.process}x")
+                self.who[place] = replace(me, process=f"p{self.rng.randrange(1000):03d}")
                 self.held[me.name] = []
             case 6:
                 for book in self.books:
@@ -138,7 +137,7 @@ class Both:
         model = self.model
         stored = {tuple(call.split(" ")) for call in self.redis.zrange(self.calls, 0, -1)}
         assert stored == model.calls
-        places = {name: int(n) for name, n in self.redis.hgetall(self.places).items()}
+        places = {name: int(n) for name, n in self.redis.hgetall(self.held_by).items()}
         assert places == {name: one.places for name, one in model.members.items() if one.places}
         assert int(self.redis.hget(self.book, "promised") or 0) == model.promised
         assert set(self.redis.hkeys(self.facts)) == set(model.members)
@@ -175,8 +174,8 @@ async def test_a_burst_at_many_instances_gets_exactly_the_limit(server: RedisPro
             await asyncio.sleep(me.lease_ms / 8000 if word.settling_ms else 0)
         held, share = 0, word.share
         for number in range(each):
-            word = await book.reserve(me, 1, share, f"s{number}", held + 1, [])
-            held, share = held + (word.verdict == "ok"), word.share
+            word = await book.reserve(me, 1, share, held, [f"s{number}"], [])
+            held, share = held + word.given, word.share
         return held
 
     try:

@@ -43,11 +43,11 @@ def rms_dbfs(pcm: Pcm) -> float:
     return 20 * np.log10(max(np.sqrt((pcm.astype(np.float64) ** 2).mean()), 1e-3) / 32768)
 
 
-def loud(plane: NativePlane) -> bool:
-    """Whether the caller was heard in the last four seconds."""
+def loud(plane: NativePlane, since: int = 0) -> bool:
+    """Whether the caller was heard in the last four seconds, and since that position."""
     ring = plane.ring
     end = ring.position
-    held = min(end, ring.capacity - 3200)
+    held = min(end - since, ring.capacity - 3200)
     return bool(held > 0 and np.abs(ring.copy(end - held, held)).max() > 2000)
 
 

@@ -9,20 +9,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
 import pytest
+from aiortc import RTCIceServer
 
 from fakes.virtual_loop import virtually
 from fakes.wire import Wire
 from loopback import LOOPBACK
-from transport.kit import media_hub, tone, until
+from transport.kit import loud, media_hub, tone, until
+from transport.networks import turn_server
 from transport.peer_kit import Notes, peer, plane, refusal
 from transport.restarting import Mover
 from voicecore._native.plane import MediaThreads
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_restart import PATIENCE_S
 from voicecore.transport.media_path import SelectedPair
-from voicecore.transport.native_plane import NativePlane
 from voicecore.transport.peer import Peer
 from voicecore.transport.peer_config import PeerConfig
 
@@ -50,13 +50,13 @@ class Pairs:
 class Talk:
     """A server's peer and a caller's, connected; the caller is first reached at CALLER alone."""
 
-    def __init__(self, *, server_offers: bool) -> None:
+    def __init__(self, *, server_offers: bool, **config: Any) -> None:
         self.wire = Wire()
         self.wire.dead = {ELSEWHERE}
         self.hubs = [self.wire.hub(SERVER), self.wire.hub(CALLER, ELSEWHERE)]
         self.results: list[str] = []
         self.notes, self.caller_notes = Notes(), Notes()
-        self.config = PeerConfig(self.hubs[0], on_restart=self.results.append)
+        self.config = PeerConfig(self.hubs[0], on_restart=self.results.append, **config)
         self.server = Peer(self.config, self.notes)
         self.caller = Peer(PeerConfig(self.hubs[1]), self.caller_notes)
         self.server_offers = server_offers
@@ -115,8 +115,8 @@ class Talk:
 
 
 @asynccontextmanager
-async def talk(*, server_offers: bool = True) -> AsyncIterator[Talk]:
-    made = Talk(server_offers=server_offers)
+async def talk(*, server_offers: bool = True, **config: Any) -> AsyncIterator[Talk]:
+    made = Talk(server_offers=server_offers, **config)
     await made.connect()
     try:
         yield made
@@ -286,6 +286,26 @@ def test_the_newest_restart_replaces_one_that_has_no_pair_yet() -> None:
     virtually(main())
 
 
+def test_a_relay_that_does_not_let_go_holds_no_restart_up() -> None:
+    async def main() -> None:
+        async with turn_server() as (port, server):
+            relay = RTCIceServer(f"turn:127.0.0.1:{port}", "user", "secret")
+            async with talk(ice_servers=(relay,)) as call:
+                assert server.relays
+                server.close()
+                loop = asyncio.get_running_loop()
+                for _ in range(3):
+                    call.move()
+                    began_s = loop.time()
+                    await call.restart()
+                    await call.mover.moved()
+                    assert loop.time() - began_s < 1
+                    await call.texts_flow()
+                assert call.results == ["connected"] * 3
+
+    virtually(main())
+
+
 def test_of_two_restarts_at_once_one_is_refused() -> None:
     async def main() -> None:
         async with talk() as call:
@@ -424,7 +444,7 @@ async def test_audio_goes_on_by_another_address() -> None:
                 for mouth, ear in ((ours, theirs), (theirs, ours)):
                     before, played = ear.ring.position, mouth.played
                     mouth.play(pcm, mouth.generation)
-                    await until(lambda ear=ear, at=before: loud_since(ear, at))  # type: ignore[misc]
+                    await until(lambda ear=ear, at=before: loud(ear, at))  # type: ignore[misc]
                     await until(lambda m=mouth, at=played: m.played >= at + len(pcm))  # type: ignore[misc]
             assert ours.stats()["rejected"] == theirs.stats()["rejected"] == 0
             await mover.close()
@@ -435,8 +455,3 @@ async def test_audio_goes_on_by_another_address() -> None:
 def _next(host: str, step: int) -> str:
     head, _, last = host.rpartition(".")
     return f"{head}.{(int(last) + step) % 256}"
-
-
-def loud_since(ear: NativePlane, position: int) -> bool:
-    held = ear.ring.position - position
-    return held > 0 and bool(np.abs(ear.ring.copy(position, held)).max() > 2000)

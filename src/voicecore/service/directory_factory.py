@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
+import time
 
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.directory import Alone, Directory
 from voicecore.service.metrics import Metrics
-
-_PROCESS_BYTES = 8
 
 
 def build_directory(settings: Settings, metrics: Metrics, worker: int | None = None) -> Directory:
@@ -28,7 +26,7 @@ def build_directory(settings: Settings, metrics: Metrics, worker: int | None = N
             ["redis_url needs a library that is not here: pip install 'voicecore[redis]'"]
         ) from None
     from voicecore.service.directory_metrics import DirectoryMetrics
-    from voicecore.service.redis_directory.book import Member
+    from voicecore.service.redis_directory.book import Member, process_name
     from voicecore.service.redis_directory.client import RedisDirectory
 
     try:
@@ -41,7 +39,7 @@ def build_directory(settings: Settings, metrics: Metrics, worker: int | None = N
     me = Member(
         name=f"{settings.instance}-{worker or 0}",
         url=settings.advertise_url.rstrip("/"),
-        process=secrets.token_hex(_PROCESS_BYTES),
+        process=process_name(time.time_ns()),
         lease_ms=round(settings.lease_s * 1000),
         cluster_limit=settings.cluster_max_calls,
     )

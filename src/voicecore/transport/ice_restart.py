@@ -40,6 +40,7 @@ class IceRestarts:
         self._ready: asyncio.Future[None] | None = None
         self._trial: Way | None = None
         self._task: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._stopped = False
         self.any = False
         """Whether there was one: candidates are to be given to :meth:`add_candidate`."""
@@ -89,6 +90,7 @@ class IceRestarts:
     async def close(self) -> None:
         """Close the way in use; after aiortc's connection is closed. Twice is fine."""
         await self.stop()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._path.close_ways()
 
     # -- private --------------------------------------------------------------------
@@ -117,8 +119,12 @@ class IceRestarts:
         task, self._task = self._task, None
         if task is None:
             return
-        if self._trial is not self._path.way:
-            task.cancel()
+        if self._trial is self._path.way:
+            # The old way is being closed, which a TURN server that is away may hold up.
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+            return
+        task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     async def _try(self, way: Way, far: FarIce, ready: asyncio.Future[None]) -> None:

@@ -202,7 +202,8 @@ class MediaPath:
         if pair is None or way not in self._ways:
             return
         if way is not self.way:
-            self._ways.reverse()
+            self._ways.remove(way)
+            self._ways.insert(0, way)
             self._suspended = False
         ice_seam.hand_on(self._connection, pair)
 

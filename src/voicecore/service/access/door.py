@@ -33,8 +33,8 @@ OPENING = frozenset({"/api/voice/session", "/api/voice/offer"})
 class Access:
     """Keys, tokens and rates of one server. Belongs to the event loop; :meth:`close` ends it.
 
-    ``rates``: counted elsewhere than by these settings. Raises ConfigError for files that can't
-    be used.
+    ``rates``: those that several processes count together; None: what the settings say,
+    counted here or in Redis. Raises ConfigError for files that can't be used.
     """
 
     def __init__(self, settings: Settings, rates: Rates | None = None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+_RANDOM_BYTES = 4
 
 
 class BookUnreachableError(Exception):
@@ -15,13 +18,18 @@ class BookUnreachableError(Exception):
         self.reason = reason
 
 
+def process_name(began_ns: int) -> str:
+    """For a process that began at ``began_ns`` (Unix time); that of a later one is greater."""
+    return f"{began_ns:020d}-{secrets.token_hex(_RANDOM_BYTES)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """Who stands in the book.
 
-    ``name`` is the instance's and its worker's, unlike all others'; ``process`` unlike that
-    of every earlier process of that name. ``limit``: calls that it can take;
-    ``cluster_limit``: that all can, 0: no bound.
+    ``name`` is the instance's and its worker's, unlike all others'; ``process`` is greater
+    than that of every earlier process of that name (:func:`process_name`). ``limit``: calls
+    that it can take; ``cluster_limit``: that all can, 0: no bound.
     """
 
     name: str
@@ -36,11 +44,12 @@ class Member:
 class Word:
     """What the book answers.
 
-    ``verdict`` is ``ok``; of a call that gets no place ``full``, ``limit``, ``draining`` or
-    ``settling``; ``gone`` if we don't stand there as we think (join again), ``taken_over`` if
-    another process does under our name. ``share`` is what we may hold without asking.
-    ``calls`` and ``members`` are of all instances; ``settling_ms``: how long no other place is
-    given than those of shares, for not all who live may stand here yet.
+    ``verdict`` is ``ok``; where calls get no place ``full``, ``limit``, ``draining`` or
+    ``settling``, and ``given`` is how many get one; ``gone`` if we don't stand there as we
+    think (join again), ``taken_over`` if a later process does under our name. ``share`` is
+    what we may hold without asking. ``calls`` and ``members`` are of all instances;
+    ``settling_ms``: how long no other place is given than those of shares, for not all who
+    live may stand here yet.
     """
 
     verdict: str
@@ -48,6 +57,7 @@ class Word:
     calls: int
     members: int
     settling_ms: int
+    given: int = 0
 
 
 class Book(Protocol):
@@ -70,9 +80,18 @@ class Book(Protocol):
         ...
 
     async def reserve(
-        self, me: Member, turn: int, share: int, session_id: str, held: int, gone: Sequence[str]
+        self,
+        me: Member,
+        turn: int,
+        share: int,
+        held: int,
+        sessions: Sequence[str],
+        gone: Sequence[str],
     ) -> Word:
-        """Take a place for a call with which we have ``held``; those in ``gone`` are over."""
+        """Take places for ``sessions``, beside our ``held`` calls; those in ``gone`` are over.
+
+        Where there are fewer, the first ones get them.
+        """
         ...
 
     async def leave(self, me: Member) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -15,16 +15,22 @@ from voicecore.core.units import NS_PER_MS, NS_PER_S
 from voicecore.errors import CapacityError
 from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.redis_directory.book import Book, BookUnreachableError, Member, Word
+from voicecore.service.redis_directory.in_time import in_time
 from voicecore.service.redis_directory.membership import Membership
 from voicecore.service.session_ids import owner_of
 
 _LOG = logging.getLogger(__name__)
 
 RESERVE_S = 0.25
-"""A caller waits no longer for the book; then our own share decides."""
+"""What the book gets to give places; then our own share decides."""
 FIND_S = 0.5
 LEAVE_S = 0.5
-_SPEAK_S = 1.0
+_JOIN_S = 1.0
+"""With a new connection, and all that we have."""
+BATCH = 256
+"""Places that are asked for at once: some 10 ms of Redis' time."""
+ASKING_LIMIT = 1024
+"""Calls that wait for a place; for further ones our own share decides."""
 GONE_LIMIT = 4096
 """Ended calls that wait to be told. Beyond it the book is told all that we have instead."""
 _ID_CHARS = 128
@@ -34,8 +40,9 @@ _RETRY_AFTER_S = 5
 class RedisDirectory:
     """A :class:`~voicecore.service.directory.Directory`. Belongs to the event loop.
 
-    ``me.limit`` is set by :meth:`start`. What is said to the book goes one after another,
-    under one lock: the order in which it hears of places is that in which we took them.
+    ``me.limit`` is set by :meth:`start`. One task speaks to the book, so that it hears of
+    places in the order in which we took them; calls that come while it speaks are asked
+    for together.
     """
 
     def __init__(
@@ -51,13 +58,13 @@ class RedisDirectory:
         self._me = me
         self._metrics = metrics
         self._now_ns = now_ns
-        self._speak_s = min(_SPEAK_S, me.lease_ms / 8000)
+        self._most_s = me.lease_ms / 8000
         lease_ns = me.lease_ms * NS_PER_MS
         self._membership = Membership(lease_ns, me.cluster_limit, random or Random())
         self._held: set[str] = set()
         self._gone: set[str] = set()
         self._draining = False
-        self._lock = asyncio.Lock()
+        self._asking: dict[str, asyncio.Future[Word | None]] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -70,14 +77,21 @@ class RedisDirectory:
         self._task = asyncio.get_running_loop().create_task(self._keep(), name="directory")
 
     async def reserve(self, session_id: str) -> None:
-        """See :class:`Directory`. Takes half a second at most, then our own share decides."""
+        """See :class:`Directory`.
+
+        Where the book doesn't answer in half a second, 1.25 s after it was lost, our own
+        share decides; while it is away at once.
+        """
         began_ns = self._now_ns()
-        asks = self._task is not None and not self._membership.away
-        word = await self._reserve_in_book(session_id) if asks else None
+        try:
+            word = await self._ask_for(session_id)
+        except BaseException:
+            self.release(session_id)  # it may have got its place in the same moment
+            raise
         self._metrics.reserved((self._now_ns() - began_ns) / NS_PER_S)
         if word is None:
             self._reserve_alone(session_id)
-        elif word.verdict != "ok":
+        elif session_id not in self._held:
             raise self._refusal(word)
 
     def release(self, session_id: str) -> None:
@@ -130,13 +144,26 @@ class RedisDirectory:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+            self._answer(None)
             with contextlib.suppress(TimeoutError, BookUnreachableError):
-                async with asyncio.timeout(LEAVE_S), self._lock:
+                async with asyncio.timeout(LEAVE_S):
                     await self._book.leave(self._me)
         with contextlib.suppress(BookUnreachableError, OSError):
             await self._book.close()
 
     # -- private --------------------------------------------------------------------
+
+    async def _ask_for(self, session_id: str) -> Word | None:
+        """What the book says; None where it doesn't in time."""
+        if self._task is None or self._membership.away or len(self._asking) >= ASKING_LIMIT:
+            return None
+        answer: asyncio.Future[Word | None] = asyncio.get_running_loop().create_future()
+        self._asking[session_id] = answer
+        self._wake.set()
+        try:
+            return await answer  # the task sees to it, whatever happens
+        finally:
+            self._asking.pop(session_id, None)
 
     async def _keep(self) -> None:
         # Not for ever: asyncio.wait_for, by which redis sends, may swallow a cancellation (up to
@@ -151,66 +178,66 @@ class RedisDirectory:
 
     async def _speak(self) -> None:
         try:
-            async with asyncio.timeout(self._speak_s), self._lock:
-                await self._tell()
+            if not self._membership.joined:
+                await self._join()
+            if self._asking:
+                await self._reserve()
+            elif self._membership.joined:
+                await self._renew()
         except (TimeoutError, BookUnreachableError):
-            pass
+            self._answer(None)
         except Exception:
+            self._answer(None)
             _LOG.exception("telling the directory failed unexpectedly")
 
-    async def _tell(self) -> None:
-        """What changed, or all of it. Under the lock."""
-        membership = self._membership
-        if membership.joined:
-            gone = tuple(self._gone)
-            turn, share, held = membership.turn, membership.share, len(self._held)
-            word = await self._ask(
-                self._book.renew(self._me, turn, share, self._draining, held, gone)
-            )
-            if word.verdict == "ok":
-                self._gone.difference_update(gone)
-                return
+    async def _join(self) -> None:
         self._gone.clear()
-        turn = membership.next_turn()
-        await self._ask(
-            self._book.join(self._me, turn, membership.share, self._draining, tuple(self._held))
-        )
+        turn, share = self._membership.next_turn(), self._membership.share
+        held = tuple(self._held)
+        joining = self._book.join(self._me, turn, share, self._draining, held)
+        await self._ask(joining, _JOIN_S)
 
-    async def _reserve_in_book(self, session_id: str) -> Word | None:
-        """What the book says; None where it doesn't in time."""
-        try:
-            async with asyncio.timeout(RESERVE_S), self._lock:
-                return await self._reserve(session_id)
-        except (TimeoutError, BookUnreachableError):
-            return None
-        finally:
-            if self._membership.away:
-                self._wake.set()  # at once: who was not understood may be heard now
-
-    async def _reserve(self, session_id: str) -> Word:
-        """Under the lock."""
-        membership = self._membership
-        if not membership.joined:
-            await self._tell()
-        word = await self._ask_for(session_id)
-        if word.verdict in ("gone", "taken_over"):
-            await self._tell()
-            word = await self._ask_for(session_id)
-        if word.verdict == "ok":
-            self._held.add(session_id)
-        return word
-
-    async def _ask_for(self, session_id: str) -> Word:
+    async def _renew(self) -> None:
         membership, gone = self._membership, tuple(self._gone)
-        turn, share, held = membership.turn, membership.share, len(self._held) + 1
-        word = await self._ask(self._book.reserve(self._me, turn, share, session_id, held, gone))
+        turn, share, held = membership.turn, membership.share, len(self._held)
+        renewing = self._book.renew(self._me, turn, share, self._draining, held, gone)
+        word = await self._ask(renewing, RESERVE_S)
+        if word.verdict == "ok":
+            self._gone.difference_update(gone)
+        else:
+            self._wake.set()  # to join again
+
+    async def _reserve(self) -> None:
+        membership, gone = self._membership, tuple(self._gone)
+        turn, share, held = membership.turn, membership.share, len(self._held)
+        batch = tuple(self._asking)[:BATCH]
+        reserving = self._book.reserve(self._me, turn, share, held, batch, gone)
+        word = await self._ask(reserving, RESERVE_S)
         if membership.joined:
             self._gone.difference_update(gone)
-        return word
+            for session_id in batch[: word.given]:
+                self._give(session_id)
+            self._answer(word, batch)
+        if self._asking or self._gone or not membership.joined:
+            self._wake.set()
 
-    async def _ask(self, question: Awaitable[Word]) -> Word:
+    def _give(self, session_id: str) -> None:
+        """The book has given a place."""
+        if session_id in self._asking:
+            self._held.add(session_id)
+        elif session_id not in self._held:
+            self._gone.add(session_id)  # who asked has gone away
+
+    def _answer(self, word: Word | None, batch: Sequence[str] | None = None) -> None:
+        """Tell those who ask, all or some of them."""
+        for session_id in tuple(self._asking) if batch is None else batch:
+            answer = self._asking.pop(session_id, None)
+            if answer is not None and not answer.done():
+                answer.set_result(word)
+
+    async def _ask(self, question: Awaitable[Word], seconds: float) -> Word:
         try:
-            word = await question
+            word = await in_time(question, min(seconds, self._most_s))
         except BaseException as error:
             # Also one who was cancelled doesn't know whether he was heard.
             self._membership.lost(self._now_ns())
@@ -222,12 +249,14 @@ class RedisDirectory:
         self._metrics.told(word.calls, word.members)
         if word.verdict == "taken_over":
             self._tell_change("taken over", "")
-        elif self._membership.joined:
+            raise BookUnreachableError(word.verdict)
+        if self._membership.joined:
             self._tell_change("settling" if word.settling_ms else "up", "")
         return word
 
     def _reserve_alone(self, session_id: str) -> None:
-        admitted = self._membership.admits_alone(len(self._held))
+        # Those for whom the book is being asked may get places beside.
+        admitted = self._membership.admits_alone(len(self._held) + len(self._asking))
         self._metrics.degraded_admission(admitted)
         if not admitted:
             raise CapacityError(
@@ -258,12 +287,12 @@ class RedisDirectory:
         if state == self._told or self._closed:
             return
         self._told = state
-        self._metrics.up(state != "away")
+        self._metrics.up(state in ("up", "settling"))
         if state == "away":
             _LOG.warning("Redis can't be asked (%s): calls go on, each by its own share", reason)
         elif state == "taken over":
             _LOG.warning(
-                "another process is in the directory as %s; give each its own instance name",
+                "a later process is in the directory as %s; give each its own instance name",
                 self._me.name,
             )
         elif state == "settling":

@@ -58,9 +58,12 @@ class Membership:
 
     def heard(self, word: Word, now_ns: int) -> bool:
         """The book answered. Whether that must be confirmed at once, since our share shrank."""
+        if word.verdict == "taken_over":
+            self.lost(now_ns)  # as long as that process lives
+            return False
         self._failures = 0
         self.last = word
-        if word.verdict in ("gone", "taken_over"):
+        if word.verdict == "gone":
             self.joined = False
             self._next_ns = now_ns
             return False

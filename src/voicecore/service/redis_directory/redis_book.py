@@ -17,7 +17,7 @@ from voicecore.service.redis_directory.book import BookUnreachableError, Member,
 
 _LOOKUPS = 8
 """At once; more wait their turn. Beside them one speaks of places."""
-_SOCKET_S = 2.0
+_SOCKET_S = 1.0
 """What waits longer than callers do is given up by them first."""
 _CLUSTER = "+cluster"
 
@@ -55,10 +55,17 @@ class RedisBook:
         return await self._word(self._renew, me, turn, share, int(draining), held, *gone)
 
     async def reserve(
-        self, me: Member, turn: int, share: int, session_id: str, held: int, gone: Sequence[str]
+        self,
+        me: Member,
+        turn: int,
+        share: int,
+        held: int,
+        sessions: Sequence[str],
+        gone: Sequence[str],
     ) -> Word:
         """See :class:`Book`."""
-        return await self._word(self._reserve, me, turn, share, session_id, held, *gone)
+        said = [held, len(sessions), *sessions, *gone]
+        return await self._word(self._reserve, me, turn, share, *said)
 
     async def leave(self, me: Member) -> None:
         """See :class:`Book`."""

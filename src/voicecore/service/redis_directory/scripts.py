@@ -5,25 +5,25 @@ Cluster keeps them together::
 
     book     hash  run: which start of Redis this book belongs to; settled: until then (ms) not
                    all who live may stand in it; seen: when somebody spoke last (ms);
-                   promised: sum of ``places``
+                   promised: sum of ``held``
     members  zset  instance -> when its lease ends (ms)
-    places   hash  instance -> calls that it may hold: those it has or its share, whichever is more
+    held     hash  instance -> calls that it may hold: those it has or its share, whichever is more
     facts    hash  instance -> JSON: url, limit, draining, calls; process and turn: who speaks
     calls    zset  "instance session", all of score 0, so that an instance's stand in a row
 
-A *share* is what an instance may hold without asking, when Redis is away. ``places`` is
+A *share* is what an instance may hold without asking, when Redis is away. ``held`` is
 raised before the instance hears of a larger share, and lowered only once the instance has
 said itself that it holds the smaller one: so ``promised`` bounds all calls, whatever answer
 was lost. Shares come out of the first half of the limit: they fade as calls become many, and
 the last places are given to whoever asks.
 
-An instance numbers its turns: what it sent before it lost Redis, and what comes late, has a
-turn that is over, and changes nothing.
+An instance numbers its turns, and its processes are known by when they began: what comes late,
+of an earlier turn or an earlier process, changes nothing.
 """
 
 from __future__ import annotations
 
-_NAMES = ("book", "members", "places", "facts", "calls")
+_NAMES = ("book", "members", "held", "facts", "calls")
 
 
 def keys(prefix: str) -> list[str]:
@@ -32,7 +32,7 @@ def keys(prefix: str) -> list[str]:
 
 
 _COMMON = """
-local book, members, places, facts, calls = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local book, members, held, facts, calls = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local me, process, turn = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local lease, cluster, share = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
@@ -53,9 +53,9 @@ local function end_calls(first)
 end
 
 local function hold(name, count)
-  redis.call('HINCRBY', book, 'promised', count - number(places, name))
-  if count > 0 then redis.call('HSET', places, name, count)
-  else redis.call('HDEL', places, name) end
+  redis.call('HINCRBY', book, 'promised', count - number(held, name))
+  if count > 0 then redis.call('HSET', held, name, count)
+  else redis.call('HDEL', held, name) end
 end
 
 local function forget(name)
@@ -80,7 +80,7 @@ local function grant(mine, known)
   if cluster == 0 then
     goal, known = count, count
   elseif settling() == 0 then
-    local others = number(book, 'promised') - number(places, me)
+    local others = number(book, 'promised') - number(held, me)
     local all = redis.call('ZCARD', calls)
     local part = math.floor((math.floor(cluster / 2) - all) / redis.call('ZCARD', members))
     part = math.min(part, cluster - others - count, mine.limit - count)
@@ -91,13 +91,23 @@ local function grant(mine, known)
   return goal
 end
 
-local function answer(verdict, goal)
-  return {verdict, goal, redis.call('ZCARD', calls), redis.call('ZCARD', members), settling()}
+local function answer(verdict, goal, given)
+  local all, instances = redis.call('ZCARD', calls), redis.call('ZCARD', members)
+  return {verdict, goal, all, instances, settling(), given or 0}
 end
 
 local function keep(mine)
   redis.call('ZADD', members, now + lease, me)
   redis.call('HSET', facts, me, cjson.encode(mine))
+end
+
+-- Another start of Redis: what it remembers, if anything, may be old. All begins anew, and until
+-- all who live have come nothing is given but what they had. (Asked each time, 8 us: clients
+-- reconnect without a word.)
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if redis.call('HGET', book, 'run') ~= run then
+  redis.call('DEL', book, members, held, facts, calls)
+  redis.call('HSET', book, 'run', run, 'settled', now + lease)
 end
 
 -- Nobody spoke for so long, though each speaks three times a lease: it was Redis that was away,
@@ -125,14 +135,8 @@ JOIN = (
     _COMMON
     + """
 -- url, limit, draining, sessions...
--- Another start of Redis: what it remembers, if anything, may be old. All begins anew, and until
--- all who live have come nothing is given but what they had.
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-if redis.call('HGET', book, 'run') ~= run then
-  redis.call('DEL', book, members, places, facts, calls)
-  redis.call('HSET', book, 'run', run, 'settled', now + lease, 'seen', now)
-end
 local before = facts_of(me)
+if before and before.process > process then return answer('taken_over', 0) end
 if before and before.process == process and before.turn >= turn then return answer('gone', 0) end
 -- Whom the book has forgotten, or whose process is another, has no claim to a share.
 local known = 0
@@ -167,30 +171,31 @@ return answer('ok', grant(mine, share))
 RESERVE = (
     _COMMON
     + """
--- session, how many calls we would have with it, those that are over...
+-- how many calls we have, how many sessions want a place, these, those that are over...
 local mine, why = myself()
 if not mine then return answer(why, 0) end
-end_calls(9)
-local count = math.max(calls_of(me) + 1, tonumber(ARGV[8]))
-local others = number(book, 'promised') - number(places, me)
-local verdict = 'ok'
-if mine.draining then verdict = 'draining'
-elseif count > mine.limit then verdict = 'limit'
-elseif cluster > 0 and count > share then
-  if settling() > 0 then verdict = 'settling'
-  elseif count + others > cluster then verdict = 'full' end
+local wanted = tonumber(ARGV[8])
+end_calls(9 + wanted)
+local count = math.max(calls_of(me), tonumber(ARGV[7]))
+local places, rest = mine.limit, 'limit'
+if cluster > 0 then
+  local all = share
+  if settling() == 0 then
+    all = math.max(all, cluster - number(book, 'promised') + number(held, me))
+  end
+  if all < places then
+    places, rest = all, settling() > 0 and 'settling' or 'full'
+  end
 end
-if verdict == 'ok' then
-  redis.call('ZADD', calls, 0, me .. ' ' .. ARGV[7])
-  mine.calls = count
-else
-  mine.calls = count - 1
-end
+if mine.draining then places, rest = 0, 'draining' end
+local given = math.max(0, math.min(wanted, places - count))
+for i = 9, 8 + given do redis.call('ZADD', calls, 0, me .. ' ' .. ARGV[i]) end
+mine.calls = count + given
 keep(mine)
-return answer(verdict, grant(mine, share))
+return answer(given < wanted and rest or 'ok', grant(mine, share), given)
 """
 )
-"""Takes a place for a call."""
+"""Takes places for calls, as far as there are any: the first ones get them."""
 
 LEAVE = (
     _COMMON
