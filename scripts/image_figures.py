@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,8 +48,13 @@ def size_bytes(path: Path) -> int:
 def installed(folder: Path) -> Path:
     """The environment that the second stage copies."""
     python = sys.executable
-    wheels, environment = folder / "wheels", folder / "voicecore"
-    run(python, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(wheels), str(ROOT))
+    wheels, environment, sources = folder / "wheels", folder / "voicecore", folder / "sources"
+    # Of a copy, as there: a build beside the developer's own would take up what that has left.
+    leave_out = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", sources / "src", ignore=leave_out)
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, sources / name)
+    run(python, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(wheels), str(sources))
     (wheel,) = wheels.glob("voicecore-*.whl")
     run(python, "-m", "venv", "--without-pip", str(environment))
     inside = str(environment / "bin" / "python")

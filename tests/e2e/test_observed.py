@@ -58,6 +58,9 @@ EMPTY = {
         ),
         "it is one process",
     ),
+    "TURN servers A": "it has none",
+    "VoicecoreTurnDown": "it has no TURN servers",
+    "VoicecoreDeepCheckFails": "nobody asked for a deep check",
     "Versions B": "the VAD of this call is not Silero",
 }
 """Expressions without a result, and why that is right."""

@@ -124,6 +124,7 @@ async def test_what_is_no_page_is_shown_in_nobodys_frame(site: Site, path: str) 
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Server"] == "voicecore"
     assert "Strict-Transport-Security" not in headers, "it came by plain HTTP"
 
 

@@ -21,6 +21,8 @@ from voicecore.service.engine_factory import build_engines
 from voicecore.service.media import Media, play_rates
 from voicecore.service.metrics import Metrics
 from voicecore.service.overload import MediaLoad
+from voicecore.transport.hub import Port
+from voicecore.transport.media_path import SelectedPair
 from voicecore.transport.peer import AudioLink
 from voicecore.transport.sdp_audio import AudioFormat
 from voicecore.transport.srtp_keys import SrtpKeys
@@ -147,15 +149,14 @@ async def test_a_call_is_reached_as_configured() -> None:
 
 
 class FakePath:
-    """A path of a peer that the threads know."""
+    """A path of a peer that the threads know, from our port to itself."""
 
-    pair = None
-
-    def __init__(self, peer: int) -> None:
+    def __init__(self, peer: int, port: Port) -> None:
         self.peer = peer
+        self.pair = SelectedPair(port.id, port.host, port.udp_port, "host", "host")
 
     def attach(self, sink: Any) -> None:
-        sink.on_pair(None)
+        sink.on_pair(self.pair)
 
     def send(self, data: bytes) -> bool:
         return False
@@ -174,7 +175,7 @@ async def test_a_plane_for_each_codec_and_kind_of_voice_activity(codec: Any, vad
     async with media(vad=vad) as made:
         deaf: Any = Deaf()
         peer = made.hub.add_peer("oneone", deaf)
-        path: Any = FakePath(peer)
+        path: Any = FakePath(peer, made.hub.ports()[0])
         form = AudioFormat(codec, {"opus": 111, "pcmu": 0, "pcma": 8}[codec], 111, 0, 8)
         keys = SrtpKeys("SRTP_AEAD_AES_128_GCM", b"a" * 28, b"b" * 28)
         plane = made.make_plane(AudioLink(form, 9, keys, path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,27 @@ async def converse(rig: Rig) -> None:
     await rig.close()
 
 
-def recorded(path: Path, **turns: Any) -> Path:
+async def lose_the_way(rig: Rig) -> None:
+    """In the midst of the greeting the caller's network is away."""
+    rig.connect()
+    await rig.plane.run(500)
+    rig.call.on_way(False)
+    rig.call.on_way(True)
+    await rig.plane.run(3000)
+    rig.call.on_message('{"type": "hangup"}')
+    await rig.close()
+
+
+def recorded(
+    path: Path, talk: Callable[[Rig], Coroutine[Any, Any, None]] = converse, **turns: Any
+) -> Path:
     recordings = Recordings(path, "told in the greeting", start=False)
     context = partial(CallContext, recordings=recordings)
 
     async def call() -> None:
         with patch("service.test_call.CallContext", context):
             rig = Rig(greeting="Welcome. This call is recorded.", **turns)
-        await converse(rig)
+        await talk(rig)
 
     virtually(call())
     recordings.close()
@@ -99,6 +113,13 @@ def test_both_voices_are_in_it(tmp_path: Path) -> None:
     anchors = [item.kind for item in recording.played if not isinstance(item, AudioBlock)]
     assert anchors[0] == "started"
     assert {"flush", "drained"} <= set(anchors)
+
+
+def test_where_the_voice_waited_for_a_way_is_in_it(tmp_path: Path) -> None:
+    recording = read(recorded(tmp_path, lose_the_way, **PLAIN))
+    anchors = [item for item in recording.played if not isinstance(item, AudioBlock)]
+    assert [item.kind for item in anchors[:3]] == ["started", "hold", "resume"]
+    assert anchors[0].position < anchors[1].position == anchors[2].position
 
 
 def test_a_call_with_a_speech_to_speech_model_replays_too(

@@ -137,6 +137,9 @@ class NotingSink:
     def on_digit(self, digit: str, duration_ms: int) -> None:
         self.told.append(("digit", digit, duration_ms))
 
+    def on_way(self, leads: bool) -> None:
+        self.told.append(("way", leads))
+
     def on_plane_failed(self, error: Exception) -> None:
         self.told.append(("failed", getattr(error, "code", str(error))))
 

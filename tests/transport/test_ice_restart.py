@@ -306,6 +306,29 @@ def test_a_relay_that_does_not_let_go_holds_no_restart_up() -> None:
     virtually(main())
 
 
+def test_who_asks_and_goes_leaves_the_call_as_it_was() -> None:
+    """After a restart that had found the old way dead, too."""
+
+    async def main() -> None:
+        async with talk() as call:
+            call.wire.dead = {CALLER, ELSEWHERE}
+            await call.server.restart(await call.mover.offer(), call.config)
+            await asyncio.sleep(2.5)
+            assert call.pairs.hosts() == [CALLER, None]
+            call.wire.dead = {ELSEWHERE}
+            asking = asyncio.ensure_future(
+                call.server.restart(await call.mover.offer(), call.config)
+            )
+            await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            assert call.pairs.hosts() == [CALLER, None, CALLER]
+            assert call.results == ["replaced"]
+            await call.texts_flow()
+
+    virtually(main())
+
+
 def test_of_two_restarts_at_once_one_is_refused() -> None:
     async def main() -> None:
         async with talk() as call:

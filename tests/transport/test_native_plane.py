@@ -360,6 +360,7 @@ def test_media_goes_where_the_path_says() -> None:
     ):
         rig.plane.on_pair(pair)
     assert rig.session.routed == [None, (4, "192.0.2.7", 5000), "relay", None]
+    assert rig.sink.told == [("way", True), ("way", False)]
     rig.plane.on_packet(b"\x80 by the relay")
     rig.plane.on_media(native.PACKET, b"\x80 to the relay")
     assert rig.session.injected == [b"\x80 by the relay"]

@@ -316,6 +316,10 @@ class Call:
         self._recorder.anchor(self._now(), position, "drained")
         self._dispatch(ev.PlayoutDrained(position, self._lost(position)))
 
+    def on_way(self, leads: bool) -> None:
+        """The agent's voice waits from now on, or goes on: a recording has it at its time."""
+        self._anchor("resume" if leads else "hold")
+
     def on_plane_failed(self, error: Exception) -> None:
         """Without voice activity there is no call."""
         with within(self.scope):

@@ -129,7 +129,8 @@ class CommonHeaders:
         self._own_tls = own_tls
 
     async def __call__(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add what is not there yet."""
+        """Add what is not there yet, and don't tell which releases we run on."""
+        response.headers["Server"] = "voicecore"
         for name, value in _COMMON_HEADERS.items():
             response.headers.setdefault(name, value)
         origin, external = request.get(ORIGIN), request.get(EXTERNAL)

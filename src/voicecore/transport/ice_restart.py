@@ -69,6 +69,11 @@ class IceRestarts:
         ready = self._ready = asyncio.get_running_loop().create_future()
         try:
             return await self._begin(far, config, ready)
+        except BaseException:  # who asked may have gone
+            await self._end_trial()
+            if not self._stopped:
+                await self._path.go_back()
+            raise
         finally:
             ready.cancel()  # whatever happened: another one may come
 
@@ -111,7 +116,6 @@ class IceRestarts:
         except asyncio.CancelledError:
             if self._stopped:
                 raise _over() from None
-            task.cancel()  # who asked has gone
             raise
         return way
 
@@ -129,12 +133,13 @@ class IceRestarts:
 
     async def _try(self, way: Way, far: FarIce, ready: asyncio.Future[None]) -> None:
         old = self._path.way
-        result = "replaced"
+        result = ""  # of one that had no answer
         try:
             await way.connection.gather_candidates()
             for candidate in far.candidates:
                 await way.connection.add_remote_candidate(candidate)
             ready.set_result(None)
+            result = "replaced"
             await self._connect(way, old)
             result = "failed"
         except Exception as error:
@@ -145,7 +150,8 @@ class IceRestarts:
             ready.cancel()
             # Which way it is was settled in the moment of the first pair.
             connected = self._path.way is way
-            self._told("connected" if connected else result)
+            if connected or (result and not self._stopped):
+                self._told("connected" if connected else result)
             await self._path.drop(old if connected else way)
         if not connected:
             await self._path.go_back()

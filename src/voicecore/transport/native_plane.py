@@ -95,6 +95,7 @@ class NativePlane:
         self._sink: PlaneSink | None = None
         self._wanted: int | None = None
         self._armed: int | None = None
+        self._leads: bool | None = None
         self._edges = 0
         self._heard = 0
         self._voice = NO_VOICE
@@ -250,8 +251,12 @@ class NativePlane:
 
     def on_pair(self, pair: SelectedPair | None) -> None:
         """See :class:`~voicecore.transport.media_path.PathSink`."""
-        if not self._closed:
-            follow(self._session, pair)
+        if self._closed:
+            return
+        follow(self._session, pair)
+        before, self._leads = self._leads, pair is not None
+        if self._sink is not None and before not in (None, self._leads):
+            self._sink.on_way(self._leads)
 
     def on_packet(self, data: bytes) -> None:
         """See :class:`~voicecore.transport.media_path.PathSink`: it came by a relay."""

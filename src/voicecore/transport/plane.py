@@ -51,6 +51,9 @@ class PlaneSink(Protocol):
     def on_digit(self, digit: str, duration_ms: int) -> None:
         """The caller pressed a key: ``0`` to ``9``, ``*``, ``#``, ``A`` to ``D``, ``!`` (flash)."""
 
+    def on_way(self, leads: bool) -> None:
+        """Whether a way leads to the caller; while none does, what is to be played waits."""
+
     def on_plane_failed(self, error: Exception) -> None:
         """Voice activity can't be told any more, or what happened was lost."""
 
