@@ -79,8 +79,8 @@ class RedisDirectory:
     async def reserve(self, session_id: str) -> None:
         """See :class:`Directory`.
 
-        Where the book doesn't answer in half a second, 1.25 s after it was lost, our own
-        share decides; while it is away at once.
+        Waits for half a second at most, 1.25 s where all has to be told anew; then our own
+        share decides. While the book is away that decides at once.
         """
         began_ns = self._now_ns()
         try:
@@ -99,12 +99,12 @@ class RedisDirectory:
         if session_id not in self._held:
             return
         self._held.discard(session_id)
-        if not self._membership.joined:
-            return  # the next thing that the book hears is all that we have
         self._gone.add(session_id)
         if len(self._gone) > GONE_LIMIT:
+            self._gone.clear()
             self._membership.joined = False
-        self._wake.set()
+        if not self._membership.away:
+            self._wake.set()
 
     def drain(self) -> None:
         """See :class:`Directory`."""
