@@ -24,7 +24,12 @@ from fakes.virtual_loop import VirtualLoop, virtually
 from voicecore.errors import CapacityError
 from voicecore.service.directory_metrics import DirectoryMetrics
 from voicecore.service.redis_directory.book import BookUnreachableError, Member
-from voicecore.service.redis_directory.client import ASKING_LIMIT, BATCH, RedisDirectory
+from voicecore.service.redis_directory.client import (
+    ASKING_LIMIT,
+    BATCH,
+    GONE_LIMIT,
+    RedisDirectory,
+)
 
 Step = Callable[[], Awaitable[Any]]
 LEASE_S = 15.0
@@ -229,6 +234,21 @@ def test_places_come_back_when_calls_end() -> None:
             await asyncio.sleep(0.1)  # it doesn't wait for the next renewal
             assert await fill(b, 25, "y") == 7
             assert len(server.calls) == LIMIT
+
+    virtually(main())
+
+
+def test_more_ends_at_once_than_can_wait_to_be_told() -> None:
+    async def main() -> None:
+        async with cluster("a", limit=0, local=9000) as (server, (a,)):
+            count = GONE_LIMIT + 100
+            assert await fill(a, count) == count
+            await asyncio.sleep(1)
+            assert len(server.calls) == count
+            for session in list(a.calls[1:]):
+                a.end(session)
+            await asyncio.sleep(1)
+            assert server.calls == {("a-0", a.calls[0])}
 
     virtually(main())
 

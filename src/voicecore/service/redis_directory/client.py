@@ -265,6 +265,8 @@ class RedisDirectory:
                 retry_after_s=_RETRY_AFTER_S,
             )
         self._held.add(session_id)
+        if not self._membership.away:
+            self._wake.set()  # the book finds that it doesn't know all, and is told
 
     def _refusal(self, word: Word) -> CapacityError:
         if word.verdict == "settling":
