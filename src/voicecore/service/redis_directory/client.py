@@ -63,6 +63,7 @@ class RedisDirectory:
         self._membership = Membership(lease_ns, me.cluster_limit, random or Random())
         self._held: set[str] = set()
         self._gone: set[str] = set()
+        self._tells_all = False
         self._draining = False
         self._asking: dict[str, asyncio.Future[Word | None]] = {}
         self._wake = asyncio.Event()
@@ -102,7 +103,7 @@ class RedisDirectory:
         self._gone.add(session_id)
         if len(self._gone) > GONE_LIMIT:
             self._gone.clear()
-            self._membership.joined = False
+            self._tells_all = True
         if not self._membership.away:
             self._wake.set()
 
@@ -178,7 +179,7 @@ class RedisDirectory:
 
     async def _speak(self) -> None:
         try:
-            if not self._membership.joined:
+            if self._tells_all or not self._membership.joined:
                 await self._join()
             if self._asking:
                 await self._reserve()
@@ -192,6 +193,7 @@ class RedisDirectory:
 
     async def _join(self) -> None:
         self._gone.clear()
+        self._tells_all = False
         turn, share = self._membership.next_turn(), self._membership.share
         held = tuple(self._held)
         joining = self._book.join(self._me, turn, share, self._draining, held)
@@ -218,7 +220,7 @@ class RedisDirectory:
             for session_id in batch[: word.given]:
                 self._give(session_id)
             self._answer(word, batch)
-        if self._asking or self._gone or not membership.joined:
+        if self._asking or self._gone or self._tells_all or not membership.joined:
             self._wake.set()
 
     def _give(self, session_id: str) -> None:
@@ -265,8 +267,7 @@ class RedisDirectory:
                 retry_after_s=_RETRY_AFTER_S,
             )
         self._held.add(session_id)
-        if not self._membership.away:
-            self._wake.set()  # the book finds that it doesn't know all, and is told
+        self._tells_all = True
 
     def _refusal(self, word: Word) -> CapacityError:
         if word.verdict == "settling":
