@@ -29,6 +29,7 @@ VERSIONS = ("1.30.0", "1.37.0")
 CUSTOM = {"ScaledObject"}
 """Kinds that Kubernetes' own schemas don't have."""
 NOT_APPLIED = {"components/hpa/prometheus-adapter.yaml"}
+SECRET = "of the test, of no use"
 FIELDS = {
     "status.podIP": "10.1.2.3",
     "status.hostIP": "192.0.2.10",
@@ -190,7 +191,7 @@ def into_surroundings(manifests: list[Manifest], tmp_path: Path, patch: pytest.M
         assert "$(" not in value
         if name.endswith("_FILE"):
             file = tmp_path / Path(value).name
-            file.write_text(f"probe=of-the-test-{name.lower()}" if "API_KEYS" in name else "secret")
+            file.write_text(f"probe=of-the-test-{name.lower()}" if "API_KEYS" in name else SECRET)
             if "REDIS" in name:
                 file.write_text("redis://redis:6379/0")
             value = str(file)
@@ -235,7 +236,7 @@ def test_the_service_takes_the_settings(settings: Settings, overlay: list[Manife
     assert settings.instance == FIELDS["metadata.name"]
     assert settings.advertise_url == "http://10.1.2.3:8080"
     assert settings.needs_key
-    assert settings.admin_token.get_secret_value() == "secret"
+    assert settings.admin_token.get_secret_value() == SECRET
     assert settings.redis_url.get_secret_value().startswith("redis://")
     if any(m["kind"] == "Service" and m["spec"].get("type") == "NodePort" for m in overlay):
         assert settings.public_ip == ["192.0.2.10"]
