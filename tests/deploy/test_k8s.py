@@ -20,6 +20,8 @@ from voicecore.service.config import Settings
 from voicecore.service.config_load import load, variable_name
 from voicecore.service.metrics import Metrics
 from voicecore.service.probe import cli
+from voicecore.service.setting_types import IceServer
+from voicecore.transport.ice_servers import read
 
 K8S = Path(__file__).parents[2] / "service" / "k8s"
 OVERLAYS = ("hostnetwork", "nodeport")
@@ -266,6 +268,24 @@ def test_ports_are_the_same_everywhere(settings: Settings, overlay: list[Manifes
     assert admin["from"]
     annotations = pod_of(one(overlay, "Deployment"))["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(settings.admin_port)
+
+
+def test_pods_may_ask_the_turn_servers_whether_they_work(
+    settings: Settings, overlay: list[Manifest]
+) -> None:
+    ours = pod_of(one(overlay, "Deployment"))["metadata"]["labels"]
+    policies = [m["spec"] for m in overlay if m["kind"] == "NetworkPolicy"]
+    rules = [
+        rule
+        for spec in policies
+        if spec["podSelector"]["matchLabels"].items() <= ours.items()
+        for rule in spec["egress"]
+    ]
+    open_ = {(p.get("port"), p["protocol"]) for rule in rules for p in rule["ports"]}
+    for url in settings.turn_urls:
+        _, (server,) = read([IceServer(urls=[url], username="u", credential="p")])
+        protocol = server.transport.upper()
+        assert {(server.port, protocol), (None, protocol)} & open_, server.url
 
 
 def test_a_drain_has_the_time_it_takes(settings: Settings, overlay: list[Manifest]) -> None:
