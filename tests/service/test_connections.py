@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,6 +77,30 @@ async def test_a_kept_connection_has_its_time_from_the_last_reply(
             assert (await reader.read()).count(b'{"status": "ok"}') == 2
 
 
+async def test_who_reads_nothing_of_his_replies_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.5)
+    one = server(FakeManager())
+    await one.start()
+    port = int(one.urls[0].rsplit(":", 1)[1].strip("/"))
+    loop = asyncio.get_running_loop()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.setblocking(False)
+        request = b"GET /style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+        async def ask_for_ever() -> None:
+            while True:
+                await loop.sock_sendall(deaf, request)
+                await asyncio.sleep(0)
+
+        try:
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(ask_for_ever(), 20)
+        finally:
+            await one.close()
+
+
 @pytest.mark.parametrize(
     "request_text",
     [
@@ -123,7 +148,9 @@ class Wire:
         self.address, self.aborted = address, False
 
     def get_extra_info(self, name: str) -> object:
-        assert name == "peername"
+        assert name in ("peername", "socket")
+        if name == "socket":
+            return None
         return (self.address, 5000) if self.address else ""
 
     def abort(self) -> None:

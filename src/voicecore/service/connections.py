@@ -8,8 +8,10 @@ comes: there is nothing to answer before it has said anything.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +23,8 @@ from voicecore.service.access.rates import network_of
 from voicecore.service.forwarded import ProxyTrust
 
 MOST, MOST_OF_ONE_ADDRESS = 10_000, 256
+UNREAD_S = 30.0
+"""Who takes nothing of a reply for so long is let go."""
 _TELL_PERIOD_S = 60.0
 
 _log = logging.getLogger(__name__)
@@ -64,6 +68,7 @@ class ConnectionLimit:
 
         def connection_made(handler: Any, transport: asyncio.Transport) -> None:
             if self.take(handler, transport.get_extra_info("peername")):
+                _bound_reading(transport)
                 came(handler, transport)
             else:
                 # Not at once: the handler is about to begin, and must find that it may.
@@ -108,3 +113,11 @@ class ConnectionLimit:
         if self._now_s() - self._told_s >= _TELL_PERIOD_S:
             self._told_s = self._now_s()
             _log.warning("too many connections %s: %d closed so far", which, self._refused)
+
+
+def _bound_reading(transport: asyncio.Transport) -> None:
+    """The kernel's bound (tcp(7)): nothing else ends a reply that nobody reads."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNREAD_S))
