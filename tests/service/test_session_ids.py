@@ -13,6 +13,7 @@ from voicecore.service.session_ids import Owner, SessionIds, owner_of
         ("", None, Owner("", 0)),
         ("", 3, Owner("", 3)),
         ("east-1", None, Owner("east-1", 0)),
+        ("v", 1, Owner("v", 1)),
         ("voice-7d9f6c-x2x9", 12, Owner("voice-7d9f6c-x2x9", 12)),
     ],
 )

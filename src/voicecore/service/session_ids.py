@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 _RANDOM_BYTES = 8
-_NO_INSTANCE = "v"
+_NO_INSTANCE = "_"
+"""No instance can be called that (``operation_fields``)."""
 
 
 class Owner(NamedTuple):
