@@ -22,12 +22,12 @@ from voicecore.core.overload import OverloadLevel
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service import bodies
+from voicecore.service.access.door import opens_a_call
 from voicecore.service.crew import WorkerView
 from voicecore.service.directory import Directory
 from voicecore.service.forwarded import from_worker
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
-from voicecore.service.passing_on import opens_call
 from voicecore.service.problems import problem
 from voicecore.service.readiness import Readiness
 from voicecore.service.session_ids import SessionIds, owner_of
@@ -152,7 +152,7 @@ class Member:
         Between its word that there is room here and the reservation nothing is waited for,
         so that a caller is refused for good only where no place is free.
         """
-        opening = not session_id and opens_call(request)
+        opening = not session_id and opens_a_call(request)
         if opening:
             await bodies.read_raw(request)  # now, for it waits; later it is at hand
         if from_worker(request):
