@@ -468,6 +468,7 @@ def test_candidates_trickle_to_the_way_they_name(server_offers: bool) -> None:
     virtually(main())
 
 
+@pytest.mark.slow
 async def test_audio_goes_on_by_another_address() -> None:
     """On real media threads: the same rings and positions before and after."""
     here, first, then = LOOPBACK, _next(LOOPBACK, 1), _next(LOOPBACK, 2)
