@@ -310,6 +310,10 @@ def test_the_owner_of_a_session_is_found_while_it_lives() -> None:
             began_s = loop().time()
             assert await find("b-0-3f") is None
             assert loop().time() - began_s < 1
+            a.wire.hangs = False
+            assert await find("b-0-3f") == "https://b.test"
+            await a.directory.close()
+            assert await find("b-0-3f") is None, "a connection would be opened again"
 
     virtually(main())
 

@@ -104,8 +104,13 @@ async def test_any_worker_answers_for_a_call_of_any(make_crew: MakeCrew) -> None
                 assert (reply.status, await reply.read()) == (204, b"")
             async with asked.client.get(path, headers=bearer(call)) as reply:
                 assert await reply.json() == {"session_id": call["session_id"], "answered": True}
+            offer = {"type": "offer", "sdp": "v=0\r\n"}
+            async with asked.client.post(
+                f"{path}/restart", json=offer, headers=bearer(call)
+            ) as reply:
+                assert (await reply.json())["session_id"] == call["session_id"]
         taken = workers[whose(call)].manager.calls[call["session_id"]]
-        assert len(taken.candidates) == 3
+        assert (len(taken.candidates), taken.restarts) == (3, 3)
     for number, call in enumerate(calls):
         path = f"/api/voice/session/{call['session_id']}"
         asked = workers[number % 3]
