@@ -61,10 +61,15 @@ class FakeManager:
         if error is not None:
             raise error
 
-    def _make(self, sdp: str, kind: str) -> Opened:
+    def _check_admission(self) -> None:
         self._maybe_explode()
+        if self.draining:
+            raise CapacityError("it is about to stop", code="draining")
         if self.active >= self.limit:
             raise CapacityError(f"all {self.limit} places are taken", retry_after_s=7)
+
+    def _make(self, sdp: str, kind: str) -> Opened:
+        self._check_admission()
         number = next(self._numbers)
         session_id, token = f"session-{number}", f"token-{number}"
         self.calls[session_id] = FakeCall(token)

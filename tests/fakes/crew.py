@@ -15,7 +15,6 @@ from aiohttp import web
 
 from fakes.calls import ANSWER_SDP, OFFER_SDP, FakeCall, FakeManager
 from voicecore.core.units import NS_PER_S
-from voicecore.errors import CapacityError
 from voicecore.service.access.door import Access
 from voicecore.service.access.rates import Rates
 from voicecore.service.app import build_app
@@ -51,9 +50,7 @@ class WorkersManager(FakeManager):
         self._directory.release(session_id)
 
     async def _reserved(self, sdp: str, kind: str) -> Opened:
-        self._maybe_explode()
-        if self.active >= self.limit:
-            raise CapacityError(f"all {self.limit} places are taken", retry_after_s=7)
+        self._check_admission()
         session_id = self._ids.new()
         await self._directory.reserve(session_id)
         self.calls[session_id] = FakeCall(f"token-of-{session_id}")

@@ -353,6 +353,7 @@ def test_no_sample_is_lost_or_doubled(run: int, rng: np.random.Generator) -> Non
     assert heard > 5000
 
 
+@pytest.mark.slow
 def test_no_sample_is_lost_or_doubled_between_threads(rng: np.random.Generator) -> None:
     """Without fades what is sent is what was written, wherever the holds fell."""
     out = pcmu(capacity_ms=100)

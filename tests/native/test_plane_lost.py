@@ -206,6 +206,7 @@ def test_in_band_fec_recovers_the_packet_before(end: End, fec: bool, lost: list[
     wire.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("red", [False, True])
 def test_on_a_lossy_way_what_is_lost_is_what_was_dropped(
     red: bool, rng: np.random.Generator

@@ -386,7 +386,7 @@ class FakeCrew:
         ]
 
     async def sessions_of_all(self) -> list[dict[str, object]]:
-        return [{"session_id": "v-0-a"}, {"session_id": "v-1-b"}]
+        return [{"session_id": "_-0-a"}, {"session_id": "_-1-b"}]
 
     async def hang_up(self, session_id: str) -> None:
         self.told.append(session_id)
@@ -408,15 +408,15 @@ async def test_workers_are_shown_and_led_as_one(admin: Admin) -> None:
     seen: Any = await workers.overview()
     assert seen["status"] == "ready", "there is room, though not in the worker that was asked"
     assert seen["calls"] == {"active": 2, "limit": 3}
-    assert [row["session_id"] for row in seen["sessions"]] == ["v-0-a", "v-1-b"]
+    assert [row["session_id"] for row in seen["sessions"]] == ["_-0-a", "_-1-b"]
     assert [one["worker"] for one in seen["workers"]] == [0, 1]
     assert await workers.metrics() == (b"all of them", "text/plain")
-    await workers.hang_up("v-1-b")
+    await workers.hang_up("_-1-b")
     with pytest.raises(PeerError, match="drain_timeout_s = 20 at most"):
         await workers.drain(21)
     assert not admin.ending.drains
     await workers.drain(5)
-    assert crew.told == ["v-1-b", 5]
+    assert crew.told == ["_-1-b", 5]
     seen = await workers.overview()
     assert (seen["status"], seen["drain_left_s"]) == ("draining", pytest.approx(5, abs=1))
 

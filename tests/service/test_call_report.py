@@ -89,9 +89,10 @@ def test_how_ice_ended_without_a_pair(reason: str, described_ms: float | None, r
 
 
 def test_refused_offers_and_connected_calls_tell_nothing_more_of_ice() -> None:
-    rig = Rig()
-    rig.report.ended("offer_refused", peer(), 2000 * MS)
-    assert rig.ice() == {}
+    for refused in ("offer_refused", "no_relay"):
+        rig = Rig()
+        rig.report.ended(refused, peer(), 2000 * MS)
+        assert rig.ice() == {}
     rig = Rig()
     rig.connected(1200, 1300)
     rig.report.ended("peer_closed", peer(1200, 1300), 2000 * MS)

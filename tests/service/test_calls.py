@@ -314,6 +314,49 @@ def test_where_calls_go_by_a_relay_alone_none_is_taken_without(policy: str) -> N
     virtually(main())
 
 
+@pytest.mark.parametrize("flow", ["server_offers", "client_offers"])
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("hang_up", "not_ready"), ("drain", "draining"), ("close", "draining")],
+)
+def test_a_call_that_is_ended_while_it_is_opened(flow: str, end: str, code: str) -> None:
+    """By whoever administers, or as the server stops: its relay is being waited for."""
+
+    async def main() -> None:
+        async with calls(ice_transport_policy="relay_both", **NOWHERE) as manager, far_end() as far:
+            offer = await far.offer()
+            work = manager.open() if flow == "server_offers" else manager.accept(offer)
+            opening = asyncio.ensure_future(work)
+            await asyncio.sleep(0.1)
+            (described,) = manager.describe_all()
+            if end == "hang_up":
+                await manager.hang_up(str(described["session_id"]))
+            elif end == "drain":
+                await manager.drain(0)
+            else:
+                await manager.close()
+            assert await code_of(opening) == (code, 503)
+
+    virtually(main())
+
+
+def test_a_relay_whose_server_is_gone_does_not_hold_up_the_end() -> None:
+    async def main() -> None:
+        async with turn_server() as (port, server):
+            entry = {
+                "urls": [f"turn:127.0.0.1:{port}"], "username": "user", "credential": "secret",
+            }  # fmt: skip
+            async with calls(ice_transport_policy="relay_both", ice_servers=[entry]) as manager:
+                assert "typ relay" in (await manager.open()).sdp
+                server.answers_refreshes = False
+                loop = asyncio.get_running_loop()
+                began_s = loop.time()
+                await manager.close()
+                assert loop.time() - began_s < 1.5
+
+    virtually(main())
+
+
 def test_a_server_that_calls_find_wanting_is_looked_at_soon() -> None:
     async def main() -> None:
         async with turn_server() as (port, server):

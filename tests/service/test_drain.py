@@ -79,14 +79,17 @@ made: list[Connected] = []
 
 @asynccontextmanager
 async def manager_of(
-    monkeypatch: pytest.MonkeyPatch, directory: Alone | None = None, **settings: Any
+    monkeypatch: pytest.MonkeyPatch,
+    directory: Alone | None = None,
+    metrics: Metrics | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Calls]:
     made.clear()
     monkeypatch.setattr(calls_module, "Call", Connected)
     chosen = Settings(**{**STUBS, **settings})
     engines = build_engines(chosen)
     await engines.start(lambda _: None)
-    manager = Calls(chosen, engines, Metrics(), directory=directory)
+    manager = Calls(chosen, engines, metrics or Metrics(), directory=directory)
     try:
         await manager.start()
         yield manager
@@ -113,8 +116,8 @@ def test_without_calls_it_is_over_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_calls_go_on_and_nobody_new_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        directory = Watched()
-        async with manager_of(monkeypatch, directory) as manager:
+        directory, metrics = Watched(), Metrics()
+        async with manager_of(monkeypatch, directory, metrics) as manager:
             await manager.open()
             await manager.open()
             draining = asyncio.create_task(lasts(manager.drain(20)))
@@ -125,6 +128,8 @@ def test_calls_go_on_and_nobody_new_is_taken(monkeypatch: pytest.MonkeyPatch) ->
                     await refused
                 assert caught.value.code == "draining"
                 assert caught.value.retry_after_s > 0
+            counted = ("voicecore_calls_refused_total", {"reason": "draining"})
+            assert metrics.registry.get_sample_value(*counted) == 2
             assert manager.active == 2
             for call in made:
                 call.hang_up("caller_hung_up")

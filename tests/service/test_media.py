@@ -14,7 +14,7 @@ from transport.kit import until
 from voicecore._native.libs import find_libspeexdsp
 from voicecore.core.overload import OverloadLevel
 from voicecore.engines.vad.energy import EnergyVad
-from voicecore.errors import MissingLibraryError, MisuseError
+from voicecore.errors import MissingLibraryError
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_factory import build_engines
@@ -129,7 +129,7 @@ async def test_the_level_decides_whether_frames_are_spared(
 async def test_a_port_that_is_taken_is_told_in_a_sentence() -> None:
     async with media() as one:
         udp_port = one.hub.ports()[0].udp_port
-        with pytest.raises(MisuseError, match=f"UDP port {udp_port} can't be opened"):
+        with pytest.raises(ConfigError, match=f"can't open UDP port {udp_port}: .*in use"):
             async with media(udp_port=udp_port):
                 raise AssertionError("two processes can't share a port")
 

@@ -298,7 +298,7 @@ def test_the_owner_of_a_session_is_found_while_it_lives() -> None:
             find = a.directory.owner_url
             assert await find("b-0-1f") == "https://b.test"
             assert await b.directory.owner_url("b-0-1f") is None, "nobody is sent to himself"
-            for unknown in ("b-0-2f", "c-0-1f", "a-0-1f", "1f", "", "v-3-1f", "b-0-" + "f" * 500):
+            for unknown in ("b-0-2f", "c-0-1f", "a-0-1f", "1f", "", "_-3-1f", "b-0-" + "f" * 500):
                 assert await find(unknown) is None
             b.end("b-0-1f")
             await asyncio.sleep(0.1)
@@ -310,6 +310,10 @@ def test_the_owner_of_a_session_is_found_while_it_lives() -> None:
             began_s = loop().time()
             assert await find("b-0-3f") is None
             assert loop().time() - began_s < 1
+            a.wire.hangs = False
+            assert await find("b-0-3f") == "https://b.test"
+            await a.directory.close()
+            assert await find("b-0-3f") is None, "a connection would be opened again"
 
     virtually(main())
 

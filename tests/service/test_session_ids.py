@@ -13,6 +13,7 @@ from voicecore.service.session_ids import Owner, SessionIds, owner_of
         ("", None, Owner("", 0)),
         ("", 3, Owner("", 3)),
         ("east-1", None, Owner("east-1", 0)),
+        ("v", 1, Owner("v", 1)),
         ("voice-7d9f6c-x2x9", 12, Owner("voice-7d9f6c-x2x9", 12)),
     ],
 )
@@ -31,7 +32,7 @@ def test_the_only_process_puts_nothing_before_its_names() -> None:
     assert SessionIds(draw=lambda count: "ab" * count).new() == "ab" * 8
 
 
-@pytest.mark.parametrize("name", ["a-b", "a-x-00", "-1-00", "a--00", "a-٣-00", "--"])
+@pytest.mark.parametrize("name", ["a-b", "a-x-00", "-1-00", "a--00", "a-٣-00", "--", "\ud800-0-1f"])
 def test_other_forms_have_no_owner(name: str) -> None:
     assert owner_of(name) is None
 

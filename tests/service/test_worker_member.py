@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fakes.crew import FakeCrew, Worker, crew
 from voicecore.core.overload import OverloadLevel
-from voicecore.errors import PeerError
+from voicecore.errors import CapacityError, PeerError
 from voicecore.service.forwarded import from_worker
 from voicecore.service.session_ids import owner_of
 from voicecore.service.workers.board import FRESH_NS
@@ -104,8 +104,13 @@ async def test_any_worker_answers_for_a_call_of_any(make_crew: MakeCrew) -> None
                 assert (reply.status, await reply.read()) == (204, b"")
             async with asked.client.get(path, headers=bearer(call)) as reply:
                 assert await reply.json() == {"session_id": call["session_id"], "answered": True}
+            offer = {"type": "offer", "sdp": "v=0\r\n"}
+            async with asked.client.post(
+                f"{path}/restart", json=offer, headers=bearer(call)
+            ) as reply:
+                assert (await reply.json())["session_id"] == call["session_id"]
         taken = workers[whose(call)].manager.calls[call["session_id"]]
-        assert len(taken.candidates) == 3
+        assert (len(taken.candidates), taken.restarts) == (3, 3)
     for number, call in enumerate(calls):
         path = f"/api/voice/session/{call['session_id']}"
         asked = workers[number % 3]
@@ -138,7 +143,7 @@ async def test_the_cookie_names_the_owner_too(make_crew: MakeCrew) -> None:
     assert workers[1].manager.active == 0
 
 
-@pytest.mark.parametrize("session_id", ["v-7-12", "v-1-no-such", "other-1-12", "odd", "v-x-1"])
+@pytest.mark.parametrize("session_id", ["_-7-12", "_-1-no-such", "other-1-12", "odd", "_-x-1"])
 async def test_what_nobody_has_is_unknown(make_crew: MakeCrew, session_id: str) -> None:
     workers = (await make_crew(1, 1)).workers
     async with workers[0].client.get(
@@ -534,7 +539,21 @@ async def test_administration_of_all_from_any(make_crew: MakeCrew) -> None:
     await workers[1].die()
     assert await workers[0].member.sessions_of_all() == []
     with pytest.raises(PeerError):
-        await workers[0].member.hang_up("v-1-12")
+        await workers[0].member.hang_up("_-1-12")
+
+
+async def test_what_another_worker_fails_to_do_is_not_told_as_done(
+    make_crew: MakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(session_id: str) -> None:
+        raise RuntimeError(session_id)
+
+    asked, other = (await make_crew(1, 1)).workers
+    monkeypatch.setattr(other.manager, "hang_up", fail)
+    for session_id in ("_-1-12", "_-1-12?x", "_-1-../metrics"):
+        with pytest.raises(CapacityError) as failure:
+            await asked.member.hang_up(session_id)
+        assert failure.value.code == "worker_silent"
 
 
 async def test_the_inner_routes_are_not_served_to_the_world(make_crew: MakeCrew) -> None:

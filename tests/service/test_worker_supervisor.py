@@ -121,6 +121,17 @@ async def test_who_does_not_end_is_killed_in_time(folder: Path) -> None:
         assert await code == 1
 
 
+async def test_an_end_at_once_does_not_wait_as_long_as_calls_would_get(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "GOODBYES_S", 0.2)
+    async with running(folder, "1:stubborn,serve", grace_s=3600) as (watched, code):
+        await watched.ready()
+        os.kill(os.getpid(), signal.SIGINT)
+        async with asyncio.timeout(20):
+            assert await code == 1
+
+
 async def test_who_dies_is_started_again_and_nobody_else(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

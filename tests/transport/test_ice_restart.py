@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from transport.networks import turn_server
 from transport.peer_kit import Notes, peer, plane, refusal
 from transport.restarting import Mover
 from voicecore._native.plane import MediaThreads
+from voicecore.errors import CapacityError
 from voicecore.transport.hub import MediaHub
 from voicecore.transport.ice_restart import PATIENCE_S
 from voicecore.transport.media_path import SelectedPair
@@ -306,6 +308,29 @@ def test_a_relay_that_does_not_let_go_holds_no_restart_up() -> None:
     virtually(main())
 
 
+def test_a_restart_without_the_relay_that_it_needs_is_tried_no_further() -> None:
+    """Its offer has no answer, so nothing may come of it."""
+
+    async def main() -> None:
+        async with talk() as call:
+            nobody = RTCIceServer("turn:127.0.0.1:9", "user", "secret")
+            relayed = replace(
+                call.config, ice_servers=(nobody,), relay_required=True, relay_only=True
+            )
+            with pytest.raises(CapacityError, match="none gives a relay") as no:
+                await call.server.restart(await call.mover.offer(), relayed)
+            assert no.value.code == "turn_timeout"
+            threads: Any = call.hubs[0].threads
+            assert len(threads.names) == 1
+            call.move()
+            await call.restart()
+            await call.moved()
+            await call.texts_flow()
+            assert call.results == ["connected"]
+
+    virtually(main())
+
+
 def test_who_asks_and_goes_leaves_the_call_as_it_was() -> None:
     """After a restart that had found the old way dead, too."""
 
@@ -443,6 +468,7 @@ def test_candidates_trickle_to_the_way_they_name(server_offers: bool) -> None:
     virtually(main())
 
 
+@pytest.mark.slow
 async def test_audio_goes_on_by_another_address() -> None:
     """On real media threads: the same rings and positions before and after."""
     here, first, then = LOOPBACK, _next(LOOPBACK, 1), _next(LOOPBACK, 2)

@@ -24,7 +24,7 @@ _COUNTED = (
 )  # fmt: skip
 """Counters of the media plane that ``/metrics`` shows."""
 
-_REFUSED = ("offer_failed", "offer_refused")
+_REFUSED = ("offer_failed", "offer_refused", "no_relay")
 """Ends of calls that never had a description: nothing of ICE is to be told of them."""
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.turns import farewell
@@ -141,12 +141,7 @@ class Calls:
     async def open(self) -> Opened:
         """See :class:`CallManager`."""
         call = await self._admit("server_offers")
-        try:
-            with within(call.scope):
-                sdp = await call.peer.offer()
-        except BaseException as error:
-            self._abandon(call, error, "offer_failed")
-            raise
+        sdp = await self._described(call, call.peer.offer(), "offer_failed")
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "offer")
 
     async def answer(self, session_id: str, sdp: str) -> None:
@@ -158,12 +153,7 @@ class Calls:
     async def accept(self, offer_sdp: str) -> Opened:
         """See :class:`CallManager`."""
         call = await self._admit("client_offers")
-        try:
-            with within(call.scope):
-                sdp = await call.peer.accept(offer_sdp)
-        except BaseException as error:
-            self._abandon(call, error, "offer_refused")
-            raise
+        sdp = await self._described(call, call.peer.accept(offer_sdp), "offer_refused")
         return Opened(call.session_id, self._tokens[call.session_id], sdp, "answer")
 
     async def restart(self, session_id: str, offer_sdp: str) -> str:
@@ -259,6 +249,32 @@ class Calls:
         ]
         self._metrics.call_opened(flow)
         return call
+
+    async def _described(self, call: Call, work: Awaitable[str], reason: str) -> str:
+        """Our first description; if there is none the call ends for ``reason``.
+
+        CapacityError if it was ended meanwhile: what aiortc says of that is of no use.
+        """
+        try:
+            with within(call.scope):
+                sdp = await work
+        except BaseException as error:
+            if call.end_reason and isinstance(error, Exception):
+                raise self._ended_early() from error
+            self._abandon(call, error, reason)
+            raise
+        if call.end_reason:
+            raise self._ended_early()
+        return sdp
+
+    def _ended_early(self) -> CapacityError:
+        if self.draining:
+            return _stopping()
+        return CapacityError(
+            "The call was ended while it was being opened; try again",
+            retry_after_s=_RETRY_AFTER_S,
+            code="not_ready",
+        )
 
     def _check_admission(self) -> CallContext:
         if self.draining:

@@ -18,7 +18,6 @@ from voicecore._native.speech_gate import SpeechGate
 from voicecore.core.overload import OverloadLevel
 from voicecore.core.send_policy import SendLimits
 from voicecore.engines.vad.batch import VadBatcher
-from voicecore.errors import MisuseError
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
 from voicecore.service.engine_factory import Engines
@@ -252,8 +251,11 @@ class Media:
         try:
             self._hub.ports()
         except OSError as error:
-            port = self._settings.udp_port
-            raise MisuseError(f"UDP port {port} can't be opened: {error.strerror}") from error
+            self._hub.close()
+            number = self._settings.udp_port
+            raise ConfigError(
+                [f"can't open UDP port {number}: {error.strerror}; choose another with --udp-port"]
+            ) from error
 
 
 def _check_canceller(settings: Settings, *, native_vad: bool) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from voicecore.service import bodies
+from voicecore.service.access.door import opens_a_call
 from voicecore.service.cookie import session_in_cookie
 from voicecore.service.directory import Directory
 
@@ -21,7 +22,6 @@ PassOn = Callable[[web.Request, str], Awaitable[web.StreamResponse | None]]
 one that opens a call. The body may be read: aiohttp keeps it for the handler."""
 
 PREFIX = "/api/voice"
-_OPENING = (f"{PREFIX}/session", f"{PREFIX}/offer")
 
 
 def passing_on(ways: Sequence[PassOn]) -> Middleware:
@@ -58,11 +58,6 @@ def to_owner(directory: Directory) -> PassOn:
     return redirect
 
 
-def opens_call(request: web.Request) -> bool:
-    """Whether the request is one for a new call."""
-    return request.method == "POST" and request.path in _OPENING
-
-
 async def named_session(request: web.Request) -> str:
     """The session that the request names: in its path, its body, or its cookie; else ``""``.
 
@@ -71,7 +66,7 @@ async def named_session(request: web.Request) -> str:
     in_path = request.match_info.get("session_id")
     if in_path:
         return in_path
-    if opens_call(request):
+    if opens_a_call(request):
         return ""  # the cookie is of an earlier one
     if request.method == "POST":
         in_body = await _in_body(request)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 _RANDOM_BYTES = 8
-_NO_INSTANCE = "v"
+_NO_INSTANCE = "_"
+"""No instance can be called that (``operation_fields``)."""
 
 
 class Owner(NamedTuple):
@@ -45,10 +46,13 @@ class SessionIds:
 
 
 def owner_of(session_id: str) -> Owner | None:
-    """Whose the session is by its name; None if the name is of another form."""
+    """Whose the session is by its name; None if the name is of another form.
+
+    Callers write what they like: what has an owner can be told to others in any encoding.
+    """
     parts = session_id.rsplit("-", 2)
     if len(parts) == 1:
         return Owner("", 0)
-    if len(parts) != 3 or not parts[0] or not (parts[1].isascii() and parts[1].isdigit()):
+    if len(parts) != 3 or not parts[0] or not (session_id.isascii() and parts[1].isdigit()):
         return None
     return Owner("" if parts[0] == _NO_INSTANCE else parts[0], int(parts[1][:6]))

@@ -87,7 +87,7 @@ class VoiceRoutes:
         body = await bodies.read_json(request, may_be_empty=True)
         if body is not None:
             bodies.as_object(body)
-        self._check_admission()
+        self._check_ready()
         opened = await self._manager.open()
         response = _reply(
             {
@@ -113,7 +113,7 @@ class VoiceRoutes:
         """Answer the client's offer."""
         body = bodies.as_object(await bodies.read_json(request))
         sdp = bodies.description(body, "the body", "offer")
-        self._check_admission()
+        self._check_ready()
         opened = await self._manager.accept(sdp)
         return _reply(
             {
@@ -163,15 +163,9 @@ class VoiceRoutes:
             response.del_cookie(COOKIE, path=COOKIE_PATH)
         return response
 
-    def _check_admission(self) -> None:
+    def _check_ready(self) -> None:
         try:
             self._ready.check()
-            if self._manager.draining:
-                raise CapacityError(
-                    "the server is about to stop and takes no more calls; try again soon",
-                    retry_after_s=5,
-                    code="draining",
-                )
         except CapacityError as error:
             self._refused(error.code)
             raise

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aioice import ice, stun
+from aioice import ice, stun, turn
 from aioice.candidate import Candidate, candidate_foundation, candidate_priority
 
 from voicecore.transport import stun_check
@@ -30,6 +30,9 @@ _MOST_WAITING = 256
 
 _LONG_S = 2.0
 """A check that had no answer for so long is no matter of a long way any more."""
+
+RELEASE_S = 1.0
+"""For a TURN server to take a relay back; who doesn't say so gives it up after ten minutes."""
 
 IceConnection = ice.Connection
 IceCandidate = Candidate
@@ -114,6 +117,12 @@ class CallProtocol(ice.StunProtocol):
             self._reader.data_received(data, self.local_candidate.component)
         else:
             self._on_dropped()
+
+    async def close(self) -> None:
+        """See aioice's. A relay is given back first, if its server takes it back in time."""
+        if isinstance(self.transport, turn.TurnTransport):
+            await let_relay_go(self)
+        await super().close()
 
     def expects(self, data: bytes) -> bool:
         """Whether a STUN message is for this connection, of several behind one port."""
@@ -414,7 +423,7 @@ async def allocate_relay(
     )
 
 
-async def let_relay_go(protocol: ice.StunProtocol, *, wait_s: float) -> None:
+async def let_relay_go(protocol: ice.StunProtocol, *, wait_s: float = RELEASE_S) -> None:
     """Give an allocation back (RFC 8656, section 7: a refresh of lifetime 0), and close its socket.
 
     Waits for the server's word, ``wait_s`` at most. A relay's own ``close`` does this in a task

@@ -45,10 +45,11 @@ class IceRestarts:
         self.any = False
         """Whether there was one: candidates are to be given to :meth:`add_candidate`."""
 
-    async def begin(self, far: FarIce, config: PathConfig) -> Way:
+    async def begin(self, far: FarIce, config: PathConfig, check: Callable[[Way], None]) -> Way:
         """Make another way and begin its checks; returns it, its candidates gathered.
 
-        It replaces one that has no pair yet. Raises PeerError: ``restart_under_way`` (409)
+        It replaces one that has no pair yet. ``check`` raises if it will not do with these
+        candidates: then it goes. Raises PeerError: ``restart_under_way`` (409)
         while another one gathers, ``no_ice_restart`` (422) for a name or password in use.
         """
         for way in self._path.ways_from_newest():
@@ -68,7 +69,7 @@ class IceRestarts:
             )
         ready = self._ready = asyncio.get_running_loop().create_future()
         try:
-            return await self._begin(far, config, ready)
+            return await self._begin(far, config, check, ready)
         except BaseException:  # who asked may have gone
             await self._end_trial()
             if not self._stopped:
@@ -88,26 +89,32 @@ class IceRestarts:
                 return
 
     async def stop(self) -> None:
-        """Try nothing any more; the way in use stays. Twice is fine."""
+        """Try nothing any more; the way in use stays, earlier ones are gone. Twice is fine."""
         self._stopped = True
         await self._end_trial()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def close(self) -> None:
         """Close the way in use; after aiortc's connection is closed. Twice is fine."""
         await self.stop()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
         await self._path.close_ways()
 
     # -- private --------------------------------------------------------------------
 
-    async def _begin(self, far: FarIce, config: PathConfig, ready: asyncio.Future[None]) -> Way:
+    async def _begin(
+        self,
+        far: FarIce,
+        config: PathConfig,
+        check: Callable[[Way], None],
+        ready: asyncio.Future[None],
+    ) -> Way:
         await self._end_trial()
         if self._stopped:
             raise _over()
         way = self._trial = self._path.another_way(far, config)
         self.any = True
         task = asyncio.get_running_loop().create_task(
-            self._try(way, far, ready), name="ice-restart"
+            self._try(way, far, check, ready), name="ice-restart"
         )
         task.add_done_callback(let_go)
         self._task = task
@@ -131,11 +138,14 @@ class IceRestarts:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    async def _try(self, way: Way, far: FarIce, ready: asyncio.Future[None]) -> None:
+    async def _try(
+        self, way: Way, far: FarIce, check: Callable[[Way], None], ready: asyncio.Future[None]
+    ) -> None:
         old = self._path.way
         result = ""  # of one that had no answer
         try:
             await way.connection.gather_candidates()
+            check(way)
             for candidate in far.candidates:
                 await way.connection.add_remote_candidate(candidate)
             ready.set_result(None)

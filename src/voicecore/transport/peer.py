@@ -218,8 +218,9 @@ class Peer:
         agreed = Negotiated(self._our_sdp, self._their_sdp, payload_type, opened)
         with _as_peer_error("offer"):
             far = read_offer(sdp, agreed)
-        way = await self._restarts.begin(far, path_config(config))
-        _check_relay(config, way.no_relay)
+        way = await self._restarts.begin(
+            far, path_config(config), lambda way: _check_relay(config, way.no_relay)
+        )
         self._candidates = len(far.candidates)
         self._answers += 1
         connection = way.connection

@@ -25,9 +25,6 @@ DOWN_S = 20.0
 PATIENCE_S = 4.0
 """For a server to give a relay: over TLS that is five round trips, and a datagram may be lost."""
 
-_LET_GO_S = 1.0
-"""For it to take the relay back; who doesn't say so gives it up by itself, after ten minutes."""
-
 _SPREAD = 0.2
 """Of each pause, either way: processes that were started together don't all look at once."""
 
@@ -128,7 +125,7 @@ class TurnWatch:
         )
         if isinstance(found, Relay):
             self._known.set()
-            await ice_seam.let_relay_go(found.protocol, wait_s=_LET_GO_S)
+            await ice_seam.let_relay_go(found.protocol)
 
     async def _rest(self, pause_s: float) -> None:
         at_least_s = min(pause_s, SOON_S)

@@ -115,7 +115,7 @@ class RedisDirectory:
     async def owner_url(self, session_id: str) -> str | None:
         """See :class:`Directory`. Only what another instance may have named is looked up."""
         owner = owner_of(session_id)
-        if owner is None or not owner.instance or len(session_id) > _ID_CHARS:
+        if self._closed or owner is None or not owner.instance or len(session_id) > _ID_CHARS:
             return None
         if owner.instance == self._me.name.rpartition("-")[0] or self._membership.away:
             return None

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from ssl import SSLContext
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -21,16 +22,16 @@ from voicecore.core.overload import OverloadLevel
 from voicecore.core.units import NS_PER_S
 from voicecore.errors import CapacityError, PeerError
 from voicecore.service import bodies
+from voicecore.service.access.door import opens_a_call
 from voicecore.service.crew import WorkerView
 from voicecore.service.directory import Directory
 from voicecore.service.forwarded import from_worker
 from voicecore.service.manager import CallManager
 from voicecore.service.metrics import Metrics
-from voicecore.service.passing_on import opens_call
 from voicecore.service.problems import problem
 from voicecore.service.readiness import Readiness
 from voicecore.service.session_ids import SessionIds, owner_of
-from voicecore.service.sites import Runner, listen_by
+from voicecore.service.sites import HTTP_SHUTDOWN_S, Runner, listen_by
 from voicecore.service.workers import inner, sums
 from voicecore.service.workers.board import Board, Slot, WorkerState
 from voicecore.service.workers.choice import best
@@ -117,7 +118,9 @@ class Member:
         app = inner.build_inner_app(
             self._manager, self._own_counts, self._allow, self.windows.answer
         )
-        self._inner = web.AppRunner(app, handle_signals=False, access_log=None)
+        self._inner = web.AppRunner(
+            app, handle_signals=False, access_log=None, shutdown_timeout=HTTP_SHUTDOWN_S
+        )
         await self._inner.setup()
         await _unix_site(self._inner, str(inner_socket(folder, self.index)))
 
@@ -149,7 +152,7 @@ class Member:
         Between its word that there is room here and the reservation nothing is waited for,
         so that a caller is refused for good only where no place is free.
         """
-        opening = not session_id and opens_call(request)
+        opening = not session_id and opens_a_call(request)
         if opening:
             await bodies.read_raw(request)  # now, for it waits; later it is at hand
         if from_worker(request):
@@ -283,8 +286,11 @@ class Member:
         if owner is None or owner == self.index:
             await self._manager.hang_up(session_id)
             return
+        path = f"{inner.SESSIONS}/{quote(session_id, safe='')}"
         try:
-            status, _ = await self._wire.ask(owner, f"{inner.SESSIONS}/{session_id}", "DELETE")
+            status, _ = await self._wire.ask(owner, path, "DELETE")
+            if status >= 500:
+                raise WorkerSilent
         except WorkerGone:
             raise _unknown() from None
         except WorkerSilent:
@@ -303,7 +309,7 @@ class Member:
                 return b""
 
             async def tell(worker: int) -> bytes:
-                return (await self._wire.ask(worker, path, "PUT"))[1]
+                return await self._told_by(worker, path, "PUT")
 
             await self._of_all(tell, own())
         os.kill(self._board.supervisor_pid, DRAIN_SIGNAL)
@@ -324,19 +330,22 @@ class Member:
         return [None if isinstance(answer, BaseException) else answer for answer in answers]
 
     async def _sessions_of(self, worker: int) -> bytes:
-        return (await self._wire.ask(worker, inner.SESSIONS))[1]
+        return await self._told_by(worker, inner.SESSIONS)
 
     async def _windows_of(self, worker: int, question: bytes) -> bytes:
-        status, body = await self._wire.ask(worker, inner.WINDOWS, "POST", question)
-        if status != 200:
-            raise WorkerSilent
-        return body
+        return await self._told_by(worker, inner.WINDOWS, "POST", question)
 
     async def _counts_of(self, worker: int) -> bytes:
-        status, body = await self._wire.ask(worker, inner.METRICS)
-        if status != 200:
+        return await self._told_by(worker, inner.METRICS)
+
+    async def _told_by(
+        self, worker: int, path: str, method: str = "GET", body: bytes | None = None
+    ) -> bytes:
+        """The body of an answer; an error is none. Raises WorkerGone, WorkerSilent."""
+        status, told = await self._wire.ask(worker, path, method, body)
+        if status >= 400:
             raise WorkerSilent
-        return body
+        return told
 
     async def _own_counts(self) -> bytes:
         async with self._keeping:

@@ -47,7 +47,7 @@ HUNG_PERIODS = 300
 they have stopped, too, where the machine slept."""
 BURY_PERIODS = 50
 GOODBYES_S = 20.0
-"""On top of ``drain_timeout_s``: what workers take to end in order, and some more."""
+"""What workers take to end in order, and some more; on top of ``drain_timeout_s`` in a drain."""
 INTERRUPTED = 130
 
 _SOCKET_PATH_BYTES = 107
@@ -150,9 +150,10 @@ class Supervisor:
         self._welcomed = False
 
     async def run(self, grace_s: float) -> int:
-        """Until a signal, and then ``grace_s`` at most; the exit code.
+        """Until a signal; the exit code.
 
-        SIGTERM lets the workers drain, SIGINT has them hang up; a second signal kills them.
+        SIGTERM lets the workers drain, for ``grace_s`` at most, SIGINT has them hang up; a
+        second signal kills them.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -283,7 +284,7 @@ class Supervisor:
             self._on_wish(grace_s)
             return
         self._report("stopping: calls are hung up; again to stop at once")
-        self._begin_stop(number, grace_s)
+        self._begin_stop(number, GOODBYES_S)
 
     def _on_wish(self, grace_s: float) -> None:
         """Calls are to come to their end. Once: who stops a container asks twice."""
