@@ -12,7 +12,7 @@ NATIVE := $(wildcard src/voicecore/_native/*.pyx src/voicecore/_native/*.pxd \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit e2e local-engines lint audit bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines bench-ops debug asan isa annotate wheel clean
+.PHONY: help run test unit e2e e2e-operation e2e-calls local-engines lint audit bench bench-kernels bench-call bench-jitter bench-load bench-turns bench-engines bench-ops debug asan isa annotate wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## /  make \1\t/' | expand -t 22
@@ -53,13 +53,23 @@ $(VENV)/.local: $(VENV)/.dev
 run: $(VENV)/.built  ## serve the console page and an agent; ARGS="--help" teaches
 	@exec $(BIN)/python -m voicecore.service $(ARGS)
 
-test: unit isa e2e  ## all tests
+# Operation's tests wait for processes and servers: the slow ones have the processors meanwhile.
+test: unit  ## all tests
+	@$(MAKE) --no-print-directory -j2 --output-sync=target isa e2e-operation
+	@$(MAKE) --no-print-directory e2e-calls
 
 unit: $(VENV)/.dev $(VENV)/.built  ## the fast ones, under a minute
 	@$(BIN)/python -m pytest tests -q -rR -m "not e2e and not isa and not slow" --ignore=tests/e2e $(WORKERS) --durations=5
 
-e2e: $(VENV)/.dev $(VENV)/.built  ## real calls: aiortc, Chromium, Firefox
-	@$(BIN)/python -m pytest tests/e2e -q -rsR -m e2e --durations=5
+e2e: e2e-operation e2e-calls  ## real calls: aiortc, Chromium, Firefox; coturn, Redis, HAProxy
+
+E2E = $(BIN)/python -m pytest tests/e2e -q -rsR --durations=5
+
+e2e-operation: $(VENV)/.dev $(VENV)/.built
+	@$(E2E) -m "e2e and operation"
+
+e2e-calls: $(VENV)/.dev $(VENV)/.built
+	@$(E2E) -m "e2e and not operation"
 
 local-engines: $(VENV)/.local $(VENV)/.built  ## sherpa-onnx, Whisper and piper, as far as pip brings models
 	@$(BIN)/python -m pytest -q -rs tests/engines/test_sherpa.py tests/engines/test_whisper.py tests/engines/test_piper.py

@@ -27,20 +27,20 @@ def available() -> bool:
 
 
 class HAProxyProcess:
-    """HAProxy on loopback in front of ``instances``: URLs' ``host:port`` by name.
+    """HAProxy on ``host`` in front of ``instances``: URLs' ``host:port`` by name.
 
     The configuration is the shipped one to the letter; addresses are its variables. (Who
     isn't root can't become another user: then those two lines are left out.)
     """
 
-    def __init__(self, folder: Path, instances: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, instances: Mapping[str, str], host: str = "127.0.0.1") -> None:
         self.port, self._folder = free_port(), folder
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self._socket = folder / "haproxy.sock"
         self._environment = {
             **os.environ,
             **{f"VOICECORE_{name.upper()}": address for name, address in instances.items()},
-            "VOICECORE_BIND": f"127.0.0.1:{self.port}",
+            "VOICECORE_BIND": f"{host}:{self.port}",
             "VOICECORE_PEERS": f"127.0.0.1:{free_port()}",
             "VOICECORE_STATS": str(self._socket),
             "VOICECORE_LOG": "stdout",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from deploy.kustomize import render
+from ops import haproxy_process
+from ops.haproxy_process import HAProxyProcess
+from voicecore.service.addresses import lan_addresses
+from voicecore.service.connections import MOST_OF_ONE_ADDRESS
 from voicecore.service.tls import make_certificate
 
 SERVICE = Path(__file__).parents[2] / "service"
@@ -43,6 +50,37 @@ def test_it_differs_in_servers_tls_and_user_alone() -> None:
     assert [line for line in gone if not any(re.fullmatch(one, line) for one in LEFT_OUT)] == []
     assert [line for line in new if not any(re.fullmatch(one, line) for one in ADDED)] == []
     assert len(new) == len(ADDED)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not haproxy_process.available(), reason=haproxy_process.MISSING)
+def test_one_address_gets_as_many_connections_as_an_instance_gives_it(tmp_path: Path) -> None:
+    host = next((a for a in lan_addresses() if ":" not in a), "")
+    if not host:
+        pytest.skip("needs an address that is not loopback's")
+    balancer = HAProxyProcess(tmp_path, {}, host)
+    with contextlib.ExitStack() as stack:
+        stack.callback(balancer.end)
+        balancer.start()
+        wires = []
+        for _ in range(MOST_OF_ONE_ADDRESS + 2):
+            wires.append(stack.enter_context(socket.create_connection((host, balancer.port), 5)))
+        # Its threads take connections side by side, not in the order in which they came.
+        taken = [wire for wire in wires if is_open(wire)]
+        assert len(taken) == MOST_OF_ONE_ADDRESS
+        taken[0].close()
+        until_s = time.monotonic() + 10  # by then it has noticed
+        while not is_open(stack.enter_context(socket.create_connection((host, balancer.port), 5))):
+            assert time.monotonic() < until_s
+
+
+def is_open(wire: socket.socket) -> bool:
+    """Whether what is asked over it is answered (by 404: instances' own matters)."""
+    try:
+        wire.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return wire.recv(4096).startswith(b"HTTP/1.1 404")
+    except ConnectionError:
+        return False
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from voicecore.service.config import Settings
 from voicecore.service.config_load import load, variable_name
 from voicecore.service.metrics import Metrics
 from voicecore.service.probe import cli
+from voicecore.service.setting_types import IceServer
+from voicecore.transport.ice_servers import read
 
 K8S = Path(__file__).parents[2] / "service" / "k8s"
 OVERLAYS = ("hostnetwork", "nodeport")
@@ -29,6 +31,7 @@ VERSIONS = ("1.30.0", "1.37.0")
 CUSTOM = {"ScaledObject"}
 """Kinds that Kubernetes' own schemas don't have."""
 NOT_APPLIED = {"components/hpa/prometheus-adapter.yaml"}
+SECRET = "of the test, of no use"
 FIELDS = {
     "status.podIP": "10.1.2.3",
     "status.hostIP": "192.0.2.10",
@@ -190,7 +193,7 @@ def into_surroundings(manifests: list[Manifest], tmp_path: Path, patch: pytest.M
         assert "$(" not in value
         if name.endswith("_FILE"):
             file = tmp_path / Path(value).name
-            file.write_text(f"probe=of-the-test-{name.lower()}" if "API_KEYS" in name else "secret")
+            file.write_text(f"probe=of-the-test-{name.lower()}" if "API_KEYS" in name else SECRET)
             if "REDIS" in name:
                 file.write_text("redis://redis:6379/0")
             value = str(file)
@@ -235,7 +238,7 @@ def test_the_service_takes_the_settings(settings: Settings, overlay: list[Manife
     assert settings.instance == FIELDS["metadata.name"]
     assert settings.advertise_url == "http://10.1.2.3:8080"
     assert settings.needs_key
-    assert settings.admin_token.get_secret_value() == "secret"
+    assert settings.admin_token.get_secret_value() == SECRET
     assert settings.redis_url.get_secret_value().startswith("redis://")
     if any(m["kind"] == "Service" and m["spec"].get("type") == "NodePort" for m in overlay):
         assert settings.public_ip == ["192.0.2.10"]
@@ -265,6 +268,24 @@ def test_ports_are_the_same_everywhere(settings: Settings, overlay: list[Manifes
     assert admin["from"]
     annotations = pod_of(one(overlay, "Deployment"))["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(settings.admin_port)
+
+
+def test_pods_may_ask_the_turn_servers_whether_they_work(
+    settings: Settings, overlay: list[Manifest]
+) -> None:
+    ours = pod_of(one(overlay, "Deployment"))["metadata"]["labels"]
+    policies = [m["spec"] for m in overlay if m["kind"] == "NetworkPolicy"]
+    rules = [
+        rule
+        for spec in policies
+        if spec["podSelector"]["matchLabels"].items() <= ours.items()
+        for rule in spec["egress"]
+    ]
+    open_ = {(p.get("port"), p["protocol"]) for rule in rules for p in rule["ports"]}
+    for url in settings.turn_urls:
+        _, (server,) = read([IceServer(urls=[url], username="u", credential="p")])
+        protocol = server.transport.upper()
+        assert {(server.port, protocol), (None, protocol)} & open_, server.url
 
 
 def test_a_drain_has_the_time_it_takes(settings: Settings, overlay: list[Manifest]) -> None:

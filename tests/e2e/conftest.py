@@ -22,6 +22,16 @@ from stalls import Stalls, watched
 
 HERE = Path(__file__).parent
 
+OPERATION = {
+    f"test_{name}.py"
+    for name in (
+        "admin_page", "cluster", "drain", "limits", "locked_doors", "observed", "probe", "turn",
+        "workers",
+    )
+}  # fmt: skip
+"""What is around calls. These wait for processes and servers, hardly for the clock, so they may
+run beside something that keeps the processors busy."""
+
 STILL_SHARE = 0.15
 """What was too late while the machine stood still for more of the time proves nothing."""
 
@@ -78,6 +88,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            if item.path.name in OPERATION:
+                item.add_marker(pytest.mark.operation)
             item.add_marker(pytest.mark.realtime)
 
 

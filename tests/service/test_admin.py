@@ -247,7 +247,7 @@ def test_a_call_in_a_row() -> None:
         "session_id": "s", "state": "hearing", "connection": "connected", "age_s": 61.5,
         "turn": 3, "codec": "opus", "pair": {"local": "relay", "remote": "srflx"},
         "loss_percent": 5.0, "sent_loss_percent": 1.0, "mos_in": 4.12, "mos_out": None,
-        "round_trip_ms": 31.26,
+        "received": 950, "sent": 400, "round_trip_ms": 31.26,
     }  # fmt: skip
 
 

@@ -158,3 +158,20 @@ async def test_neither_keys_nor_tokens_are_logged(
     metrics = site.metrics.render()[0].decode()
     assert "web" not in metrics
     assert '"ann' not in metrics
+
+
+@pytest.mark.parametrize("hop", ["192.0.2.9:{}", "[2001:db8::9]:{}", "2001:db8::{}", "unknown{}"])
+async def test_an_address_counts_however_a_proxy_writes_it(make_site: MakeSite, hop: str) -> None:
+    site = await make_site(
+        **KEYS, rate_per_address="2/hour", trusted_proxies="127.0.0.1,198.51.100.0/24"
+    )
+    answers = [
+        await opened(
+            site,
+            "/api/voice/session",
+            None,
+            **{"X-API-Key": KEY, "X-Forwarded-For": f"{hop.format(1000 + port)}, 198.51.100.7"},
+        )
+        for port in range(3)
+    ]
+    assert answers == [(200, ""), (200, ""), (429, "rate_limited")]

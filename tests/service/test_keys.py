@@ -122,3 +122,14 @@ def test_what_is_allowed_but_odd_is_warned_of(clean_surroundings) -> None:
     assert "everybody" in load({"allow_anonymous": True}).warnings[0]
     (warning,) = load({"host": "0.0.0.0", "jwt_secret": "s" * 32}).warnings
     assert "without HTTPS" in warning
+
+
+def test_an_admin_token_that_others_may_learn_is_warned_of(clean_surroundings) -> None:
+    admin = {"admin_port": 9090, "admin_token": KEY}
+    assert not load(admin).warnings
+    assert not load({**admin, "admin_host": "192.0.2.1", "tls": "self"}).warnings
+    (warning,) = load({**admin, "admin_host": "192.0.2.1"}).warnings
+    assert "admin_host 192.0.2.1 without HTTPS" in warning
+    (warning,) = load({**admin, "admin_token": KEY[:15]}).warnings
+    assert "admin_token" in warning
+    assert KEY[:15] not in warning

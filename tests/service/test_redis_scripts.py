@@ -252,10 +252,13 @@ async def test_a_redis_that_stands_still_holds_nobody_up(server: RedisProcess) -
     assert not redis.Redis.from_url(server.url).exists(*scripts.keys(PREFIX)[1:])
 
 
-async def test_who_is_away_is_told_so_without_address_or_key() -> None:
-    book = RedisBook("redis://:secret@127.0.0.1:1/0", PREFIX)
+@pytest.mark.parametrize(
+    ("scheme", "kind"), [("redis", "ConnectionError"), ("redis+cluster", "RedisClusterException")]
+)
+async def test_who_is_away_is_told_so_without_address_or_key(scheme: str, kind: str) -> None:
+    book = RedisBook(f"{scheme}://:secret@127.0.0.1:1/0", PREFIX)
     with pytest.raises(BookUnreachableError) as caught:
         await book.join(member("m-0", "p", 5, 5), 1, 0, False, [])
-    assert caught.value.reason == "ConnectionError"
+    assert caught.value.reason == kind
     assert caught.value.__cause__ is None
     await book.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from caller.server import free_port
+from ops.redis_process import redis_process
 from voicecore.errors import PeerError
 from voicecore.service.access.rates import Rates
 from voicecore.service.access.shared_rates import SharedRates
 from voicecore.service.config_load import ConfigError
+from voicecore.service.redis_directory.redis_book import client_of
 
 REDIS = shutil.which("redis-server")
 pytestmark = [
@@ -68,6 +73,51 @@ async def test_instances_share_their_counts(redis: tuple[str, subprocess.Popen[b
     assert await taken(one, "192.0.2.1", 9) == 5, "Redis is away: each for itself"
     for each in shared:
         await each.close()
+
+
+async def test_the_user_of_the_docs_may_count(
+    redis: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    url, _ = redis
+    text = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    rules = re.search(r"`(~\{voicecore\}[^`]+)`", text)
+    assert rules
+    operator = client_of(url, 5)
+    await operator.execute_command("ACL", "SETUSER", "ours", "on", ">word", *rules[1].split())
+    shared = [SharedRates(url.replace("://", "://ours:word@"), "voicecore") for _ in range(2)]
+    one, other = (Rates("", "5/hour", each.storage) for each in shared)
+    assert await taken(one, "192.0.2.1", 9) == 5
+    assert await taken(other, "192.0.2.1", 1) == 0, "each counted for itself"
+    for each in shared:
+        await each.close()
+    await operator.aclose()
+
+
+async def test_a_redis_cluster_serves(tmp_path: Path) -> None:
+    bus = ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    with redis_process(tmp_path, *bus) as server:
+        slots = ["redis-cli", "-p", str(server.port), "CLUSTER", "ADDSLOTSRANGE", "0", "16383"]
+        subprocess.run(slots, check=True, capture_output=True)  # noqa: ASYNC221
+        operator = client_of(server.url, 5)
+        async with asyncio.timeout(20):
+            while True:
+                if b"cluster_state:ok" in await operator.execute_command("CLUSTER", "INFO"):
+                    break
+                await asyncio.sleep(0.05)
+        await operator.aclose()
+        url = server.url.replace("redis://", "redis+cluster://")
+        shared = [SharedRates(url, "test") for _ in range(2)]
+        one, other = (Rates("", "5/hour", each.storage) for each in shared)
+        assert await taken(one, "192.0.2.1", 9) == 5
+        assert await taken(other, "192.0.2.1", 1) == 0
+        for each in shared:
+            await each.close()
+
+
+async def test_a_redis_cluster_that_is_away_is_no_error() -> None:
+    shared = SharedRates(f"redis+cluster://127.0.0.1:{free_port()}/", "test")
+    assert await taken(Rates("", "5/hour", shared.storage), "192.0.2.1", 9) == 5
+    await shared.close()
 
 
 def test_urls_that_are_none() -> None:

@@ -58,6 +58,8 @@ async def test_good_tokens_name_their_subject(tokens: Tokens) -> None:
     for token in (hs256(), rs256(), rs256(aud=["them", "us"]), hs256(exp=time.time() - 5)):
         assert (await tokens.principal(token)).name == "jwt:ann"
     assert (await tokens.principal(hs256(sub=None))).name == "jwt:"
+    odd = await tokens.principal(by_hand({"alg": "HS256"}, SECRET.encode(), sub="a\ud800"))
+    assert odd.name.encode() == b"jwt:a?"
     long = await tokens.principal(hs256(sub="x" * 3000))
     assert len(long.name) < 300
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
 
-from voicecore.service.access.keys import parse_keys
+from voicecore.service.access.keys import SHORTEST_KEY, parse_keys
 from voicecore.service.addresses import is_loopback
 from voicecore.service.engine_fields import Secret
 from voicecore.service.secret_text import check_secrets
@@ -160,4 +160,13 @@ class AccessFields(BaseModel):
             notes.append("jwks_url without https: who is on the way may put in keys of his own")
         if self.allow_anonymous:
             notes.append("calls are taken from everybody who reaches us (allow_anonymous)")
-        return notes
+        return notes + self._admin_warnings()
+
+    def _admin_warnings(self) -> list[str]:
+        token = self.admin_token.get_secret_value()
+        if self.admin_port and len(token) < SHORTEST_KEY:
+            return [
+                f"admin_token has less than {SHORTEST_KEY} characters: it can be guessed"
+                " (openssl rand -hex 24)"
+            ]
+        return []

@@ -269,11 +269,17 @@ class Settings(
     def warnings(self) -> list[str]:
         """What is allowed but probably not meant."""
         notes = [*self.engine_warnings(), *self.access_warnings()]
-        if not (is_loopback(self.host) or self.tls or self.tls_cert or self.trusted_proxies):
+        encrypted = self.tls or self.tls_cert or self.trusted_proxies
+        if not (is_loopback(self.host) or encrypted):
             notes.append(
                 f"host {self.host} without HTTPS: keys, tokens and who is called can be read on the"
                 " way, and browsers give no microphone (tls, tls_cert, or a proxy in"
                 " trusted_proxies)"
+            )
+        if self.admin_port and not (is_loopback(self.admin_host) or encrypted):
+            notes.append(
+                f"admin_host {self.admin_host} without HTTPS: the admin token can be read on the"
+                " way (tls_cert, or a network that is yours alone)"
             )
         if self.turn_urls and self.turn_ttl_s < self.max_call_s:
             notes.append("turn_ttl_s is below max_call_s: relayed calls may end with their ticket")

@@ -92,13 +92,15 @@ class ProxyTrust:
     def _first_stranger(self, request: web.Request, peer: str) -> str:
         """Walk the chain of proxies from our side to the first address not ours.
 
-        What stands further left was written by that stranger and may be forged.
+        What stands further left was written by that stranger and may be forged. Where a
+        proxy of ours names no address ("unknown"), it stands for whom it doesn't name.
         """
         hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
         address = peer
         for hop in reversed([part.strip() for part in hops if part.strip()]):
-            address = hop
-            if not self.trusts(hop):
+            named = _address_in(hop)
+            address = named or address
+            if not self.trusts(named):
                 break
         return address
 
@@ -118,6 +120,16 @@ def as_told_to_a_worker(external: External) -> dict[str, str]:
         "X-Forwarded-For": external.client,
         "X-Forwarded-Proto": external.scheme,
     }
+
+
+def _address_in(hop: str) -> str:
+    """The address in a hop of ``X-Forwarded-For``, without the port that some add; or ``""``."""
+    for text in (hop, hop.strip("[]"), hop.rpartition(":")[0].strip("[]")):
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError:
+            continue
+    return ""
 
 
 def _single_host(request: web.Request) -> str:

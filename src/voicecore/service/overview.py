@@ -14,7 +14,7 @@ from voicecore.service.readiness import Readiness
 from voicecore.service.version import version
 
 _MOST_SHOWN = ("state", "connection", "age_s", "turn", "codec", "pair")
-_IF_THERE = ("round_trip_ms", "remote_jitter_ms", "concealed_ms")
+_IF_THERE = ("received", "sent", "round_trip_ms", "remote_jitter_ms", "concealed_ms")
 
 
 class Administered(Protocol):
@@ -100,9 +100,9 @@ class OneProcess:
 def as_row(described: Mapping[str, Any]) -> dict[str, object]:
     """One call as the page shows it, of :meth:`CallManager.describe`.
 
-    ``loss_percent``: of the caller's packets that were due, how many never came;
-    ``sent_loss_percent``: the same of ours, as far as the far end has said. ``mos_in`` and
-    ``mos_out``: the mean estimate so far, None while it is unknown.
+    ``received`` and ``sent`` count packets. ``loss_percent``: of the caller's that were due, how
+    many never came; ``sent_loss_percent``: the same of ours, as far as the far end has said.
+    ``mos_in`` and ``mos_out``: the mean estimate so far, None while it is unknown.
     """
     media: Mapping[str, Any] = described.get("media") or {}
     row: dict[str, object] = {"session_id": described["session_id"]}

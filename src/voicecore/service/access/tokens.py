@@ -92,8 +92,9 @@ class Tokens:
             leeway=LEEWAY_S,
             options=self._options,
         )
-        subject = claims.get("sub", "")
-        return Principal(f"jwt:{str(subject)[:_LONGEST_SUBJECT]}")
+        # JSON may hold half of a surrogate pair; what rates are counted by is UTF-8.
+        subject = str(claims.get("sub", "")).encode(errors="replace").decode()
+        return Principal(f"jwt:{subject[:_LONGEST_SUBJECT]}")
 
 
 def public_key_in(path: Path) -> RSAPublicKey:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from voicecore.service.redis_directory import scripts
 from voicecore.service.redis_directory.book import BookUnreachableError, Member, Word
@@ -20,6 +20,9 @@ _LOOKUPS = 8
 _SOCKET_S = 1.0
 """What waits longer than callers do is given up by them first."""
 _CLUSTER = "+cluster"
+FAILURES = (RedisError, RedisClusterException, OSError)
+"""No answer, or one that is no good. A cluster that is away raises the second, which is no
+RedisError."""
 
 
 class RedisBook:
@@ -32,7 +35,7 @@ class RedisBook:
 
     def __init__(self, url: str, prefix: str) -> None:
         self._keys = scripts.keys(prefix)
-        self._redis: Any = _client(url)
+        self._redis: Any = client_of(url, _SOCKET_S)
         self._lookups = asyncio.Semaphore(_LOOKUPS)
         register = self._redis.register_script
         self._join = register(scripts.JOIN)
@@ -89,17 +92,21 @@ class RedisBook:
     async def _run(self, script: Any, args: Sequence[object]) -> Any:
         try:
             return await script(keys=self._keys, args=args)
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             # Its text may name the server; its kind says what to look for.
             raise BookUnreachableError(type(error).__name__) from None
 
 
-def _client(url: str) -> Any:
+def client_of(url: str, timeout_s: float) -> Any:
+    """A client of one Redis or of a cluster; ValueError or TypeError for what is no URL of either.
+
+    Connects when first asked; ``timeout_s`` bounds that and each answer.
+    """
     # No attempt is repeated in there: whether to ask again is decided by who asked, who may
     # have been told in the meantime that his turn is over.
     options: dict[str, Any] = {
-        "socket_timeout": _SOCKET_S,
-        "socket_connect_timeout": _SOCKET_S,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
         "max_connections": 2 * _LOOKUPS,
         "retry": Retry(NoBackoff(), 0),
     }
