@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fakes.calls import FakeManager
 from service.test_server import server
-from voicecore.service import connections, sites
+from voicecore.service import connections, sites, tls_site
 from voicecore.service.connections import ConnectionLimit
 from voicecore.service.forwarded import ProxyTrust
+from voicecore.service.tls import make_certificate
 
 SECRET = "k3y-0123456789abcdef"
 
@@ -71,6 +77,30 @@ async def test_a_kept_connection_has_its_time_from_the_last_reply(
             assert (await reader.read()).count(b'{"status": "ok"}') == 2
 
 
+async def test_who_reads_nothing_of_his_replies_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.5)
+    one = server(FakeManager())
+    await one.start()
+    port = int(one.urls[0].rsplit(":", 1)[1].strip("/"))
+    loop = asyncio.get_running_loop()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.setblocking(False)
+        request = b"GET /style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+        async def ask_for_ever() -> None:
+            while True:
+                await loop.sock_sendall(deaf, request)
+                await asyncio.sleep(0)
+
+        try:
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(ask_for_ever(), 20)
+        finally:
+            await one.close()
+
+
 @pytest.mark.parametrize(
     "request_text",
     [
@@ -118,7 +148,9 @@ class Wire:
         self.address, self.aborted = address, False
 
     def get_extra_info(self, name: str) -> object:
-        assert name == "peername"
+        assert name in ("peername", "socket")
+        if name == "socket":
+            return None
         return (self.address, 5000) if self.address else ""
 
     def abort(self) -> None:
@@ -132,7 +164,9 @@ class Crowd:
         self.door: Any = Door()
         self.now_s = 0.0
         trust = ProxyTrust(["10.0.0.0/8"])
-        limit = ConnectionLimit(trust, most, most_of_one, lambda: self.now_s)
+        limit = ConnectionLimit(
+            trust, most, most_of_one, lambda: self.now_s, soon=lambda act: act()
+        )
         limit.watch(self.door)
 
     def comes(self, address: str) -> object | None:
@@ -192,6 +226,8 @@ def test_what_is_refused_is_told_once_a_minute(caplog: pytest.LogCaptureFixture)
 
 async def test_a_server_closes_what_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "most_connections", lambda: 2)
+    trouble: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: trouble.append(context))
     one = server(FakeManager())
     await one.start()
     port = int(one.urls[0].rsplit(":", 1)[1].strip("/"))
@@ -209,6 +245,104 @@ async def test_a_server_closes_what_is_too_many(monkeypatch: pytest.MonkeyPatch)
         for _, writer in kept:
             writer.close()
         await one.close()
+    gc.collect()
+    assert not trouble, "each would be a traceback in the log"
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, Any]:
+    pem = tmp_path / "both.pem"
+    pem.write_bytes(make_certificate(["localhost"], datetime.now(UTC)))
+    return {"tls_cert": pem, "tls_key": pem}
+
+
+async def test_a_connection_without_a_handshake_counts_and_has_its_time(
+    monkeypatch: pytest.MonkeyPatch, tls: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(connections, "most_connections", lambda: 3)
+    monkeypatch.setattr(tls_site, "HANDSHAKE_S", 0.5)
+    trusting = ssl.create_default_context(cafile=str(tls["tls_cert"]))
+    one = server(FakeManager(), **tls)
+    await one.start()
+    port = int(one.urls[0].rsplit(":", 1)[1].strip("/"))
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    try:
+        reader, _ = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(0.4):  # it is closed before the others are
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        async with asyncio.timeout(20):
+            for other, _ in silent:
+                with contextlib.suppress(ConnectionError):
+                    assert await other.read() == b""
+            wire = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=trusting, server_hostname="localhost"
+            )
+            assert await answered(*wire)
+            wire[1].close()
+    finally:
+        for _, writer in silent:
+            writer.close()
+        await one.close()
+
+
+async def test_by_tls_all_is_as_without(tls: dict[str, Any]) -> None:
+    """A request that comes with the end of the handshake, one after it, a long one, many."""
+    trusting = ssl.create_default_context(cafile=str(tls["tls_cert"]))
+    one = server(FakeManager(), **tls)
+    await one.start()
+    port = int(one.urls[0].rsplit(":", 1)[1].strip("/"))
+    try:
+        async with asyncio.timeout(20):
+            wires = await asyncio.gather(*(spoken_at_once(port, trusting) for _ in range(20)))
+            assert all(said.startswith(b"HTTP/1.1 200 OK") for said in wires)
+            where = {"ssl": trusting, "server_hostname": "localhost"}
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, **where)
+            assert await answered(reader, writer)
+            body = b'{"session_id": "s", "pad": "' + b"x" * 200_000 + b'"}'
+            writer.write(
+                b"POST /api/voice/answer HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
+            assert b" 422 " in await reader.read()
+            writer.close()
+            assert not await answered(*await asyncio.open_connection("127.0.0.1", port))
+    finally:
+        await one.close()
+
+
+async def spoken_at_once(port: int, context: ssl.SSLContext) -> bytes:
+    """What is answered to a request that is sent in one go with the client's last handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    said = b""
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            raw = await reader.read(65_536)
+            if not raw:
+                writer.close()
+                return b""
+            incoming.write(raw)
+    tls.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    writer.write(outgoing.read())
+    while True:
+        try:
+            part = tls.read(65_536)
+        except ssl.SSLWantReadError:
+            if not (raw := await reader.read(65_536)):
+                break
+            incoming.write(raw)
+            continue
+        if not part:
+            break
+        said += part
+    writer.close()
+    return said
 
 
 async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from fakes.site import Site
 from voicecore.service.openapi import PATH, description
+from voicecore.service.session_ids import SessionIds
 
 _UNDESCRIBED = {"/metrics"}
 """For scrapers: Prometheus' own format, and not here once there is an admin listener."""
@@ -51,6 +53,15 @@ def references(node: Any) -> list[str]:
             for found in ([value] if name == "$ref" else references(value))
         ]
     return [found for item in node for found in references(item)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize(("instance", "worker"), [("", None), ("", 3), ("x" * 63, 255)])
+def test_the_names_of_sessions_are_as_described(instance: str, worker: int | None) -> None:
+    path = description("1")["paths"]["/api/voice/session/{session_id}"]
+    (named,) = path["parameters"]
+    name = SessionIds(instance, worker).new()
+    assert re.search(named["schema"]["pattern"], name)
+    assert len(name) <= named["schema"]["maxLength"]
 
 
 def test_the_document_holds_together() -> None:

@@ -8,8 +8,10 @@ comes: there is nothing to answer before it has said anything.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import resource
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +23,8 @@ from voicecore.service.access.rates import network_of
 from voicecore.service.forwarded import ProxyTrust
 
 MOST, MOST_OF_ONE_ADDRESS = 10_000, 256
+UNREAD_S = 30.0
+"""Who takes nothing of a reply for so long is let go."""
 _TELL_PERIOD_S = 60.0
 
 _log = logging.getLogger(__name__)
@@ -36,7 +40,8 @@ class ConnectionLimit:
     """Counts the connections of servers, and closes those that are too many.
 
     Loopback and ``trust``ed proxies have no limit but the one for all: behind a proxy
-    stand many. Connections over unix sockets are other workers' and don't count.
+    stand many. Connections over unix sockets are other workers' and don't count. ``soon``
+    calls something a moment later (None: the running loop does).
     """
 
     def __init__(
@@ -45,11 +50,13 @@ class ConnectionLimit:
         most: int = 0,
         most_of_one: int = MOST_OF_ONE_ADDRESS,
         now_s: Callable[[], float] = time.monotonic,
+        soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._trust = trust
         self._most = most or most_connections()
         self._most_of_one = most_of_one
         self._now_s = now_s
+        self._soon = soon
         self._open: dict[object, str] = {}
         self._of_one: Counter[str] = Counter()
         self._refused = 0
@@ -60,20 +67,28 @@ class ConnectionLimit:
         came, went = server.connection_made, server.connection_lost
 
         def connection_made(handler: Any, transport: asyncio.Transport) -> None:
-            if self._take(handler, transport):
+            if self.take(handler, transport.get_extra_info("peername")):
+                _bound_reading(transport)
                 came(handler, transport)
             else:
-                transport.abort()
+                # Not at once: the handler is about to begin, and must find that it may.
+                soon = self._soon or asyncio.get_running_loop().call_soon
+                soon(transport.abort)
 
         def connection_lost(handler: Any, exc: BaseException | None = None) -> None:
-            self._release(handler)
+            self.release(handler)
             went(handler, exc)
 
         server.connection_made = connection_made  # type: ignore[method-assign]
         server.connection_lost = connection_lost  # type: ignore[method-assign]
 
-    def _take(self, handler: object, transport: asyncio.Transport) -> bool:
-        peer = transport.get_extra_info("peername")
+    def take(self, handler: object, peer: object) -> bool:
+        """Whether the connection may stay; ``handler`` stands for it until it is released.
+
+        ``peer`` as sockets name it. One that was taken already stays.
+        """
+        if handler in self._open:
+            return True
         if not isinstance(peer, tuple):
             return True
         address = "" if self._trust.trusts(str(peer[0])) else network_of(str(peer[0]))
@@ -85,7 +100,8 @@ class ConnectionLimit:
         self._of_one[address] += 1
         return True
 
-    def _release(self, handler: object) -> None:
+    def release(self, handler: object) -> None:
+        """It is gone. Of one that isn't counted it is fine."""
         address = self._open.pop(handler, None)
         if address is not None:
             self._of_one[address] -= 1
@@ -97,3 +113,11 @@ class ConnectionLimit:
         if self._now_s() - self._told_s >= _TELL_PERIOD_S:
             self._told_s = self._now_s()
             _log.warning("too many connections %s: %d closed so far", which, self._refused)
+
+
+def _bound_reading(transport: asyncio.Transport) -> None:
+    """The kernel's bound (tcp(7)): nothing else ends a reply that nobody reads."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNREAD_S))

@@ -128,7 +128,7 @@ def _opening() -> Json:
 _OF_TOKENS: list[Json] = [{"bearer": []}, {"cookie": []}]
 _NAMED: Json = {
     "name": "session_id", "in": "path", "required": True,
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]+$", "maxLength": 128},
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": 128},
 }  # fmt: skip
 _ELSEWHERE: Json = {
     "307": {

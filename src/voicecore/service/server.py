@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-from aiohttp import web
-
 from voicecore.engines.protocols import VadEngine
 from voicecore.engines.vad.backend import Backend
 from voicecore.errors import EngineError, MisuseError
@@ -43,7 +41,7 @@ from voicecore.service.probe.deep_metrics import DeepMetrics
 from voicecore.service.probe.own_call import OwnCall
 from voicecore.service.readiness import Readiness
 from voicecore.service.secret_text import masked
-from voicecore.service.sites import listen_on, runner_of
+from voicecore.service.sites import Runner, listen_on, runner_of
 from voicecore.service.start_again import until_it_works
 from voicecore.service.tls import ssl_context
 from voicecore.service.traced_meter import TracedMeter
@@ -104,8 +102,8 @@ class Server:
         self._directory: Directory = Alone()
         self._manager: CallManager | None = None
         self._deep: DeepCheck | None = None
-        self._runner: web.AppRunner | None = None
-        self._admin_runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
+        self._admin_runner: Runner | None = None
         self._fingerprint = ""
 
     @property
@@ -191,7 +189,7 @@ class Server:
         self._runner = await runner_of(app, settings.trusted_proxies)
         if member is not None:
             member.begin(manager, self.metrics, self.ready)
-            await member.listen(self._runner, PUBLIC, ssl_context=context)
+            await member.listen(self._runner, PUBLIC, context)
             await member.listen_to_others(self._runner)
         else:
             await listen_on(self._runner, settings.host, settings.port, context)
@@ -215,7 +213,7 @@ class Server:
         self._admin_runner = await runner_of(build_admin_app(settings, administered))
         context = context if admin_by_tls(settings) else None
         if member is not None:
-            await member.listen(self._admin_runner, ADMIN, ssl_context=context)
+            await member.listen(self._admin_runner, ADMIN, context)
             return
         host, port = settings.admin_host, settings.admin_port
         await listen_on(self._admin_runner, host, port, context, ADMIN_FLAGS)

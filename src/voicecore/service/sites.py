@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 
@@ -10,7 +11,9 @@ from aiohttp import web
 from voicecore.service.connections import ConnectionLimit
 from voicecore.service.forwarded import ProxyTrust
 from voicecore.service.listening import cannot_listen
+from voicecore.service.tls_site import TlsSite
 from voicecore.service.wire_log import wire_logger
+from voicecore.service.workers.sockets import open_listeners
 
 HTTP_SHUTDOWN_S = 1.0
 """What requests under way get to finish; calls were hung up before."""
@@ -21,9 +24,15 @@ LINGERING_S = 2.0
 """For the rest of a body that nobody wants any more."""
 
 
-async def runner_of(app: web.Application, trusted: Sequence[str] = ()) -> web.AppRunner:
+class Runner(web.AppRunner):
+    """An app and the limit of its connections."""
+
+    limit: ConnectionLimit
+
+
+async def runner_of(app: web.Application, trusted: Sequence[str] = ()) -> Runner:
     """``app``, ready to be served, within our bounds; ``trusted``: networks of our proxies."""
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         handle_signals=False,
         access_log=None,
@@ -34,15 +43,28 @@ async def runner_of(app: web.Application, trusted: Sequence[str] = ()) -> web.Ap
     )
     await runner.setup()
     assert runner.server is not None
-    ConnectionLimit(ProxyTrust(trusted)).watch(runner.server)
+    runner.limit = ConnectionLimit(ProxyTrust(trusted))
+    runner.limit.watch(runner.server)
     return runner
 
 
 async def listen_on(
-    runner: web.AppRunner, host: str, port: int, context: ssl.SSLContext | None, flag: str = ""
+    runner: Runner, host: str, port: int, context: ssl.SSLContext | None, flag: str = ""
 ) -> None:
     """Serve there. ConfigError if that can't be; ``flag``: see :func:`cannot_listen`."""
+    if context is not None:
+        sockets = open_listeners(host, port, flag)
+        await TlsSite(runner, context, runner.limit, sockets).start()
+        return
     try:
-        await web.TCPSite(runner, host, port, ssl_context=context).start()
+        await web.TCPSite(runner, host, port).start()
     except OSError as error:
         raise cannot_listen(error, host, port, flag) from None
+
+
+async def listen_by(runner: Runner, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+    """Serve on a socket that listens already; it is the runner's from now on."""
+    if context is None:
+        await web.SockSite(runner, sock).start()
+    else:
+        await TlsSite(runner, context, runner.limit, [sock]).start()

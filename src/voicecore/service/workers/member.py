@@ -13,7 +13,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from ssl import SSLContext
 from urllib.parse import quote
 
 from aiohttp import web
@@ -31,7 +31,7 @@ from voicecore.service.metrics import Metrics
 from voicecore.service.problems import problem
 from voicecore.service.readiness import Readiness
 from voicecore.service.session_ids import SessionIds, owner_of
-from voicecore.service.sites import HTTP_SHUTDOWN_S
+from voicecore.service.sites import HTTP_SHUTDOWN_S, Runner, listen_by
 from voicecore.service.workers import inner, sums
 from voicecore.service.workers.board import Board, Slot, WorkerState
 from voicecore.service.workers.choice import best
@@ -106,10 +106,10 @@ class Member:
         self.tell()
         self._telling = asyncio.create_task(self._keep_telling(), name="worker-state")
 
-    async def listen(self, runner: web.AppRunner, kind: str, **options: Any) -> None:
+    async def listen(self, runner: Runner, kind: str, context: SSLContext | None) -> None:
         """Serve ``runner``'s app on the sockets that all workers share; ``kind`` of Place."""
         for sock in self._place.take_sockets(kind):
-            await web.SockSite(runner, sock, **options).start()
+            await listen_by(runner, sock, context)
 
     async def listen_to_others(self, runner: web.AppRunner) -> None:
         """Take what other workers pass on to ``runner``'s app, and answer their questions."""
