@@ -83,6 +83,13 @@ BAD_ANSWERS: list[tuple[str, bytes, int, str]] = [
 ]
 
 
+@pytest.mark.parametrize("blank", [b"\n", b" ", b"\t\r\n"])
+async def test_what_may_be_left_out_may_not_be_blank(site: Site, blank: bytes) -> None:
+    async with site.client.post("/api/voice/session", data=blank, headers=JSON) as reply:
+        assert reply.status == 400
+        assert (await reply.json())["error"]["code"] == "bad_json"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"), [row[1:] for row in BAD_ANSWERS], ids=[r[0] for r in BAD_ANSWERS]
 )

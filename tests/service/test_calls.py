@@ -153,7 +153,7 @@ def test_tokens_open_their_own_session_alone() -> None:
         async with calls() as manager:
             one, two = await manager.open(), await manager.open()
             manager.authorize(one.session_id, one.token)
-            for token in (two.token, "", one.token[:-1], "ü", one.token + "x"):
+            for token in (two.token, "", one.token[:-1], "ü", "\udcff", one.token + "x"):
                 with pytest.raises(PeerError) as caught:
                     manager.authorize(one.session_id, token)
                 assert (caught.value.code, caught.value.status) == ("wrong_token", 403)

@@ -202,7 +202,7 @@ def test_a_second_signal_ends_a_drain_at_once(services: ExitStack, second: signa
 
 
 def test_a_drain_over_the_admin_listener_ends_the_process(services: ExitStack) -> None:
-    port, token = free_port(), "hunter2"
+    port, token = free_port(), "hunter2" * 4
     service = start(
         services, "--drain-timeout-s", "600", "--admin-port", str(port), "--admin-token", token
     )
@@ -226,7 +226,7 @@ def test_a_drain_over_the_admin_listener_ends_the_process(services: ExitStack) -
 def test_a_taken_admin_port_is_one_clear_line(services: ExitStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        service = start(services, "--admin-port", str(port), "--admin-token", "x")
+        service = start(services, "--admin-port", str(port), "--admin-token", "x" * 16)
         code, errors = service.end()
     assert code == 2
     assert errors.splitlines() == [

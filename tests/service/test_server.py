@@ -15,11 +15,12 @@ from fakes.calls import FakeManager
 from voicecore._native import simd
 from voicecore.engines.vad.model_file import find_model
 from voicecore.errors import EngineError, MissingLibraryError, MisuseError
+from voicecore.service import server as server_module
 from voicecore.service import start_again
 from voicecore.service.addresses import is_loopback, urls
 from voicecore.service.config import Settings
 from voicecore.service.config_load import ConfigError
-from voicecore.service.directory import Directory
+from voicecore.service.directory import Alone, Directory
 from voicecore.service.engine_factory import Engines
 from voicecore.service.listening import admin_url_of
 from voicecore.service.metrics import Metrics
@@ -149,6 +150,26 @@ async def test_one_failing_step_does_not_stop_the_end(caplog: pytest.LogCaptureF
     assert "closing calls failed" in caplog.text
     with pytest.raises(aiohttp.ClientConnectorError):
         await status_of(url)
+
+
+async def test_the_directory_is_there_as_long_as_requests_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whose session they name is another instance's: without it they would hear 404."""
+    closed_to: list[str] = []
+
+    class Watched(Alone):
+        async def close(self) -> None:
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await status_of(url)
+            closed_to.append(url)
+
+    monkeypatch.setattr(server_module, "build_directory", lambda *_: Watched())
+    one = server(FakeManager())
+    await one.start()
+    (url,) = one.urls
+    await one.close()
+    assert closed_to == [url]
 
 
 OPEN = {"allow_anonymous": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import tempfile
 from collections import Counter
@@ -540,6 +541,20 @@ async def test_administration_of_all_from_any(make_crew: MakeCrew) -> None:
     assert await workers[0].member.sessions_of_all() == []
     with pytest.raises(PeerError):
         await workers[0].member.hang_up("_-1-12")
+
+
+async def test_whose_supervisor_is_dead_tells_no_stranger_of_a_drain(
+    make_crew: MakeCrew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (worker,) = (await make_crew(1)).workers
+    told: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", lambda pid, _: told.append(pid))
+        await worker.member.drain_all()
+        assert told == [os.getppid()]
+        patched.setattr(os, "getppid", lambda: 1)
+        await worker.member.drain_all()
+    assert len(told) == 1, "he drains, having been told when it died"
 
 
 async def test_what_another_worker_fails_to_do_is_not_told_as_done(

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,15 +46,45 @@ def service(environment: dict[str, str], *argv: str) -> subprocess.Popen[str]:
     )
 
 
+def until_ready(process: subprocess.Popen[str]) -> list[str]:
+    """What it says up to the banner's last line."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line.rstrip())
+        if "Ctrl-C stops" in line:
+            break
+    return lines
+
+
+def post(url: str, token: str = "") -> None:
+    request = urllib.request.Request(url, method="POST")
+    request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=PATIENCE_S):
+        pass
+
+
+def test_a_drain_over_the_admin_listener_can_be_cut_short_in_order(
+    environment: dict[str, str], unused_tcp_port: int
+) -> None:
+    token = "hunter2" * 4
+    argv = ("--admin-port", str(unused_tcp_port), "--admin-token", token)
+    process = service(environment, *STUBS, *argv, "--drain-timeout-s", "600")
+    try:
+        (url,) = re.findall(r"open (http://\S+)", "\n".join(until_ready(process)))
+        post(f"{url}api/voice/session")
+        post(f"http://127.0.0.1:{unused_tcp_port}/admin/drain", token)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_one_banner_one_certificate_and_nothing_left_behind(environment: dict[str, str]) -> None:
     process = service(environment, *STUBS, "--tls", "self", "--max-calls", "5")
     try:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line.rstrip())
-            if "Ctrl-C stops" in line:
-                break
+        lines = until_ready(process)
         text = "\n".join(lines)
         assert text.count("takes up to 5 calls at once in 2 workers") == 1
         assert {"worker 0: tts stub: ready in 0.0 s", "worker 1: tts stub: ready in 0.0 s"} <= {

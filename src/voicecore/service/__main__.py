@@ -228,16 +228,14 @@ def _install_signals(ending: Ending, report: Callable[[str], None], *, alone: bo
 
     A drain that was asked for otherwise counts as none: who stops a container does that
     first, and has SIGTERM sent then. A worker may be told to end by its supervisor and by
-    who told that (systemd signals every process of a service): it takes a second SIGTERM
-    for the first.
+    who told that (systemd signals every process of a service), and SIGTERM is also how it
+    hears of a drain that was asked for otherwise: only a second SIGINT ends it now.
     """
     loop = asyncio.get_running_loop()
     numbers: list[int] = []
 
     def on_signal(number: int) -> None:
-        if numbers:
-            if not alone and numbers == [number] == [signal.SIGTERM]:
-                return
+        if numbers and (alone or (number == signal.SIGINT and number in numbers)):
             os._exit(130)
         numbers.append(number)
         if number == signal.SIGTERM:

@@ -51,7 +51,7 @@ async def read_json(request: web.Request, *, may_be_empty: bool = False) -> Any:
     or 415.
     """
     raw = await read_raw(request)
-    if may_be_empty and not raw.strip():
+    if may_be_empty and not raw:
         return None
     _check_content_type(request)
     if not raw.strip():

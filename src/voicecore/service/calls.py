@@ -173,7 +173,9 @@ class Calls:
     def authorize(self, session_id: str, token: str) -> None:
         """See :class:`CallManager`."""
         self._find(session_id)
-        if not hmac.compare_digest(self._tokens[session_id].encode(), token.encode()):
+        # A header's bytes that are no UTF-8 come as lone surrogates.
+        shown = token.encode(errors="surrogatepass")
+        if not hmac.compare_digest(self._tokens[session_id].encode(), shown):
             raise PeerError("The token is not this session's", code="wrong_token", status=403)
 
     def describe_all(self) -> list[dict[str, object]]:

@@ -259,9 +259,9 @@ class Server:
             steps.append(("deep check", self._deep.close))
         if self._manager is not None:
             steps.append(("calls", self._manager.close))
-        steps.append(("directory", self._directory.close))
         if self._runner is not None:
             steps.append(("web", self._runner.cleanup))
+        steps.append(("directory", self._directory.close))
         if self._admin_runner is not None:
             steps.append(("admin", self._admin_runner.cleanup))
         if self._member is not None:

@@ -141,7 +141,7 @@ class Member:
         if self._inner is not None:
             await self._inner.cleanup()
         await self._wire.close()
-        if os.getppid() != self._board.supervisor_pid:
+        if self._is_orphan():
             await asyncio.to_thread(self._place.clear_up)
 
     # -- requests --------------------------------------------------------------------
@@ -219,6 +219,10 @@ class Member:
         if owner is None or owner.instance != self._instance or owner.worker >= self.count:
             return None
         return owner.worker
+
+    def _is_orphan(self) -> bool:
+        """Whether the supervisor is dead; its number may be another process's."""
+        return os.getppid() != self._board.supervisor_pid
 
     def _is_full(self) -> bool:
         manager = self._manager
@@ -312,7 +316,8 @@ class Member:
                 return await self._told_by(worker, path, "PUT")
 
             await self._of_all(tell, own())
-        os.kill(self._board.supervisor_pid, DRAIN_SIGNAL)
+        if not self._is_orphan():  # else all were told to drain when it died
+            os.kill(self._board.supervisor_pid, DRAIN_SIGNAL)
 
     async def _of_all(
         self,
