@@ -315,6 +315,8 @@ def test_doubtful_settings_warn() -> None:
     assert few.warnings == ["2 UDP ports can't carry 10 calls at once"]
     short = Settings(turn_urls="turn:a", turn_secret="s", turn_ttl_s=60)
     assert "turn_ttl_s" in short.warnings[0]
+    assert "turn_secret has less than 16 characters" in short.warnings[1]
+    assert not Settings(turn_urls="turn:a", turn_secret="s" * 16).warnings
 
 
 def test_print_config_is_toml_that_reads_back_and_hides_secrets(

@@ -25,7 +25,7 @@ from voicecore.service.secret_text import (
 )
 
 pytestmark = [pytest.mark.usefixtures("clean_surroundings"), pytest.mark.slow]
-CANARY = "canary-6c1f0a9e"
+CANARY = "canary-6c1f0a9e-0123456789"
 SRC = Path(__file__).parents[2] / "src"
 STUBS = ["--llm", "stub", "--tts", "stub", "--vad", "energy", "--port", "0"]
 

@@ -283,6 +283,7 @@ class Settings(
             )
         if self.turn_urls and self.turn_ttl_s < self.max_call_s:
             notes.append("turn_ttl_s is below max_call_s: relayed calls may end with their ticket")
+        notes += self.ice_warnings()
         ports = self.udp_port_max - self.udp_port_min + 1
         if self.udp_port_min and ports < self.call_limit:
             notes.append(f"{ports} UDP ports can't carry {self.call_limit} calls at once")

@@ -24,6 +24,8 @@ from voicecore.transport import ice_servers as ice_server_urls
 
 ICE = "ICE and TURN"
 
+SHORTEST_TURN_SECRET = 16
+
 IceUrlList = Annotated[
     list[str], NoDecode, BeforeValidator(to_list), AfterValidator(each(check_ice_url))
 ]
@@ -89,6 +91,15 @@ class IceFields(BaseModel):
                 " (turns: over UDP doesn't count: nobody speaks it)"
             )
         return problems
+
+    def ice_warnings(self) -> list[str]:
+        """What is allowed but probably not meant."""
+        if 0 < len(self.turn_secret.get_secret_value()) < SHORTEST_TURN_SECRET:
+            return [
+                f"turn_secret has less than {SHORTEST_TURN_SECRET} characters: whoever has a user"
+                " name and its password can find it by trying (openssl rand -base64 32)"
+            ]
+        return []
 
     @property
     def _has_relay(self) -> bool:
