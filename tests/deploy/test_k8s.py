@@ -270,6 +270,17 @@ def test_ports_are_the_same_everywhere(settings: Settings, overlay: list[Manifes
     assert annotations["prometheus.io/port"] == str(settings.admin_port)
 
 
+def test_prometheus_finds_the_pods_by_a_port_that_they_have(
+    settings: Settings, overlay: list[Manifest]
+) -> None:
+    text = (K8S.parent / "prometheus" / "prometheus.yml").read_text()
+    commented = text.partition("  # In Kubernetes")[2].partition("\n")[2]
+    (job,) = yaml.safe_load(re.sub(r"^  #", "", commented, flags=re.M))
+    (by_port,) = [rule for rule in job["relabel_configs"] if rule.get("action") == "keep"]
+    named = {p["name"]: p["containerPort"] for p in container(overlay)["ports"]}
+    assert named[by_port["regex"]] == settings.admin_port, "where metrics are told"
+
+
 def test_pods_may_ask_the_turn_servers_whether_they_work(
     settings: Settings, overlay: list[Manifest]
 ) -> None:
