@@ -162,14 +162,9 @@ def test_a_verdict_stands_for_a_while(rng: np.random.Generator) -> None:
 # -- our own voice -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("voices")
-@pytest.mark.parametrize(
-    "level_db",
-    [
-        pytest.param(db, marks=() if db == -20 else pytest.mark.slow)
-        for db in (0, -6, -10, -20, -30)
-    ],
-)
+@pytest.mark.parametrize("level_db", [0, -6, -10, -20, -30])
 def test_our_own_voice_is_no_speech(level_db: float) -> None:
     fired = 0
     for index, way in ways(len(SEEDS), level_db, seed=7):
@@ -242,20 +237,11 @@ def test_a_delay_that_jumps_is_found_again() -> None:
 # -- the caller's --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("voices")
 @pytest.mark.parametrize(
     ("level_db", "ratio_db"),
-    [
-        pytest.param(*levels, marks=() if levels == (-20.0, None) else pytest.mark.slow)
-        for levels in (
-            (-20.0, None),
-            (-20.0, 6.0),
-            (-20.0, 0.0),
-            (-10.0, -3.0),
-            (0.0, 0.0),
-            (0.0, -6.0),
-        )
-    ],
+    [(-20.0, None), (-20.0, 6.0), (-20.0, 0.0), (-10.0, -3.0), (0.0, 0.0), (0.0, -6.0)],
 )
 def test_who_speaks_over_the_echo_interrupts(level_db: float, ratio_db: float | None) -> None:
     told = counted = 0

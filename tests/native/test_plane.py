@@ -66,7 +66,7 @@ def reaches(call: Call, position: int) -> None:
     wait_for(lambda: a.of(plane.AUDIO, call.peer_a) and b.of(plane.AUDIO, call.peer_b), a, b)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_audio_goes_both_ways_under_every_profile(make_end: MakeEnd, threads: int) -> None:
     """Sequence numbers and timestamps wrap on the way, so the rollover counter counts."""
     a, b = (make_end(rx_threads=threads, tx_threads=threads) for _ in range(2))

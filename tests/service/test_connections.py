@@ -77,6 +77,7 @@ async def test_a_kept_connection_has_its_time_from_the_last_reply(
             assert (await reader.read()).count(b'{"status": "ok"}') == 2
 
 
+@pytest.mark.slow
 async def test_who_reads_nothing_of_his_replies_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "UNREAD_S", 0.5)
     one = server(FakeManager())
