@@ -30,6 +30,8 @@ SESSIONS = "/admin/sessions"
 BODY_LIMIT_BYTES = 4096
 MOST_DRAIN_S = 86_400
 
+_OF_THE_CONSOLE = ("icon.svg", "palette.css")
+"""What both pages have."""
 _OPEN_PATHS = ("/metrics", "/healthz")
 _HEADERS = {
     "Content-Security-Policy": (
@@ -79,8 +81,9 @@ class AdminRoutes:
         router.add_post("/admin/drain", self.drain)
         router.add_get("/metrics", self.scrape)
         router.add_get("/healthz", self.alive)
-        icon = {"icon.svg": handlers_of(CONSOLE_DIR, _HEADERS)["icon.svg"]}
-        for name, handler in (self._page | icon).items():
+        console = handlers_of(CONSOLE_DIR, _HEADERS)
+        shared = {name: console[name] for name in _OF_THE_CONSOLE}
+        for name, handler in (self._page | shared).items():
             router.add_get(f"/admin/page/{name}", handler)
 
     async def entrance(self, request: web.Request) -> web.StreamResponse:

@@ -55,8 +55,6 @@ class CallMetrics:
             ["reason"],
             registry=registry,
         )
-        for fault in ServerFault:  # from zero on, so that the first is seen as one more
-            self._no_relay.labels(fault.value)
         self._restarts = Counter(
             "voicecore_ice_restarts",
             "ICE restarts that were answered, by how they went",
@@ -70,7 +68,10 @@ class CallMetrics:
             buckets=CONNECT_BUCKETS_S,
             registry=registry,
         )
-        # To Prometheus a series that begins at 1 has not grown: they begin at 0.
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """To Prometheus a series that begins at 1 has not grown."""
         for flow in _FLOWS:
             self._opened.labels(flow)
         for stage in _STAGES:
